@@ -1,0 +1,1 @@
+"""Asking providers: sessions, transports, capture, landing, imports, the simulator."""

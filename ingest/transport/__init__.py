@@ -1,0 +1,1 @@
+"""HTTP and socket clients: the only place that does provider I/O."""

@@ -1,0 +1,1 @@
+"""What is durable, and the words for it."""

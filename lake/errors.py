@@ -1,0 +1,61 @@
+"""The errors of tickhouse: the class says what the caller should do next.
+
+The message says what failed, where, with which value, and what was expected. HTTP statuses and exit codes for each
+class stand in `serving`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+
+class TickhouseError(Exception):
+    """Base of every error that tickhouse raises on purpose."""
+
+
+class SettingsError(TickhouseError):
+    """A setting is missing or wrong: mend the setting named."""
+
+
+class InvalidValueError(TickhouseError):
+    """A value sent by the caller is not valid: send a valid one."""
+
+
+class NotFoundError(TickhouseError):
+    """The thing asked for does not exist: ask for something that does."""
+
+
+class ProtocolError(TickhouseError):
+    """Bytes of a provider could not be read: quarantine this message and go on."""
+
+
+class ProviderRefusedError(TickhouseError):
+    """A provider refused for good: mend credentials or entitlement."""
+
+
+class ProviderUnavailableError(TickhouseError):
+    """A provider cannot answer now: wait `retry_after_s` seconds, or fail over."""
+
+    def __init__(self, message: str, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class QualityError(TickhouseError):
+    """The gate refused: do not publish, look at the findings in `report`."""
+
+    def __init__(self, message: str, report: Mapping[str, object]) -> None:
+        super().__init__(message)
+        self.report = report
+
+
+class CommitConflictError(TickhouseError):
+    """Somebody else committed first: reload, check the position, build again."""
+
+
+class CommitUnknownError(TickhouseError):
+    """The outcome of a commit is unknown: look whether it landed before anything else; delete nothing."""
+
+
+class LogFullError(TickhouseError):
+    """The log cannot take more (disk full, or landing too far behind): slow down and say so."""

@@ -1,0 +1,56 @@
+"""Instants: the one place where the clock is read, and the conversions between the forms an instant takes.
+
+An instant inside tickhouse is an int of nanoseconds since the epoch (`*_ns`), or an aware UTC `datetime` of microseconds
+where a table column needs it. Naive datetimes are refused.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
+
+from lake.errors import InvalidValueError
+
+Clock = Callable[[], int]
+"""A source of nanoseconds since the epoch; passed in wherever time matters."""
+
+NANOS_PER_MICRO = 1_000
+NANOS_PER_SECOND = 1_000_000_000
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}\Z")
+
+
+def system_clock() -> int:
+    """Return the machine's wall clock in nanoseconds since the epoch."""
+    return time.time_ns()
+
+
+def to_datetime(instant_ns: int) -> datetime:
+    """Return the UTC datetime of `instant_ns`, nanoseconds below a microsecond cut off."""
+    return EPOCH + timedelta(microseconds=instant_ns // NANOS_PER_MICRO)
+
+
+def to_ns(instant: datetime) -> int:
+    """Return nanoseconds since the epoch of an aware datetime. Raises InvalidValueError for a naive one."""
+    if instant.tzinfo is None:
+        raise InvalidValueError(f"instant {instant.isoformat()} has no time zone; expected an aware datetime")
+    return (instant - EPOCH) // timedelta(microseconds=1) * NANOS_PER_MICRO
+
+
+def parse_instant(text: str) -> datetime:
+    """Return the instant that a user wrote, in UTC.
+
+    A date alone (`2020-08-31`) means everything known by the end of that UTC day: the last microsecond before the next
+    midnight. A time without a zone is UTC. Raises InvalidValueError.
+    """
+    try:
+        if _DATE.match(text):
+            return datetime.combine(date.fromisoformat(text) + timedelta(days=1), datetime.min.time(), UTC) - timedelta(
+                microseconds=1
+            )
+        instant = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise InvalidValueError(f"instant {text!r} is not ISO 8601, like 2020-08-31 or 2020-08-31T20:00:00Z") from error
+    return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)

@@ -1,0 +1,1 @@
+"""The log: raw blocks between capture and landing."""

@@ -1,0 +1,1 @@
+"""Row rules, contracts, the gate, promotion and holds."""

@@ -1,0 +1,1 @@
+"""Supervising processes on one machine."""

@@ -1,0 +1,1 @@
+"""How to read what providers send: one module a provider."""

@@ -1,0 +1,1 @@
+"""Kernels compiled with mypyc; the same code runs interpreted."""
