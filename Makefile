@@ -1,0 +1,106 @@
+# tickhouse: `make demo` and `make test` do everything; `make help` lists the rest.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+# The first Python of 3.11 or later that really runs: `python3.11` may be a shim that only prints an error.
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3 python; do \
+	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo "$$p"; break; }; done)
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+KERNELS := $(wildcard transforms/kernels/*.py)
+SEED ?= $(shell date +%s)
+
+# Kernels are compiled where there is a compiler and Python's headers; else they run interpreted, and say so.
+CAN_COMPILE := $(shell command -v cc >/dev/null && [ -n "$(PYTHON)" ] && "$(PYTHON)" -c 'import pathlib, sysconfig, sys; \
+	sys.exit(not pathlib.Path(sysconfig.get_path("include"), "Python.h").is_file())' >/dev/null 2>&1 && echo yes)
+
+.PHONY: help install kernels demo up test check format docs bench fuzz coverage audit sbom clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(VENV)/installed kernels ## everything pinned, into .venv
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	@[ -n "$(PYTHON)" ] || { echo "no Python 3.11 or later found; on Debian: apt-get install python3 python3-venv" >&2; exit 2; }
+	@echo "installing into $(VENV) (once)"
+	@"$(PYTHON)" -m venv $(VENV) || { echo "$(PYTHON) cannot make a venv; on Debian: apt-get install python3-venv" >&2; exit 2; }
+	@$(PIP) hatchling editables
+	@$(PIP) --no-build-isolation --editable '.[dev]'
+	@touch $@
+
+kernels: $(VENV)/kernels ## compile transforms/kernels, where there is a C compiler
+
+ifeq ($(CAN_COMPILE),yes)
+$(VENV)/kernels: $(VENV)/installed $(KERNELS)
+	@echo "compiling the kernels"
+	@HATCH_BUILD_HOOK_ENABLE_MYPYC=1 $(PIP) --no-build-isolation --no-deps --editable .
+	@$(BIN)/python -W ignore -c 'import transforms.kernels as k; k.record_build(); state = k.kernel_state(); assert state.is_compiled, state'
+	@touch $@
+else
+$(VENV)/kernels: $(VENV)/installed $(KERNELS)
+	@echo "kernels stay interpreted: no C compiler (cc) with Python's headers found"
+	@[ "$${TICKHOUSE_REQUIRE:-}" != all ] || { echo "TICKHOUSE_REQUIRE=all, so that is an error" >&2; exit 1; }
+	@touch $@
+endif
+
+demo: install ## the main job: a finite tour from providers to questions
+	@$(BIN)/tickhouse demo
+
+up: install ## the whole system in the foreground, until Ctrl-C
+	@$(BIN)/tickhouse up
+
+test: install ## every test; kernels in both forms where they are compiled
+ifeq ($(CAN_COMPILE),yes)
+	@echo "kernels, interpreted:"
+	@TICKHOUSE_KERNELS=interpreted $(BIN)/python -m pytest tests/transforms/decode tests/transforms/kernels
+	@echo "everything, kernels compiled:"
+else
+	@echo "everything, kernels interpreted (the compiled form is skipped: no C compiler with Python's headers)"
+endif
+	@$(BIN)/python -m pytest
+
+check: install ## format, lint, types, security, house rules, bill of materials
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/bandit --quiet --recursive --configfile pyproject.toml lake transforms quality_checks ingest serving
+	@$(BIN)/python -m pytest tests/test_house.py
+	@$(MAKE) --no-print-directory sbom
+
+format: install ## rewrite the sources in the one format
+	@$(BIN)/ruff check --fix --quiet . || true
+	@$(BIN)/ruff format .
+
+coverage: install ## every test again, counting lines: at least 85 %
+	@$(BIN)/python -m pytest --cov --cov-report=term:skip-covered
+
+docs: install ## what is drawn from the code: the data dictionary
+	@$(BIN)/python -m lake.tables.dictionary
+
+bench: install ## ratios against other people's code; needs a C compiler for cryptofeed
+ifeq ($(CAN_COMPILE),yes)
+	@$(PIP) --no-build-isolation --editable '.[bench]' || echo "cryptofeed could not be installed: its cases are skipped"
+endif
+	@$(BIN)/python -m tests.benchmarks $(BENCH)
+
+fuzz: install ## property tests with 40 times the examples; SEED=n repeats a run
+	@echo "SEED=$(SEED)"
+	@HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest -m hypothesis --hypothesis-seed=$(SEED)
+
+audit: install ## known weaknesses of what is installed (asks the advisory source of the package index)
+	@$(PIP) pip-audit
+	@$(BIN)/pip-audit --local --timeout 20 --progress-spinner off
+
+sbom: install ## software bill of materials, CycloneDX
+	@mkdir -p build
+	@$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --output-format JSON --output-file build/sbom.cdx.json $(BIN)/python
+	@echo "bill of materials: build/sbom.cdx.json"
+
+clean: ## remove what was built or installed; a lake in .tickhouse stays
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
+	rm -f transforms/kernels/*.so transforms/kernels/compiled.json *__mypyc*.so
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,52 @@
+"""What every test shares: optional parts of the machine, example counts, a clean environment."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+import transforms.kernels
+
+ROOT = Path(__file__).parents[1]
+
+OPTIONAL_PARTS = {
+    "cc": lambda: shutil.which("cc") is not None,
+    "compiled": lambda: transforms.kernels.kernel_state().is_compiled,
+}
+"""Parts that a test may need, by the name given to `@pytest.mark.needs(...)`, and how to find them."""
+
+_require = os.environ.get("TICKHOUSE_REQUIRE", "")
+if os.environ.get("TICKHOUSE_KERNELS") == "interpreted":
+    transforms.kernels.prefer_source()
+
+# The suite is the same on every run; `make fuzz` looks further, with a printed seed. Time is never judged: machines differ.
+hypothesis.settings.register_profile("suite", max_examples=50, deadline=None, derandomize=True, database=None)
+hypothesis.settings.register_profile("fuzz", max_examples=2_000, deadline=None, print_blob=True)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "suite"))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Settings of the person who runs the tests must not reach them."""
+    for name in [name for name in os.environ if name.startswith("TICKHOUSE_")]:
+        del os.environ[name]
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip a test whose optional part is absent, with the reason; under TICKHOUSE_REQUIRE=all fail it."""
+    for mark in item.iter_markers("needs"):
+        for part in mark.args:
+            if OPTIONAL_PARTS[part]():
+                continue
+            if _require == "all":
+                pytest.fail(f"TICKHOUSE_REQUIRE=all, but {part} was not found on this machine")
+            pytest.skip(f"{part} was not found on this machine")
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The project's own folder."""
+    return ROOT
