@@ -59,3 +59,7 @@ class CommitUnknownError(TickhouseError):
 
 class LogFullError(TickhouseError):
     """The log cannot take more (disk full, or landing too far behind): slow down and say so."""
+
+
+class CorruptedError(TickhouseError):
+    """Bytes that we stored are not what we stored: stop, restore them; never go on past them."""
