@@ -51,6 +51,6 @@ def parse_instant(text: str) -> datetime:
                 microseconds=1
             )
         instant = datetime.fromisoformat(text)
-    except ValueError as error:
+        return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
+    except (ValueError, OverflowError) as error:
         raise InvalidValueError(f"instant {text!r} is not ISO 8601, like 2020-08-31 or 2020-08-31T20:00:00Z") from error
-    return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
