@@ -1,0 +1,42 @@
+"""The registry of feeds: one line for each (provider, feed) that tickhouse can read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from lake.errors import NotFoundError
+from lake.values import NumberKind
+from transforms.decode.decoded import Decoded
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """One feed of one provider: what it delivers and how it is read."""
+
+    provider: str
+    feed: str
+    number_kind: NumberKind
+    payload: str
+    """What it reads, in words."""
+    tables: tuple[str, ...]
+    """The tables it fills, like `normalized.trades`."""
+    decode: Callable[[pa.Table], Decoded]
+    """Messages (columns of raw.messages, this provider and feed only) -> facts, refused rows, control; never raises."""
+    is_crossed_normal: bool = False
+    """True where bid > ask is real, as in depth feeds and FX aggregators: kept as a finding, not refused."""
+    venue: str | None = None
+    """Market of all its symbols where there is one: BINANCE, US. None: the hints `mic` and `exchange` of each row tell."""
+
+
+FEEDS: dict[tuple[str, str], Feed] = {}
+
+
+def feed_named(provider: str, feed: str) -> Feed:
+    """Return the feed (provider, feed). Raises NotFoundError that lists what exists."""
+    found = FEEDS.get((provider, feed))
+    if found is None:
+        raise NotFoundError(f"no feed {provider} {feed}; there are {', '.join(f'{p} {f}' for p, f in sorted(FEEDS))}")
+    return found
