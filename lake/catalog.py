@@ -1,0 +1,225 @@
+"""The lake: the catalog of tables, and the one door through which a table is loaded."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Self
+
+import sqlalchemy.exc
+from pyiceberg.catalog.sql import SqlCatalog
+from pyiceberg.exceptions import CommitFailedException, NoSuchTableError, TableAlreadyExistsError
+from pyiceberg.partitioning import PartitionField, PartitionSpec
+from pyiceberg.table import Table as IcebergTable
+from pyiceberg.table.sorting import NullOrder, SortField, SortOrder
+from pyiceberg.transforms import IdentityTransform, parse_transform
+
+from lake import iceberg_internals as internals
+from lake.durable import make_folder
+from lake.errors import CommitUnknownError, NotFoundError, SettingsError
+from lake.heads import ACT, HOLDS, POSITION, Act, Head, Hold, listed_holds_of, positions_of, ranges_of
+from lake.instants import Clock
+from lake.settings import Settings
+from lake.state import BUSY_TIMEOUT_S, State
+from lake.steps import Steps, steps_of
+from lake.tables import TABLES, Table, table_named
+
+CATALOG = "tickhouse"
+MAIN = "main"
+LANDED = "raw.messages"
+"""The table that landing writes; its property repeats the position as an alarm (a gated table must not have one)."""
+PROPERTIES = {
+    "commit.manifest-merge.enabled": "true",
+    "commit.manifest.min-count-to-merge": "50",
+    "commit.manifest.target-size-bytes": "65536",
+    "write.metadata.delete-after-commit.enabled": "true",
+    "write.metadata.previous-versions-max": "100",
+    "write.metadata.metrics.column.payload": "counts",
+}
+
+
+class Lake:
+    """An open lake: settings, clock, state and tables. Safe to share between threads; `close` when done.
+
+    The clock must tell the time of the machine: publications are stamped by the catalog's own commits.
+    """
+
+    def __init__(self, settings: Settings, clock: Clock, steps: Steps | None = None) -> None:
+        internals.install()
+        self.settings = settings
+        self.clock = clock
+        self.steps = steps_of(settings.kill_at) if steps is None else steps
+        self.state = State(settings.state_url, clock, settings.lease_timeout_s)
+        self._catalog = SqlCatalog(
+            CATALOG,
+            **{
+                "uri": _with_timeout(settings.catalog_url),
+                "warehouse": f"file://{settings.warehouse}",
+                "py-io-impl": "lake.durable.DurableFileIO",
+            },
+        )
+
+    @classmethod
+    def create(cls, settings: Settings, clock: Clock, steps: Steps | None = None) -> Self:
+        """Make what is missing of a lake and return it open; safe to repeat and to run in two processes.
+
+        Every table gets an empty first snapshot that holds position {}: a head without a position is always an error.
+        Raises SettingsError when a table exists with another schema than its definition.
+        """
+        for folder in (settings.home, settings.warehouse):
+            make_folder(folder)
+        lake = cls(settings, clock, steps)
+        lake.state.create()
+        for name in sorted({table.namespace for table in TABLES.values()}):
+            lake._catalog.create_namespace_if_not_exists(name)
+        for table in TABLES.values():
+            lake._create_table(table)
+        return lake
+
+    @classmethod
+    def open(cls, settings: Settings, clock: Clock, steps: Steps | None = None) -> Self:
+        """Return the lake of `settings`. Raises NotFoundError when it was never made, or not whole."""
+        database = _sqlite_path(settings.catalog_url)
+        if database is not None and not database.exists():
+            raise NotFoundError(f"no lake at {settings.home}; make one with `tickhouse init`")
+        lake = cls(settings, clock, steps)
+        try:
+            existing = {
+                ".".join(identifier)
+                for namespace in lake._catalog.list_namespaces()
+                for identifier in lake._catalog.list_tables(namespace)
+            }
+            missing = sorted(set(TABLES) - existing)
+            if missing:
+                raise NotFoundError(f"the lake at {settings.home} has no table {', '.join(missing)}; run `tickhouse init`")
+        except BaseException:
+            lake.close()
+            raise
+        return lake
+
+    def close(self) -> None:
+        """Close every database connection."""
+        self.state.close()
+        self._catalog.engine.dispose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def table(self, name: str) -> IcebergTable:
+        """Return the table as it is now, a fresh object with retries switched off. Raises NotFoundError."""
+        table_named(name)
+        try:
+            return internals.switch_off_retries(self._catalog.load_table(name))
+        except NoSuchTableError as error:
+            raise NotFoundError(f"table {name} is not in the catalog; run `tickhouse init`") from error
+        except sqlalchemy.exc.SQLAlchemyError as error:
+            raise CommitUnknownError(f"catalog database, loading {name}: {error}") from error
+
+    def head(self, name: str) -> Head:
+        """Return what main's head says now. Raises CommitUnknownError when it has no position (a foreign commit)."""
+        return self.head_of(name, self.table(name))
+
+    def head_of(self, name: str, table: IcebergTable) -> Head:
+        """Return what main's head says in a table already loaded."""
+        snapshot = table.current_snapshot()
+        summary = None if snapshot is None or snapshot.summary is None else snapshot.summary.additional_properties
+        position = positions_of(name, summary)
+        if snapshot is None or summary is None:
+            raise CommitUnknownError(f"main of {name} has no snapshot")
+        alarm = table.metadata.properties.get(POSITION)
+        if name == LANDED and (alarm is None or json.loads(alarm) != position):
+            raise CommitUnknownError(f"{name}: the position of main is {position}, its property says {alarm}; a foreign commit")
+        listed = listed_holds_of(summary)
+        return Head(name, snapshot.snapshot_id, position, tuple(self._described(name, entry) for entry in listed), listed)
+
+    def _described(self, table: str, entry: dict[str, object]) -> Hold:
+        """Return a hold as main lists it, with what the state database tells beyond that."""
+        hold_id = str(entry["id"])
+        told = self.state.document("hold", hold_id) or {"report": {"lost": "the state database does not describe this hold"}}
+        return Hold(
+            hold_id=hold_id,
+            table=table,
+            owner=str(entry["owner"]),
+            before=dict(entry["before"]),  # type: ignore[call-overload]
+            after=dict(entry["after"]),  # type: ignore[call-overload]
+            run_id=str(entry["run"]),
+            ranges=ranges_of(json.dumps(told.get("ranges", []))),
+            row_count=int(str(entry["rows"])),
+            counts=dict(told.get("counts", {})),
+            report=dict(told.get("report", {})),
+            held_at_ns=int(str(entry["at"])),
+        )
+
+    def _create_table(self, table: Table) -> None:
+        properties = PROPERTIES | ({POSITION: "{}"} if table.name == LANDED else {})
+        if not self._catalog.table_exists(table.name):
+            try:
+                self._catalog.create_table(
+                    table.name,
+                    table.iceberg_schema(),
+                    partition_spec=partition_spec(table),
+                    sort_order=sort_order(table),
+                    properties=properties,
+                )
+            except TableAlreadyExistsError:
+                # Another process was first; what it made is checked below like any other.
+                return self._create_table(table)
+        created = self._catalog.load_table(table.name)
+        stored = {field.field_id: (field.name, field.field_type) for field in created.schema().fields}
+        defined = {column.field_id: (column.name, column.iceberg_type) for column in table.columns}
+        if stored != defined:
+            ids = sorted(number for number in {*stored, *defined} if stored.get(number) != defined.get(number))
+            raise SettingsError(f"{table.name} at {created.location()} is not as defined: field ids {ids}; use another home")
+        if created.current_snapshot() is None:
+            self._write_first_snapshot(created)
+
+    def _write_first_snapshot(self, table: IcebergTable) -> None:
+        produced = internals.produce(table, (), (), {POSITION: "{}", HOLDS: "[]", ACT: Act.CREATE})
+        try:
+            internals.commit(
+                table, [internals.points_to(MAIN, None)], [*produced.updates, internals.point(MAIN, produced.snapshot_id)]
+            )
+        except CommitFailedException:
+            # Another process made the first snapshot: the same content, so ours is not needed.
+            produced.clean()
+
+
+def partition_spec(table: Table) -> PartitionSpec:
+    """Return the Iceberg partition spec of a definition; names: column, column_day, column_month, column_bucket."""
+    fields = []
+    for number, (name, transform) in enumerate(table.partition):
+        suffix = "" if transform == "identity" else f"_{transform.partition('[')[0]}"
+        fields.append(
+            PartitionField(
+                source_id=table.column(name).field_id,
+                field_id=1000 + number,
+                transform=parse_transform(transform),
+                name=name + suffix,
+            )
+        )
+    return PartitionSpec(*fields)
+
+
+def sort_order(table: Table) -> SortOrder:
+    """Return the Iceberg sort order of a definition: ascending, nulls last."""
+    return SortOrder(
+        *[
+            SortField(source_id=table.column(name).field_id, transform=IdentityTransform(), null_order=NullOrder.NULLS_LAST)
+            for name in table.order
+        ]
+    )
+
+
+def _sqlite_path(url: str) -> Path | None:
+    prefix = "sqlite:///"
+    return Path(url[len(prefix) :].partition("?")[0]) if url.startswith(prefix) else None
+
+
+def _with_timeout(url: str) -> str:
+    """Return a SQLite URL whose connections wait for a lock as long as the state database's do."""
+    if not url.startswith("sqlite:") or "timeout=" in url:
+        return url
+    return f"{url}{'&' if '?' in url else '?'}timeout={BUSY_TIMEOUT_S}"

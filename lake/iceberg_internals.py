@@ -1,0 +1,168 @@
+"""The private and half-private calls of PyIceberg 0.12, in one place; tests/lake/test_iceberg_internals.py is their contract.
+
+Why private: the public transaction commits with retries that re-apply appends without our position check, keeps only
+the first of several branch assertions, and copies the table's metadata some twenty times an append.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import pyarrow.parquet as pq
+import pyiceberg
+from pyiceberg.io.pyarrow import (
+    compute_statistics_plan,
+    data_file_statistics_from_parquet_metadata,
+    parquet_path_to_id_mapping,
+)
+from pyiceberg.manifest import DataFile, DataFileContent, FileFormat, ManifestEntryStatus
+from pyiceberg.table import CommitTableResponse, Table, Transaction
+from pyiceberg.table.metadata import TableMetadata
+from pyiceberg.table.refs import SnapshotRefType
+from pyiceberg.table.update import (
+    AssertRefSnapshotId,
+    AssertTableUUID,
+    RemoveSnapshotRefUpdate,
+    RemoveSnapshotsUpdate,
+    SetSnapshotRefUpdate,
+    TableRequirement,
+    TableUpdate,
+    update_table_metadata,
+)
+from pyiceberg.typedef import Record
+
+PINNED = "0.12.0"
+_RETRIES = "commit.retry.num-retries"
+
+
+@dataclass(frozen=True, slots=True)
+class Produced:
+    """A snapshot whose manifests are written and which nothing refers to yet.
+
+    clean   deletes its manifests and manifest list; to be called only when it surely was not committed
+    """
+
+    snapshot_id: int
+    updates: tuple[TableUpdate, ...]
+    clean: Callable[[], None]
+
+
+def install() -> None:
+    """Cache `Transaction.table_metadata` (200 snapshots: 190 -> 38 ms a commit); refuses another PyIceberg than the pinned."""
+    if pyiceberg.__version__ != PINNED:
+        raise RuntimeError(f"PyIceberg is {pyiceberg.__version__}; its private calls are proven for {PINNED} only")
+    Transaction.table_metadata = property(_cached_metadata)  # type: ignore[method-assign,assignment]
+
+
+def _cached_metadata(self: Any) -> TableMetadata:
+    updates, base = self._updates, self._table.metadata
+    if not updates:
+        return cast(TableMetadata, base)
+    cached = self.__dict__.get("_tickhouse_metadata")
+    if cached is None or cached[0] is not base or cached[1] is not updates:
+        cached = (base, updates, update_table_metadata(base, updates))
+        self.__dict__["_tickhouse_metadata"] = cached
+    return cast(TableMetadata, cached[2])
+
+
+def switch_off_retries(table: Table) -> Table:
+    """Set the retries of the loaded object to 0 and return it; a stored property would switch off other writers' too."""
+    table.metadata.properties[_RETRIES] = "0"
+    return table
+
+
+def retries_of(table: Table) -> int:
+    """Return how often a public transaction on this object would be re-applied after a conflict."""
+    return int(table.metadata.properties.get(_RETRIES, "4"))
+
+
+def produce(table: Table, added: Sequence[DataFile], removed: Sequence[DataFile], summary: dict[str, str]) -> Produced:
+    """Return a snapshot on top of main of `table` as loaded, its manifests written, nothing committed.
+
+    Without `removed` manifests are merged (`fast_append` never does); with it the snapshot is an overwrite.
+    """
+    update = table.transaction().update_snapshot(branch=None, snapshot_properties=summary)
+    producer = update.overwrite() if removed else update.merge_append()
+    for file in removed:
+        producer.delete_data_file(file)
+    for file in added:
+        producer.append_data_file(file)
+    try:
+        updates, _ = producer._commit()
+    except BaseException:
+        producer._clean_all_uncommitted()
+        raise
+    return Produced(producer.snapshot_id, tuple(updates), producer._clean_all_uncommitted)
+
+
+def points_to(branch: str, snapshot_id: int | None) -> TableRequirement:
+    """Return the assertion that a branch points to a snapshot; None: that it does not exist."""
+    return AssertRefSnapshotId.model_validate({"ref": branch, "snapshot-id": snapshot_id})
+
+
+def point(branch: str, snapshot_id: int) -> TableUpdate:
+    """Return the update that makes a branch point to a snapshot."""
+    return SetSnapshotRefUpdate.model_validate(
+        {"ref-name": branch, "type": SnapshotRefType.BRANCH, "snapshot-id": snapshot_id}
+    )
+
+
+def drop(branch: str) -> TableUpdate:
+    """Return the update that drops a branch."""
+    return RemoveSnapshotRefUpdate.model_validate({"ref-name": branch})
+
+
+def forget(snapshot_ids: Sequence[int]) -> TableUpdate:
+    """Return the update that removes snapshots."""
+    return RemoveSnapshotsUpdate.model_validate({"snapshot-ids": list(snapshot_ids)})
+
+
+def commit(table: Table, requirements: Sequence[TableRequirement], updates: Sequence[TableUpdate]) -> CommitTableResponse:
+    """Commit several updates under several assertions at once, then delete metadata files that fell out of the log."""
+    assertions = (AssertTableUUID(uuid=table.metadata.table_uuid), *requirements)
+    response = table.catalog.commit_table(table, assertions, tuple(updates))
+    table.catalog._delete_old_metadata(table.io, table.metadata, response.metadata)
+    return response
+
+
+def data_file(table: Table, location: str, size: int, partition: Sequence[object], written: pq.FileMetaData) -> DataFile:
+    """Return the manifest entry of a Parquet file with field ids.
+
+    partition   values as Iceberg stores them: dates and days as int days since the epoch
+    written     the file's own footer
+    """
+    metadata = table.metadata
+    statistics = data_file_statistics_from_parquet_metadata(
+        written,
+        compute_statistics_plan(metadata.schema(), metadata.properties),
+        parquet_path_to_id_mapping(metadata.schema()),
+    )
+    file = DataFile.from_args(
+        content=DataFileContent.DATA,
+        file_path=location,
+        file_format=FileFormat.PARQUET,
+        partition=Record(*partition),
+        file_size_in_bytes=size,
+        sort_order_id=None,
+        spec_id=metadata.default_spec_id,
+        equality_ids=None,
+        key_metadata=None,
+        **statistics.to_serialized_dict(),
+    )
+    file.spec_id = metadata.default_spec_id
+    return file
+
+
+def files_of(table: Table, snapshot_id: int) -> list[DataFile]:
+    """Return every live data file of a snapshot."""
+    snapshot = table.metadata.snapshot_by_id(snapshot_id)
+    if snapshot is None:
+        return []
+    return [
+        entry.data_file
+        for manifest in snapshot.manifests(table.io)
+        for entry in manifest.fetch_manifest_entry(table.io, discard_deleted=True)
+        if entry.status != ManifestEntryStatus.DELETED
+    ]

@@ -1,0 +1,94 @@
+"""Settings: what a user may choose, read from the environment (`TICKHOUSE_...`) by entry points only.
+
+Everything below receives a `Settings` value. Adding one: a field here with its description; `tickhouse settings` lists it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsError as UnreadableError
+
+from lake.errors import SettingsError
+
+PREFIX = "TICKHOUSE_"
+_PLACES = {"home", "catalog_url", "warehouse", "log_path", "state_url", "min_free_bytes", "lease_timeout_s"} | {
+    "api_host",
+    "api_port",
+    "kill_at",
+}
+"""Fields that say where and when, not what: two lakes that differ only in these hold the same rows."""
+_UNSAFE_IN_PATHS = set("#?*[]%")
+"""Characters that Iceberg locations or DuckDB file lists read as something else than a name."""
+
+
+class Settings(BaseSettings):
+    """Everything a user may choose; frozen."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
+
+    home: Path = Field(Path(".tickhouse"), description="Folder of the lake; the other places default to inside it.")
+    catalog_url: str = Field("", description="Database of the Iceberg catalog; default: SQLite file catalog.db in the home.")
+    warehouse: Path = Field(Path(), description="Folder of the tables; default: warehouse in the home.")
+    log_path: Path = Field(Path(), description="Folder of the embedded log; default: log in the home.")
+    state_url: str = Field("", description="Database of mutable state; default: SQLite file state.db in the home.")
+
+    log_partitions: int = Field(4, ge=1, le=1024, description="Partitions of the raw log, by capture.")
+    segment_bytes: int = Field(64 << 20, ge=1 << 16, description="Size at which a log segment is closed.")
+    segment_age_s: float = Field(3600.0, gt=0, description="Age at which a log segment is closed.")
+    log_retention_s: float = Field(3600.0, ge=0, description="Least age at which a landed log segment may be dropped.")
+    min_free_bytes: int = Field(64 << 20, ge=0, description="Free disk below which the log takes nothing more.")
+
+    landing_messages: int = Field(100_000, ge=1, description="Most messages of one landing commit.")
+    batch_messages: int = Field(50_000, ge=1, description="Most messages of one promotion batch.")
+    keep_snapshots: int = Field(30, ge=1, description="Snapshots of a table that expiry keeps.")
+    provider_priority: tuple[str, ...] = Field(
+        ("csv", "ice", "yahoo", "binance"), description="Who wins an agreed bar where several feeds have it (JSON list)."
+    )
+
+    lease_timeout_s: float = Field(30.0, ge=0, description="Seconds to wait for a lease that a living process holds.")
+    api_host: str = Field("127.0.0.1", description="Address the HTTP interface listens on.")
+    api_port: int = Field(8000, ge=0, le=65535, description="Port the HTTP interface listens on.")
+    kill_at: str = Field("", description="For crash tests: the step boundary at which the process kills itself.")
+
+    @model_validator(mode="after")
+    def _fill_places(self) -> Self:
+        home = self.home.expanduser().resolve()
+        places: dict[str, object] = {
+            "home": home,
+            "catalog_url": self.catalog_url or f"sqlite:///{home / 'catalog.db'}",
+            "warehouse": home / "warehouse" if self.warehouse == Path() else self.warehouse.expanduser().resolve(),
+            "log_path": home / "log" if self.log_path == Path() else self.log_path.expanduser().resolve(),
+            "state_url": self.state_url or f"sqlite:///{home / 'state.db'}",
+        }
+        unsafe = _UNSAFE_IN_PATHS & set(str(places["warehouse"]))
+        if unsafe:
+            raise ValueError(f"warehouse {places['warehouse']} must not contain {' '.join(sorted(unsafe))}")
+        self.__dict__.update(places)
+        return self
+
+    def configuration_hash(self) -> str:
+        """Return the SHA-256, in hex, of every setting that can change what is stored: places and ports are left out."""
+        document = self.model_dump(mode="json", exclude=_PLACES)
+        return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
+
+
+def load_settings(**overrides: object) -> Settings:
+    """Return the settings of the environment, `overrides` first. Raises SettingsError that names each wrong setting."""
+    try:
+        return Settings(**overrides)  # type: ignore[arg-type]  # checked by pydantic, not by mypy
+    except ValidationError as error:
+        wrong = "; ".join(
+            f"{PREFIX}{'_'.join(str(part) for part in item['loc']).upper()}: {item['msg']}, got {item['input']!r}"
+            if item["loc"]
+            else str(item["msg"])
+            for item in error.errors()
+        )
+        raise SettingsError(wrong) from error
+    except UnreadableError as error:
+        raise SettingsError(str(error)) from error

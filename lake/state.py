@@ -1,0 +1,247 @@
+"""Mutable state in one place: leases, descriptions of holds, jobs, the audit log and the publication ledger.
+
+The one door to SQLAlchemy. Every method is one transaction. History is not here but in tables (`ops.*`, `quality.*`).
+An error of the database becomes CommitUnknownError: look before doing anything again.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.exc import SQLAlchemyError
+
+from lake.errors import CommitConflictError, CommitUnknownError, NotFoundError
+from lake.instants import Clock
+from lake.leases import Holder
+
+BUSY_TIMEOUT_S = 30
+POLL_S = 0.05
+
+_METADATA = sa.MetaData()
+_LEASES = sa.Table(
+    "leases",
+    _METADATA,
+    sa.Column("name", sa.String, primary_key=True),
+    sa.Column("token", sa.String, nullable=False),
+    sa.Column("holder", sa.Text, nullable=False),
+    sa.Column("taken_at_ns", sa.BigInteger, nullable=False),
+)
+_DOCUMENTS = sa.Table(
+    "documents",
+    _METADATA,
+    sa.Column("kind", sa.String, primary_key=True),
+    sa.Column("key", sa.String, primary_key=True),
+    sa.Column("document", sa.Text, nullable=False),
+)
+_AUDIT_LOG = sa.Table(
+    "audit_log",
+    _METADATA,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("at_ns", sa.BigInteger, nullable=False),
+    sa.Column("who", sa.String, nullable=False),
+    sa.Column("what", sa.String, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("detail", sa.Text, nullable=False),
+)
+PUBLICATIONS = sa.Table(
+    "publications",
+    _METADATA,
+    sa.Column("table_name", sa.String, primary_key=True),
+    sa.Column("snapshot_id", sa.BigInteger, primary_key=True),
+    sa.Column("act", sa.String, nullable=False),
+    sa.Column("owner", sa.String, nullable=False),
+    sa.Column("run_id", sa.String, nullable=False),
+    sa.Column("published_at_ms", sa.BigInteger, nullable=False),
+    sa.Column("before", sa.Text, nullable=False),
+    sa.Column("after", sa.Text, nullable=False),
+    sa.Column("counts", sa.Text, nullable=False),
+    sa.Index("publications_by_run", "table_name", "run_id"),
+)
+RANGES = sa.Table(
+    "publication_ranges",
+    _METADATA,
+    sa.Column("table_name", sa.String, primary_key=True),
+    sa.Column("snapshot_id", sa.BigInteger, primary_key=True),
+    sa.Column("capture_id", sa.String, primary_key=True),
+    sa.Column("first_seq", sa.BigInteger, primary_key=True),
+    sa.Column("last_seq", sa.BigInteger, nullable=False),
+)
+ANSWERED = sa.Table(
+    "answered",
+    _METADATA,
+    sa.Column("table_name", sa.String, primary_key=True),
+    sa.Column("as_of_ms", sa.BigInteger, nullable=False),
+)
+
+
+class State:
+    """Mutable state over a SQLAlchemy URL; SQLite files are in WAL mode and written through to disk at each commit."""
+
+    def __init__(
+        self, url: str, clock: Clock, lease_timeout_s: float = 30.0, sleep: Callable[[float], object] = time.sleep
+    ) -> None:
+        self._clock = clock
+        self._lease_timeout_s = lease_timeout_s
+        self._sleep = sleep
+        arguments = {"timeout": BUSY_TIMEOUT_S} if url.startswith("sqlite") else {}
+        self._engine = sa.create_engine(url, connect_args=arguments)
+        if self._engine.dialect.name == "sqlite":
+            sa.event.listen(self._engine, "connect", _set_up_sqlite)
+            sa.event.listen(self._engine, "begin", _begin_sqlite)
+
+    def create(self) -> None:
+        """Make the database tables that do not exist yet."""
+        with self.writing() as connection:
+            _METADATA.create_all(connection)
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._engine.dispose()
+
+    @contextmanager
+    def writing(self) -> Iterator[sa.Connection]:
+        """One transaction that may write; committed at the end, rolled back on an exception. Raises CommitUnknownError."""
+        try:
+            with self._engine.begin() as connection:
+                yield connection
+        except SQLAlchemyError as error:
+            raise CommitUnknownError(f"state database: {error}") from error
+
+    @contextmanager
+    def reading(self) -> Iterator[sa.Connection]:
+        """One transaction that only reads. Raises CommitUnknownError."""
+        try:
+            with self._engine.connect().execution_options(is_reading=True) as connection:
+                yield connection
+        except SQLAlchemyError as error:
+            raise CommitUnknownError(f"state database: {error}") from error
+
+    # --- leases
+
+    @contextmanager
+    def lease(self, name: str, timeout_s: float | None = None) -> Iterator[None]:
+        """Hold the lease `name`; at the end it is given back, if it is still ours.
+
+        A dead holder loses it at once, a stopped one of this host is killed first (it may sit inside a database commit).
+        A running holder is waited for, up to `timeout_s` (default: the setting). Raises CommitConflictError.
+        """
+        token = uuid.uuid4().hex
+        limit_s = self._lease_timeout_s if timeout_s is None else timeout_s
+        waited_s = 0.0
+        while not self._take(name, token):
+            if waited_s >= limit_s:
+                raise CommitConflictError(f"lease {name} is held by {self.lease_holder(name)}; waited {waited_s:.1f} s for it")
+            self._sleep(POLL_S)
+            waited_s += POLL_S
+        try:
+            yield
+        finally:
+            with self.writing() as connection:
+                connection.execute(sa.delete(_LEASES).where(_LEASES.c.name == name, _LEASES.c.token == token))
+
+    def lease_holder(self, name: str) -> Holder | None:
+        """Return who holds the lease `name`, or None."""
+        with self.reading() as connection:
+            text = connection.scalar(sa.select(_LEASES.c.holder).where(_LEASES.c.name == name))
+        return None if text is None else Holder(**json.loads(text))
+
+    def _take(self, name: str, token: str) -> bool:
+        # Read first, in a transaction that needs no lock: a stopped holder may hold the write lock.
+        with self.reading() as connection:
+            found = connection.execute(sa.select(_LEASES.c.token, _LEASES.c.holder).where(_LEASES.c.name == name)).first()
+        if found is not None:
+            holder = Holder(**json.loads(found.holder))
+            condition = holder.condition()
+            if condition == "running":
+                return False
+            if condition == "stopped":
+                holder.kill()
+        mine = {
+            "name": name,
+            "token": token,
+            "holder": json.dumps({key: getattr(Holder.of_this_process(), key) for key in Holder.__slots__}),
+            "taken_at_ns": self._clock(),
+        }
+        with self.writing() as connection:
+            now = connection.scalar(sa.select(_LEASES.c.token).where(_LEASES.c.name == name).with_for_update())
+            if now != (None if found is None else found.token):
+                return False
+            connection.execute(sa.delete(_LEASES).where(_LEASES.c.name == name))
+            connection.execute(sa.insert(_LEASES).values(mine))
+        return True
+
+    # --- documents: jobs and descriptions of holds
+
+    def job(self, key: str) -> dict[str, Any] | None:
+        """Return the document saved under `key`, or None."""
+        return self.document("job", key)
+
+    def save_job(self, key: str, document: Mapping[str, object]) -> None:
+        """Save a JSON document under `key`, in place of the one before."""
+        self.save_document("job", key, document)
+
+    def jobs(self, prefix: str = "") -> dict[str, dict[str, Any]]:
+        """Return every job document whose key starts with `prefix`, by key."""
+        return self.documents("job", prefix)
+
+    def save_hold(self, hold_id: str, document: Mapping[str, object]) -> None:
+        """Save the description of a hold. Main's summary decides whether it is held; this only describes it."""
+        self.save_document("hold", hold_id, document)
+
+    def hold(self, hold_id: str) -> dict[str, Any]:
+        """Return the description of a hold, also of one released or rejected since. Raises NotFoundError."""
+        found = self.document("hold", hold_id)
+        if found is None:
+            raise NotFoundError(f"no hold {hold_id!r} was ever described in the state database")
+        return found
+
+    def document(self, kind: str, key: str) -> dict[str, Any] | None:
+        """Return the JSON document of `kind` under `key`, or None."""
+        with self.reading() as connection:
+            text = connection.scalar(sa.select(_DOCUMENTS.c.document).where(_DOCUMENTS.c.kind == kind, _DOCUMENTS.c.key == key))
+        return None if text is None else dict(json.loads(text))
+
+    def documents(self, kind: str, prefix: str = "") -> dict[str, dict[str, Any]]:
+        """Return every document of `kind` whose key starts with `prefix`, by key."""
+        query = sa.select(_DOCUMENTS.c.key, _DOCUMENTS.c.document).where(_DOCUMENTS.c.kind == kind).order_by(_DOCUMENTS.c.key)
+        with self.reading() as connection:
+            return {key: json.loads(text) for key, text in connection.execute(query) if key.startswith(prefix)}
+
+    def save_document(self, kind: str, key: str, document: Mapping[str, object]) -> None:
+        """Save a JSON document of `kind` under `key`, in place of the one before."""
+        with self.writing() as connection:
+            connection.execute(sa.delete(_DOCUMENTS).where(_DOCUMENTS.c.kind == kind, _DOCUMENTS.c.key == key))
+            connection.execute(sa.insert(_DOCUMENTS).values(kind=kind, key=key, document=json.dumps(document, default=str)))
+
+    # --- audit log
+
+    def audit(self, who: str, what: str, reason: str, detail: Mapping[str, object] | None = None) -> None:
+        """Write down that `who` did `what`, and why."""
+        text = json.dumps(detail or {}, default=str)
+        row = {"at_ns": self._clock(), "who": who, "what": what, "reason": reason, "detail": text}
+        with self.writing() as connection:
+            connection.execute(sa.insert(_AUDIT_LOG).values(row))
+
+    def audit_log(self) -> list[dict[str, Any]]:
+        """Return every audited act, oldest first: at_ns, who, what, reason, detail."""
+        with self.reading() as connection:
+            rows = connection.execute(sa.select(_AUDIT_LOG).order_by(_AUDIT_LOG.c.id)).mappings().all()
+        return [{key: json.loads(row[key]) if key == "detail" else row[key] for key in row if key != "id"} for row in rows]
+
+
+def _set_up_sqlite(connection: Any, _record: object) -> None:
+    connection.isolation_level = None
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", f"busy_timeout={BUSY_TIMEOUT_S * 1000}"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: sa.Connection) -> None:
+    # IMMEDIATE: two deferred transactions that both read, then write, fail without waiting.
+    is_reading = connection.get_execution_options().get("is_reading", False)
+    connection.exec_driver_sql("BEGIN" if is_reading else "BEGIN IMMEDIATE")
