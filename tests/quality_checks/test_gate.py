@@ -1,0 +1,180 @@
+"""The gate is fail-closed: whatever is wrong with rows, contract or Soda, the increment is not ok."""
+
+from __future__ import annotations
+
+import logging
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from lake.errors import InvalidValueError, QualityError
+from lake.tables import TABLES
+from quality_checks.contract import CONTRACTS, load_contract
+from quality_checks.gate import ATTEMPTS, GateReport, audit, audit_to_the_end, failing_rows
+from tests.quality_checks import samples
+
+TRADES = "normalized.trades"
+
+
+def altered(folder: Path, old: str, new: str, table: str = TRADES) -> Path:
+    text = (CONTRACTS / f"{table}.yml").read_text()
+    assert old in text
+    (folder / f"{table}.yml").write_text(text.replace(old, new))
+    return folder
+
+
+def test_every_gated_table_has_a_contract_that_reads_whole():
+    gated = [name for name in TABLES if name.partition(".")[0] in ("normalized", "adjusted", "reference")]
+    assert sorted(gated) == sorted(path.stem for path in CONTRACTS.glob("*.yml")) == sorted(samples.GOOD)
+    for name in gated:
+        assert load_contract(name).checks_expected > len(load_contract(name).row_checks)
+
+
+@pytest.mark.parametrize("table", sorted(samples.GOOD))
+def test_good_rows_pass_with_every_check_evaluated(table):
+    report = audit(table, samples.GOOD[table]())
+    assert report.ok, report.as_dict()
+    assert len(report.outcomes) == report.checks_expected == load_contract(table).checks_expected
+    assert {item.outcome for item in report.outcomes} == {"PASSED"}
+
+
+BAD = [
+    (TRADES, {"price": [Decimal(100)] * 9 + [Decimal(10000)]}, "price_jump"),
+    (TRADES, {"price": [Decimal(100)] * 9 + [Decimal(1)]}, "price_jump"),
+    (TRADES, {"price": Decimal(0)}, "price_not_positive"),
+    (TRADES, {"size": Decimal(-1)}, "size_negative"),
+    (TRADES, {"trade_id": "same"}, "key_repeated"),
+    (TRADES, {"message_seq": 3}, "event_repeated"),
+    (TRADES, {"session_date": date(2024, 1, 9)}, "session_date_inconsistent"),
+    (TRADES, {"side": "b"}, "side_unknown"),
+    (TRADES, {"price": [Decimal(100)] * 9 + [None]}, "missing:price"),
+    ("normalized.quotes", {"bid_price": [Decimal(100)] * 9 + [Decimal(10000)]}, "price_jump"),
+    ("normalized.quotes", {"bid_price": None, "ask_price": None}, "quote_empty"),
+    ("normalized.book_events", {"side": "buy", "price": [Decimal(100)] * 9 + [Decimal(10000)]}, "price_jump"),
+    ("normalized.book_events", {"first_sequence": 6}, "sequence_reversed"),
+    ("normalized.bars", {"close": Decimal(103)}, "bar_outside_range"),
+    ("normalized.bars", {"open": None, "high": None, "low": None, "close": [Decimal(1)] * 9 + [Decimal(1000)]}, "price_jump"),
+    ("normalized.corporate_actions", {"ratio_new": [0, None]}, "ratio_invalid"),
+    ("normalized.corporate_actions", {"amount": None}, "amount_invalid"),
+    ("reference.instruments", {"instrument_id": 7}, "key_repeated"),
+    ("adjusted.factors", {"price_factor": Decimal(0)}, "factor_not_positive"),
+    ("adjusted.bars_1d", {"all_factor": Decimal("0.5")}, "last_factor_not_one"),
+]
+
+
+@pytest.mark.parametrize(("table", "changes", "check"), BAD)
+def test_a_broken_promise_fails_its_check_and_nothing_else_errs(table, changes, check):
+    report = audit(table, samples.GOOD[table](**changes))
+    assert check in report.failed_checks
+    assert not report.ok and not report.has_errors and report.verdict == "failed"
+
+
+def test_twenty_years_of_growth_and_a_twenty_for_one_split_are_no_jump():
+    closes = [Decimal(1) + Decimal(n) / 2 for n in range(200)] + [Decimal(5)]
+    found = samples.bars(201, open=None, high=None, low=None, close=closes)
+    assert audit("normalized.bars", found).ok
+
+
+def test_far_levels_on_the_quiet_side_of_a_book_are_real():
+    found = samples.book_events(side="sell", price=[Decimal(100)] * 9 + [Decimal(10000)])
+    assert audit("normalized.book_events", found).ok
+
+
+def test_failing_rows_are_named_exactly():
+    found = samples.trades(price=[Decimal(100), Decimal(10000)] + [Decimal(100)] * 7 + [Decimal(1)], size=Decimal(-1))
+    rows = failing_rows(TRADES, found, ["price_jump", "size_negative"])
+    assert rows["price_jump"].to_pylist() == [1, 9]
+    assert rows["size_negative"].to_pylist() == list(range(10))
+    with pytest.raises(QualityError, match="names no rows"):
+        failing_rows(TRADES, found, ["schema"])
+
+
+def test_a_waived_check_lets_only_its_own_failure_pass():
+    found = samples.trades(price=[Decimal(100)] * 9 + [Decimal(10000)])
+    assert audit(TRADES, found, waive=["price_jump"]).ok
+    assert not audit(TRADES, samples.trades(size=Decimal(-1)), waive=["price_jump"]).ok
+
+
+# --- what can never publish
+
+TYPING_ERRORS = [
+    ("- missing:", "- mising:"),  # Soda: an error
+    ("\nchecks:\n", "\nchekcs:\n"),  # Soda: passed, without any check of the table
+    ("    checks:\n      - missing:", "    check:\n      - missing:"),  # Soda: passed, one check fewer
+    ("  - row_count:", "  - row_count:\n      treshold:\n        must_be_greater_than: 5"),  # Soda: passed
+    ("expression: size < 0", "expresion: size < 0"),
+    ("data_type: bigint", "data_type: bigit"),
+    ("  - schema:\n", ""),
+    ("dataset: lake/main/increment", "dataset: lake/main/incerment"),
+    ("columns:", "columns: ["),
+]
+
+
+@pytest.mark.parametrize(("old", "new"), TYPING_ERRORS)
+def test_a_contract_with_a_typing_error_never_publishes(tmp_path, old, new):
+    report = audit(TRADES, samples.trades(), folder=altered(tmp_path, old, new))
+    assert not report.ok and report.verdict == "error" and report.errors
+    with pytest.raises(InvalidValueError):
+        load_contract(TRADES, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [("expression: size < 0", "expression: siez < 0"), ("QUALIFY row_number", "QUALIFY rwo_number")]
+)
+def test_a_check_that_is_not_evaluated_never_publishes(tmp_path, old, new):
+    report = audit(TRADES, samples.trades(), folder=altered(tmp_path, old, new))
+    assert not report.ok and report.verdict == "error"
+    assert report.evaluated < report.checks_expected
+
+
+def test_an_empty_batch_never_publishes():
+    report = audit(TRADES, samples.trades(0))
+    assert not report.ok and report.verdict == "error" and "empty" in report.errors[0]
+
+
+def test_a_missing_column_never_publishes():
+    for column in ("price", "conditions"):
+        assert not audit(TRADES, samples.trades().drop_columns([column])).ok
+
+
+def test_a_column_of_another_type_never_publishes():
+    found = samples.trades()
+    wide = found.set_column(found.schema.get_field_index("price"), "price", found["price"].cast(pa.float64()))
+    assert "schema" in audit(TRADES, wide).failed_checks
+
+
+def test_a_table_without_a_contract_never_publishes(tmp_path):
+    report = audit(TRADES, samples.trades(), folder=tmp_path)
+    assert not report.ok and "no contract" in report.errors[0]
+
+
+def test_a_silenced_logger_never_publishes():
+    audit(TRADES, samples.trades())
+    logger = logging.getLogger("soda")
+    before = logger.level
+    logging.disable(logging.CRITICAL)
+    try:
+        assert not audit(TRADES, samples.trades()).ok
+    finally:
+        logging.disable(logging.NOTSET)
+    assert logger.level == before
+
+
+def test_a_missing_result_never_publishes():
+    whole = audit(TRADES, samples.trades())
+    fewer = GateReport(whole.table, whole.row_count, whole.checks_expected, whole.outcomes[:-1], ())
+    assert whole.ok and not fewer.ok and fewer.verdict == "error"
+
+
+def test_an_audit_that_errs_is_run_again_then_raised_and_never_called_failed(tmp_path):
+    seen: list[str] = []
+    folder = altered(tmp_path, "expression: size < 0", "expression: siez < 0")
+    with pytest.raises(QualityError, match="could not be finished") as raised:
+        audit_to_the_end(TRADES, samples.trades(), {"run": "r1"}, folder=folder, recorded=lambda report: seen.append(report.verdict))
+    assert seen == ["error"] * ATTEMPTS
+    assert raised.value.report["verdict"] == "error"
+    failed = audit_to_the_end(TRADES, samples.trades(size=Decimal(-1)))
+    assert failed.verdict == "failed"
