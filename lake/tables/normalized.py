@@ -37,7 +37,7 @@ TRADES = Table(
 
 QUOTES = Table(
     "normalized.quotes",
-    "Best bid and offer as the provider sent it. A feed without a venue clock leaves ts_event null; its session follows from ts_recv.",
+    "Best bid and offer as the provider sent it. Without a venue clock ts_event is null and the session follows from ts_recv.",
     columns=(
         q.INSTRUMENT_ID.at(1, required=True),
         q.PROVIDER.at(2, required=True),

@@ -68,7 +68,7 @@ def kernel_state(folder: Path | None = None) -> KernelState:
     compiled, interpreted, stale = [], [], []
     for source in _sources(folder):
         binary = next((path for suffix in EXTENSION_SUFFIXES if (path := source.with_suffix(suffix)).is_file()), None)
-        if binary is None or _is_source_preferred():
+        if binary is None or _is_source_preferred(folder):
             interpreted.append(source.stem)
             continue
         compiled.append(source.stem)
@@ -111,12 +111,13 @@ def prefer_source() -> None:
     loaded = [name for name in sys.modules if name.startswith(f"{__name__}.")]
     if loaded:
         raise RuntimeError(f"kernels already imported: {', '.join(sorted(loaded))}; call prefer_source() before")
-    if not _is_source_preferred():
-        sys.meta_path.insert(0, _SourceFinder(Path(__file__).parent, __name__))
+    folder = Path(__file__).parent
+    if not _is_source_preferred(folder):
+        sys.meta_path.insert(0, _SourceFinder(folder, __name__))
 
 
-def _is_source_preferred() -> bool:
-    return any(isinstance(finder, _SourceFinder) for finder in sys.meta_path)
+def _is_source_preferred(folder: Path) -> bool:
+    return any(isinstance(finder, _SourceFinder) and finder.folder == folder for finder in sys.meta_path)
 
 
 def _sources(folder: Path) -> list[Path]:
