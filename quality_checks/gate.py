@@ -136,9 +136,7 @@ def audit(
         for item in outcomes
         if item.outcome not in PASSING and item.outcome != "FAILED"
     ]
-    return GateReport(
-        table, rows.num_rows, contract.checks_expected, outcomes, tuple(errors), contract.sha256, frozenset(waive)
-    )
+    return GateReport(table, rows.num_rows, contract.checks_expected, outcomes, tuple(errors), contract.sha256, frozenset(waive))
 
 
 def audit_to_the_end(

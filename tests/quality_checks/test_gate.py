@@ -173,7 +173,9 @@ def test_an_audit_that_errs_is_run_again_then_raised_and_never_called_failed(tmp
     seen: list[str] = []
     folder = altered(tmp_path, "expression: size < 0", "expression: siez < 0")
     with pytest.raises(QualityError, match="could not be finished") as raised:
-        audit_to_the_end(TRADES, samples.trades(), {"run": "r1"}, folder=folder, recorded=lambda report: seen.append(report.verdict))
+        audit_to_the_end(
+            TRADES, samples.trades(), {"run": "r1"}, folder=folder, recorded=lambda report: seen.append(report.verdict)
+        )
     assert seen == ["error"] * ATTEMPTS
     assert raised.value.report["verdict"] == "error"
     failed = audit_to_the_end(TRADES, samples.trades(size=Decimal(-1)))
