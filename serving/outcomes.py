@@ -47,6 +47,7 @@ OUTCOMES: dict[type[errors.TickhouseError], Outcome] = {
     errors.CommitConflictError: Outcome(503, 5, "Commit conflict", "Try again: somebody else committed first."),
     errors.CommitUnknownError: Outcome(503, 8, "Commit outcome unknown", "Look whether it landed before anything else."),
     errors.LogFullError: Outcome(503, 5, "Log full", "Free disk space or let landing catch up, then go on."),
+    errors.CorruptedError: Outcome(500, 9, "Stored bytes damaged", "Stop and restore them; run `tickhouse verify`."),
 }
 
 EXIT_CODES: dict[int, str] = {
@@ -58,6 +59,7 @@ EXIT_CODES: dict[int, str] = {
     5: "try again later: provider unavailable, commit conflict, log full",
     7: "the gate refused; nothing was published",
     8: "the outcome of a commit is unknown: run `tickhouse verify`",
+    9: "bytes that were stored are damaged: restore them",
     INTERRUPTED: "interrupted",
 }
 

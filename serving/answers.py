@@ -1,0 +1,62 @@
+"""What an answer is: rows, and metadata that says from which snapshot, how fresh, how complete and on which basis."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from lake.scan import Where
+
+from lake.errors import InvalidValueError
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """Rows with their metadata."""
+
+    table: pa.Table
+    metadata: dict[str, object]
+
+
+def newest(table: pa.Table, column: str) -> datetime | None:
+    """Return the latest instant of a column, None for no rows."""
+    found: datetime | None = pc.max(table[column]).as_py() if table.num_rows else None
+    return found
+
+
+def parse_bound(text: str | None, name: str) -> date | datetime | None:
+    """Return one end of a half-open range: a date (`2020-08-31`) or an instant; without a zone it is UTC."""
+    if text is None:
+        return None
+    try:
+        if len(text) == 10:
+            return date.fromisoformat(text)
+        instant = datetime.fromisoformat(text)
+        return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise InvalidValueError(f"{name} {text!r} is not ISO 8601, like 2020-08-31 or 2020-08-31T13:30:00Z") from error
+
+
+def range_of(start: date | datetime | None, end: date | datetime | None, instant_column: str) -> list[Where]:
+    """Return the conditions of `[start, end)`: dates bind `session_date`, instants bind `instant_column`.
+
+    Raises InvalidValueError when `end` is before `start`.
+    """
+    if start is not None and end is not None and _instant(end) < _instant(start):
+        raise InvalidValueError(f"end {end.isoformat()} is before start {start.isoformat()}; a range is [start, end)")
+    found = []
+    if start is not None:
+        found.append(Where(_column(start, instant_column), ">=", start))
+    if end is not None:
+        found.append(Where(_column(end, instant_column), "<", end))
+    return found
+
+
+def _column(bound: date | datetime, instant_column: str) -> str:
+    return instant_column if isinstance(bound, datetime) else "session_date"
+
+
+def _instant(bound: date | datetime) -> datetime:
+    return bound if isinstance(bound, datetime) else datetime.combine(bound, time(), UTC)

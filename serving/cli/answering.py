@@ -1,0 +1,76 @@
+"""Verbs that answer: sql, explain."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from lake.errors import InvalidValueError
+from serving import lineage
+from serving import sql as sandbox
+from serving.cli.options import AsOf, Home, Json, KnownAsOf, instant, open_lake
+from serving.cli.output import Output, arrow_listing
+from serving.cli.trees import print_lineage
+from serving.formats import Format, encode
+
+SHOWN_ROWS = 40
+"""Rows of a table printed for a person; a file or a pipe in another format gets them all."""
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the verbs of this module."""
+    app.command("sql", rich_help_panel="Ask")(sql)
+    app.command("explain", rich_help_panel="Ask")(explain)
+
+
+def sql(
+    query: Annotated[str, typer.Argument(help="One SELECT, SHOW TABLES or DESCRIBE; `-` reads it from stdin.")],
+    home: Home = None,
+    as_of: AsOf = None,
+    known_as_of: KnownAsOf = None,
+    format_: Annotated[Format | None, typer.Option("--format", "-f", help="Default: table.", show_default=False)] = None,
+    max_rows: Annotated[int, typer.Option(min=1, help="Rows beyond are cut off, and said so.")] = sandbox.Limits().rows,
+    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds a query may run.")] = sandbox.Limits().seconds,
+    json: Json = False,
+) -> None:
+    """Ask in SQL: read-only DuckDB over every table, as published (--as-of) or as known (--known-as-of) at an instant.
+
+    Nothing outside the lake can be read or written. The tables: tickhouse sql "show tables".
+    """
+    output = Output(as_json=json)
+    chosen = Format.JSON if json else format_ or Format.TABLE
+    if chosen in (Format.ARROW, Format.PARQUET) and sys.stdout.isatty():
+        raise InvalidValueError(f"format {chosen.value} is binary: send it to a file, like  > answer.{chosen.value}")
+    text = sys.stdin.read() if query == "-" else query
+    at, known = instant(as_of), instant(known_as_of)
+    found = sandbox.answer(open_lake(home), text, at, known, sandbox.Limits(rows=max_rows, seconds=timeout))
+    if chosen is Format.TABLE:
+        shown = min(found.table.num_rows, SHOWN_ROWS)
+        output.out.print(arrow_listing(found.table, shown))
+        count = f"{found.table.num_rows:,} rows" if found.table.num_rows != 1 else "1 row"
+        rest = f", {shown} shown" if shown < found.table.num_rows else ""
+        output.say(f"{count}{rest}, {found.elapsed_s:.2f} s")
+    else:
+        sys.stdout.buffer.write(encode(found.table, chosen, found.metadata(at, known)))
+        sys.stdout.buffer.flush()
+    if found.truncated:
+        output.err.print(Text(f"cut off after {max_rows:,} rows; --max-rows gives more", style="yellow"))
+
+
+def explain(
+    event_id: Annotated[str, typer.Argument(help="CAPTURE:MESSAGE:ORDINAL, CAPTURE:MESSAGE, or TABLE/KEY of a derived row.")],
+    home: Home = None,
+    json: Json = False,
+) -> None:
+    """Follow one value back: row, steps, gate, publication, down to the bytes as received and the request behind them."""
+    output = Output(as_json=json)
+    node = lineage.explain(open_lake(home), event_id)
+
+    def render(console: Console) -> None:
+        print_lineage(console, node)
+
+    output.answer(node.document(), render)

@@ -1,0 +1,116 @@
+"""Verbs of the quality desk: holds, release, reject, verify."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from quality_checks.verify import verify as verify_lake
+from rich.console import Console
+from rich.text import Text
+
+from lake.heads import Hold
+from quality_checks import holds as gate_holds
+from serving.cli.options import Home, Json, Reason, open_lake, open_log
+from serving.cli.output import Output
+from serving.operate.status import open_holds
+
+HoldId = Annotated[str, typer.Argument(help="As `tickhouse holds` lists it.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the verbs of this module."""
+    app.command("holds", rich_help_panel="Quality desk")(holds)
+    app.command("release", rich_help_panel="Quality desk")(release)
+    app.command("reject", rich_help_panel="Quality desk")(reject)
+    app.command("verify", rich_help_panel="Look after it")(verify)
+
+
+def holds(home: Home = None, json: Json = False) -> None:
+    """List the batches that the gate holds back, and why; their feeds went on."""
+    output = Output(as_json=json)
+    with open_lake(home) as lake:
+        found = open_holds(lake)
+
+    def render(console: Console) -> None:
+        if not found:
+            console.print("Nothing is held.")
+            return
+        for hold in found:
+            console.print(
+                Text.assemble(
+                    (hold.hold_id, "bold"), f"  {hold.table}, {hold.row_count:,} rows of {hold.owner}, held {hold.held_at}"
+                ),
+                soft_wrap=True,
+            )
+            for line in reasons(hold):
+                console.print(Text(f"    {line}", style="yellow"), soft_wrap=True)
+        console.print("Next: tickhouse release HOLD --reason … [--without-failed], or tickhouse reject HOLD --reason …")
+
+    output.answer({"holds": [document(hold) for hold in found]}, render)
+
+
+def release(
+    hold_id: HoldId,
+    reason: Reason,
+    home: Home = None,
+    without_failed: Annotated[
+        bool, typer.Option("--without-failed", help="Send the failing rows to quarantine, publish the rest after a second audit.")
+    ] = False,
+    waive: Annotated[
+        list[str] | None, typer.Option("--waive", help="A failed check that you take upon you.", show_default=False)
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Publish a held batch: it is audited again first. Exit code 7 and nothing changed when the gate refuses again."""
+    output = Output(as_json=json)
+    with open_lake(home) as lake, output.working(f"Auditing {hold_id} again"):
+        report = gate_holds.release(
+            lake, open_log(lake.settings), hold_id, reason, without_failed=without_failed, waive=tuple(waive or ())
+        )
+    output.answer(report.document(), lambda console: console.print(Text(report.words()), soft_wrap=True))
+
+
+def reject(hold_id: HoldId, reason: Reason, home: Home = None, json: Json = False) -> None:
+    """Send a held batch to quarantine, every row of it, and close the hold."""
+    output = Output(as_json=json)
+    with open_lake(home) as lake, output.working(f"Rejecting {hold_id}"):
+        report = gate_holds.reject(lake, open_log(lake.settings), hold_id, reason)
+    output.answer(report.document(), lambda console: console.print(Text(report.words()), soft_wrap=True))
+
+
+def verify(home: Home = None, json: Json = False) -> None:
+    """Prove again: counts in every layer, positions, the ledger, payload hashes, lineage. Exit code 1 when something differs."""
+    output = Output(as_json=json)
+    with open_lake(home) as lake, output.working("Proving hashes, counts and lineage"):
+        report = verify_lake(lake, open_log(lake.settings))
+    output.answer(report.document(), lambda console: print_checks(console, report))
+    if not report.ok:
+        raise typer.Exit(1)
+
+
+def document(hold: Hold) -> dict[str, object]:
+    """Return a hold as plain values."""
+    return {
+        "hold_id": hold.hold_id,
+        "table": hold.table,
+        "owner": hold.owner,
+        "row_count": hold.row_count,
+        "held_at": hold.held_at,
+        "before": hold.before,
+        "after": hold.after,
+        "ranges": [[one.capture_id, one.first_seq, one.last_seq] for one in hold.ranges],
+        "counts": hold.counts,
+        "report": hold.report,
+    }
+
+
+def reasons(hold: Hold) -> list[str]:
+    """Return why the gate refused, a line a failed check."""
+    failing = hold.report.get("failing_rows")
+    if isinstance(failing, dict) and failing:
+        return [
+            f"check {name} failed on {count:g} rows" if isinstance(count, (int, float)) else f"check {name} failed"
+            for name, count in failing.items()
+        ]
+    return [f"{name}: {value}" for name, value in hold.report.items()]

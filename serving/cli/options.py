@@ -1,0 +1,50 @@
+"""Options and openings that several verbs share."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lake.catalog import Lake
+from lake.instants import parse_instant, system_clock
+from lake.log.log import Log
+from lake.log.segments import SegmentLog
+from lake.settings import Settings, load_settings
+
+Home = Annotated[
+    Path | None,
+    typer.Option("--home", help="Folder of the lake (default: TICKHOUSE_HOME, else ./.tickhouse).", show_default=False),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+AsOf = Annotated[
+    str | None,
+    typer.Option("--as-of", help="Only what this lake had published by then (2020-08-31, or with a time).", show_default=False),
+]
+KnownAsOf = Annotated[
+    str | None,
+    typer.Option("--known-as-of", help="Only what the market could know by then.", show_default=False),
+]
+Reason = Annotated[str, typer.Option("--reason", help="Why; written to the audit log.")]
+
+
+def settings_of(home: Path | None) -> Settings:
+    """Return the settings in force: environment, then `home` if given. Raises SettingsError."""
+    return load_settings(home=home.expanduser().resolve()) if home is not None else load_settings()
+
+
+def open_lake(home: Path | None) -> Lake:
+    """Return the lake at `home`. Raises NotFoundError when `tickhouse init` has not run there."""
+    return Lake.open(settings_of(home), system_clock)
+
+
+def open_log(settings: Settings) -> Log:
+    """Return the embedded log of a lake."""
+    return SegmentLog(settings.log_path, system_clock)
+
+
+def instant(text: str | None) -> datetime | None:
+    """Return the instant a user wrote, or None. Raises InvalidValueError."""
+    return None if text is None else parse_instant(text)

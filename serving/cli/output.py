@@ -1,0 +1,124 @@
+"""What a verb prints: answers on stdout (text or one JSON document), progress and errors on stderr."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import orjson
+import pyarrow as pa
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from serving import formats
+from serving.outcomes import details_of, outcome_of
+
+PLAIN_WIDTH = 160
+"""Columns of text that goes to a pipe or file, where nobody's terminal decides."""
+
+
+def console(*, to_stderr: bool = False, width: int | None = None) -> Console:
+    """Return a Rich console; without a terminal it writes plain text of a fixed width."""
+    stream = sys.stderr if to_stderr else sys.stdout
+    return Console(file=stream, width=width if stream.isatty() else (width or PLAIN_WIDTH), highlight=False, soft_wrap=False)
+
+
+class Output:
+    """Where one run of a verb writes."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        self.as_json = as_json
+        self.out = console()
+        self.err = console(to_stderr=True)
+
+    def answer(self, document: Mapping[str, object], render: Callable[[Console], None]) -> None:
+        """Print `document` as JSON, or let `render` print it for a person."""
+        if self.as_json:
+            print_json(document)
+        else:
+            render(self.out)
+
+    def say(self, text: str) -> None:
+        """Print one line of progress on stderr."""
+        self.err.print(Text(text, style="dim"))
+
+    @contextmanager
+    def working(self, text: str) -> Iterator[None]:
+        """Show that something takes a while: a spinner on a terminal, a line elsewhere."""
+        if self.err.is_terminal:
+            with self.err.status(text):
+                yield
+        else:
+            self.say(f"{text} …")
+            yield
+
+
+def print_json(document: Mapping[str, object]) -> None:
+    """Print one JSON document on stdout; values that JSON does not know are written as in `serving.formats`."""
+    sys.stdout.flush()
+    sys.stdout.buffer.write(orjson.dumps(formats.plain_value(document), option=orjson.OPT_INDENT_2) + b"\n")
+    sys.stdout.buffer.flush()
+
+
+def print_error(error: BaseException, *, as_json: bool) -> int:
+    """Print an expected error on stderr and return its exit code."""
+    outcome = outcome_of(error)
+    if as_json:
+        problem = {"type": outcome.type, "title": outcome.title, "detail": str(error), "exit_code": outcome.exit_code}
+        text = orjson.dumps(formats.plain_value(problem | details_of(error)), option=orjson.OPT_INDENT_2)
+        sys.stderr.write(text.decode() + "\n")
+    else:
+        shown = console(to_stderr=True)
+        shown.print(Text.assemble((f"{outcome.title}: ", "bold red"), str(error)), soft_wrap=True)
+        shown.print(Text(outcome.advice, style="dim"), soft_wrap=True)
+    return outcome.exit_code
+
+
+def listing(title: str | None, columns: Sequence[str], rows: Sequence[Sequence[object]], right: Sequence[str] = ()) -> Table:
+    """Return a Rich table of plain values; columns named in `right` are aligned to the right."""
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="bold cyan")
+    for column in columns:
+        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(_shown(value)) for value in row))
+    return table
+
+
+def arrow_listing(table: pa.Table, limit: int) -> Table:
+    """Return the first `limit` rows of an Arrow table for a person: decimals aligned at their point, nulls as `·`."""
+    head = table.slice(0, limit)
+    by_name = formats.columns(head)
+    numeric = [
+        name
+        for name, kind in zip(by_name, (column.type for column in head.columns), strict=True)
+        if pa.types.is_decimal(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind)
+    ]
+    shown: list[list[object]] = []
+    for values, column in zip(by_name.values(), head.columns, strict=True):
+        shown.append(_aligned(values) if pa.types.is_decimal(column.type) else [_short(value) for value in values])
+    return listing(None, list(by_name), list(zip(*shown, strict=True)), right=numeric)
+
+
+def _aligned(values: Sequence[object]) -> list[object]:
+    """Pad decimals on the right so that points stand below each other."""
+    places = max((len(str(value).partition(".")[2]) for value in values if value is not None), default=0)
+    padded: list[object] = []
+    for value in values:
+        whole, _, fraction = str(value).partition(".")
+        padded.append("·" if value is None else f"{whole}.{fraction.ljust(places, '0')}" if places else whole)
+    return padded
+
+
+def _short(value: object) -> str:
+    text = _shown(value)
+    return text if len(text) <= 80 else text[:77] + "…"
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return "·"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return str(formats.plain_value(value))

@@ -1,0 +1,291 @@
+"""The way back of a value: row, step, inputs, gate, publication, message, request, bytes.
+
+`explain` works for a fact (`CAPTURE:MESSAGE:ORDINAL`), a whole message (`CAPTURE:MESSAGE`) and a derived row
+(`adjusted.bars_1d/INSTRUMENT/SESSION` and the other tables of the adjusted layer). It reads, and re-proves the hash of
+every payload it shows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import Any
+
+import pyarrow as pa
+from lake.scan import Where
+
+from lake import as_of as ledger
+from lake import scan
+from lake.catalog import Lake
+from lake.errors import InvalidValueError, NotFoundError
+from lake.tables import TABLES, Table, table_named
+from lake.values import MESSAGE_ITSELF, derived_event_id, event_id, parse_event_id
+from serving.formats import records
+from transforms.feeds import feed_named
+
+EXCERPT_BYTES = 400
+"""Of a payload shown to a person; the whole payload is one query away."""
+MAX_DEPTH = 6
+"""Longest way a row can have: adjusted bar, factor, agreed bar, normalized row, message."""
+Row = dict[str, object]
+
+
+@dataclass(slots=True)
+class Node:
+    """One row on the way back, with what made it and what it was made of."""
+
+    event_id: str
+    table: str
+    row: Row
+    step: str
+    role: str = ""
+    publication: Row | None = None
+    gate: Row | None = None
+    message: Row | None = None
+    notes: list[str] = field(default_factory=list)
+    inputs: list[Node] = field(default_factory=list)
+
+    def document(self) -> dict[str, object]:
+        """Return the tree as plain values."""
+        shown: dict[str, object] = {"event_id": self.event_id, "table": self.table, "step": self.step}
+        if self.role:
+            shown["role"] = self.role
+        shown["row"] = self.row
+        for name in ("publication", "gate", "message"):
+            if getattr(self, name) is not None:
+                shown[name] = getattr(self, name)
+        if self.notes:
+            shown["notes"] = list(self.notes)
+        shown["inputs"] = [node.document() for node in self.inputs]
+        return shown
+
+    def messages(self) -> Iterator[Row]:
+        """Return every message below this node, each as often as it is used."""
+        if self.message is not None:
+            yield self.message
+        for node in self.inputs:
+            yield from node.messages()
+
+
+def explain(lake: Lake, text: str) -> Node:
+    """Return the way back of the row or message called `text`. Raises InvalidValueError and NotFoundError."""
+    if not text.isprintable() or len(text) > 512:
+        raise InvalidValueError("event id is not CAPTURE:MESSAGE:ORDINAL or TABLE/KEY: too long, or not printable")
+    reader = _Reader(lake)
+    if "/" in text and text.partition("/")[0] in TABLES:
+        return reader.derived(text)
+    capture_id, message_seq, ordinal = parse_event_id(text if text.count(":") != 1 else f"{text}:{MESSAGE_ITSELF}")
+    if not -1 <= ordinal < 2**31 or not 0 <= message_seq < 2**63:
+        raise InvalidValueError(f"event id {text!r} has a number out of range")
+    return reader.fact(capture_id, message_seq, ordinal)
+
+
+def key_of(table: Table, text: str) -> dict[str, object]:
+    """Return the key values in a derived event id such as `adjusted.factors/123/2020-08-31/split/…`. Raises InvalidValueError."""
+    parts = text.split("/")[1:]
+    if len(parts) != len(table.key):
+        raise InvalidValueError(f"event id {text!r} has {len(parts)} key values; {table.name} has {', '.join(table.key)}")
+    try:
+        return {name: _parsed(table.column(name).type, part) for name, part in zip(table.key, parts, strict=True)}
+    except (ValueError, OverflowError) as error:
+        raise InvalidValueError(f"event id {text!r}: {error}; expected {'/'.join((table.name, *table.key))}") from error
+
+
+def _parsed(type_: str, text: str) -> object:
+    if type_ in ("long", "int"):
+        number = int(text)
+        if not -(2**63) <= number < 2**63:
+            raise ValueError(f"{text} is not a 64-bit number")
+        return number
+    if type_ == "date":
+        return date.fromisoformat(text)
+    if type_ == "timestamptz":
+        instant = datetime.fromisoformat(text)
+        if instant.tzinfo is None:
+            raise ValueError(f"{text} has no time zone")
+        return instant
+    return text
+
+
+class _Reader:
+    """Reads the rows of one explanation; each message and each ledger once."""
+
+    def __init__(self, lake: Lake) -> None:
+        self._lake = lake
+        self._messages: dict[tuple[str, int], Row] = {}
+        self._publications: list[dict[str, Any]] | None = None
+
+    def fact(self, capture_id: str, message_seq: int, ordinal: int) -> Node:
+        """Return a normalized fact, a quarantined one, or the message itself."""
+        message = self._message(capture_id, message_seq)
+        name = event_id(capture_id, message_seq, ordinal)
+        if ordinal != MESSAGE_ITSELF:
+            for table in feed_named(str(message["provider"]), str(message["feed"])).tables:
+                found = self._rows(table, {"capture_id": capture_id, "message_seq": message_seq, "ordinal": ordinal})
+                if found.num_rows:
+                    return self._node(table, name, found, "decode and normalize")
+        quarantined = self._rows("quality.quarantine", {"event_id": name})
+        if quarantined.num_rows:
+            node = Node(name, "quality.quarantine", records(quarantined)[0], "refused by a row rule or the gate", message=message)
+            node.notes = [f"rule {row['rule']}: found {row['value']}, expected {row['expected']}" for row in records(quarantined)]
+            return node
+        if ordinal == MESSAGE_ITSELF:
+            return Node(name, "raw.messages", {"capture_id": capture_id, "message_seq": message_seq}, "capture", message=message)
+        node = Node(name, "raw.messages", {}, "capture", message=message)
+        node.notes = self._whereabouts(capture_id, message_seq) or [
+            "the message is here, but no row of this ordinal: it was a repeat of a fact already known, or there is none"
+        ]
+        return node
+
+    def derived(self, text: str, role: str = "", depth: int = 0) -> Node:
+        """Return a row of a table that names its rows by key, with everything it was made of."""
+        table = table_named(text.partition("/")[0])
+        found = self._rows(table.name, key_of(table, text))
+        if not found.num_rows:
+            raise NotFoundError(f"no row {text!r} on main of {table.name}")
+        node = self._node(table.name, text, found, "", role)
+        if depth >= MAX_DEPTH:
+            node.notes.append("the way goes on; explain one of the inputs by itself")
+            return node
+        self._add_inputs(node, found, depth)
+        return node
+
+    def _add_inputs(self, node: Node, found: pa.Table, depth: int) -> None:
+        lineage = self._rows("ops.lineage", {"output_event_id": node.event_id})
+        inputs = {(row["input_event_id"], row["role"]): row for row in lineage.to_pylist()}
+        if inputs:
+            node.step = str(next(iter(inputs.values()))["step"])
+            for (name, role), _ in sorted(inputs.items(), key=lambda item: (item[0][1], item[0][0])):
+                node.inputs.append(self._input(str(name), str(role), depth))
+        elif node.table == "adjusted.bars_1d":
+            node.step = "adjust"
+            for name, role in self._inputs_of_bar(found):
+                node.inputs.append(self._input(name, role, depth))
+        if node.message is None and not node.inputs and "capture_id" in found.column_names:
+            row = found.slice(0, 1).to_pylist()[0]
+            node.inputs.append(self._input(event_id(row["capture_id"], row["message_seq"], row["ordinal"]), "source", depth))
+
+    def _input(self, name: str, role: str, depth: int) -> Node:
+        try:
+            if "/" in name and name.partition("/")[0] in TABLES:
+                return self.derived(name, role, depth + 1)
+            node = self.fact(*parse_event_id(name))
+        except NotFoundError as error:
+            return Node(name, "", {}, "", role, notes=[str(error)])
+        node.role = role
+        return node
+
+    def _inputs_of_bar(self, found: pa.Table) -> Iterator[tuple[str, str]]:
+        """The agreed bar of the session and every factor that applies to it: the newest of each kind and ex-date after it."""
+        bar = found.slice(0, 1).to_pylist()[0]
+        where = [Where("instrument_id", "=", bar["instrument_id"])]
+        agreed = scan.read(self._lake, "adjusted.agreed_bars", where=[*where, Where("interval", "=", "1d")])
+        versions = sorted(
+            (row for row in agreed.to_pylist() if row["session_date"] == bar["session_date"]), key=lambda row: row["known_at"]
+        )
+        last_session = max((row["session_date"] for row in agreed.to_pylist()), default=bar["session_date"])
+        if versions:
+            yield _name("adjusted.agreed_bars", versions[-1]), "bar"
+        newest: dict[tuple[object, object], dict[str, Any]] = {}
+        for row in sorted(scan.read(self._lake, "adjusted.factors", where=where).to_pylist(), key=lambda row: row["known_at"]):
+            if bar["session_date"] < row["ex_date"] <= last_session:
+                newest[(row["ex_date"], row["kind"])] = row
+        for (_, kind), row in sorted(newest.items(), key=lambda item: item[0]):
+            yield _name("adjusted.factors", row), str(kind)
+
+    def _node(self, table: str, name: str, found: pa.Table, step: str, role: str = "") -> Node:
+        row = found.slice(0, 1)
+        node = Node(name, table, records(row)[0], step, role)
+        values = row.to_pylist()[0]
+        node.publication = self._publication(table, values)
+        if node.publication is not None:
+            node.gate = self._gate(table, node.publication)
+        if step and "message_seq" in values:
+            node.message = self._message(values["capture_id"], values["message_seq"])
+        return node
+
+    def _rows(self, table: str, key: Mapping[str, object]) -> pa.Table:
+        return scan.read(self._lake, table, where=[Where(name, "=", value) for name, value in key.items()])
+
+    def _message(self, capture_id: str, message_seq: int) -> Row:
+        known = self._messages.get((capture_id, message_seq))
+        if known is not None:
+            return known
+        found = self._rows("raw.messages", {"capture_id": capture_id, "message_seq": message_seq})
+        if not found.num_rows:
+            raise NotFoundError(f"no message {capture_id}:{message_seq} in raw.messages")
+        row = found.slice(0, 1).to_pylist()[0]
+        shown = _message_document(row)
+        captures = self._rows("ops.captures", {"capture_id": capture_id})
+        shown["capture"] = records(captures)[0] if captures.num_rows else None
+        calls = self._rows("ops.provider_calls", {"capture_id": capture_id, "message_seq": message_seq})
+        shown["calls"] = records(calls)
+        self._messages[capture_id, message_seq] = shown
+        return shown
+
+    def _publication(self, table: str, row: Mapping[str, Any]) -> Row | None:
+        if self._publications is None:
+            self._publications = ledger.publications(self._lake).to_pylist()
+        for entry in self._publications:
+            if entry["table_name"] == table and _publishes(entry, row):
+                return {name: entry[name] for name in ("run_id", "snapshot_id", "published_at", "owner")}
+        return None
+
+    def _gate(self, table: str, publication: Mapping[str, object]) -> Row | None:
+        found = records(self._rows("quality.gate_runs", {"run_id": publication["run_id"], "table_name": table}))
+        passed = [row for row in found if row["verdict"] == "passed"]
+        return (passed or found or [None])[-1]
+
+    def _whereabouts(self, capture_id: str, message_seq: int) -> list[str]:
+        """Say which holds keep facts of this message back."""
+        return [
+            f"held back by the gate: {hold.hold_id} ({name})"
+            for name in TABLES
+            for hold in self._lake.head(name).holds
+            if any(one.capture_id == capture_id and one.first_seq <= message_seq <= one.last_seq for one in hold.ranges)
+        ]
+
+
+def _publishes(entry: Mapping[str, Any], row: Mapping[str, Any]) -> bool:
+    if "run_id" in row:
+        return bool(entry["run_id"] == row["run_id"])
+    if entry["capture_id"] is None or entry["capture_id"] != row.get("capture_id"):
+        return False
+    return bool(entry["first_seq"] <= row["message_seq"] <= entry["last_seq"])
+
+
+def _name(table: str, row: Mapping[str, object]) -> str:
+    return derived_event_id(table, {name: row[name] for name in table_named(table).key})
+
+
+def _message_document(row: Mapping[str, Any]) -> Row:
+    payload: bytes = row["payload"]
+    proved = hashlib.sha256(payload).hexdigest() == row["sha256"]
+    return {
+        "capture_id": row["capture_id"],
+        "message_seq": row["message_seq"],
+        "provider": row["provider"],
+        "feed": row["feed"],
+        "ts_recv": row["ts_recv"],
+        "content_type": row["content_type"],
+        "status": row["status"],
+        "request": _json(row["request"]),
+        "headers": _json(row["headers"]),
+        "byte_count": len(payload),
+        "sha256": row["sha256"],
+        "is_sha256_proved": proved,
+        "excerpt": payload[:EXCERPT_BYTES].decode("utf-8", "backslashreplace"),
+        "log": {"partition": row["log_partition"], "offset": row["log_offset"]},
+    }
+
+
+def _json(text: str | None) -> object:
+    if text is None:
+        return None
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

@@ -1,0 +1,137 @@
+"""What an installation looks like: settings in force, and checks with advice. Reads only."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+
+from lake.catalog import Lake
+from lake.errors import NotFoundError, TickhouseError
+from lake.instants import Clock
+from lake.log.segments import SegmentLog
+from lake.settings import Settings
+from lake.tables import TABLES
+
+LOW_DISK_BYTES = 2 * 1024**3
+"""Below this a day of one busy feed may not fit any more."""
+_PACKAGES = ("pyiceberg", "pyarrow", "duckdb", "polars", "soda-core", "fastapi", "uvicorn", "typer")
+_PREFIX = "TICKHOUSE_"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing looked at: state `ok`, `note` (works, worth knowing) or `bad` (needs a hand)."""
+
+    name: str
+    state: str
+    found: str
+    advice: str = ""
+
+    def document(self) -> dict[str, str]:
+        """Return the check as plain values."""
+        return asdict(self)
+
+
+def settings_in_force(settings: Settings, *, home_given: bool) -> list[dict[str, str]]:
+    """Return every setting with its value, where it came from and the variable that sets it."""
+    rows = []
+    for name in type(settings).model_fields:
+        variable = _PREFIX + name.upper()
+        if name == "home" and home_given:
+            source = "--home"
+        else:
+            source = "environment" if variable in os.environ else "default"
+        rows.append(
+            {"setting": name, "value": _without_secret(str(getattr(settings, name))), "from": source, "variable": variable}
+        )
+    return rows
+
+
+def _without_secret(value: str) -> str:
+    """Hide the password of a database address."""
+    before, at, after = value.rpartition("@")
+    if "://" not in before:
+        return value
+    scheme, _, login = before.partition("://")
+    return f"{scheme}://{login.partition(':')[0]}:…{at}{after}"
+
+
+def is_initialised(settings: Settings) -> bool:
+    """Return whether `tickhouse init` has run for these settings."""
+    try:
+        Lake.open(settings, lambda: 0)
+    except NotFoundError:
+        return False
+    return True
+
+
+def examine(settings: Settings, clock: Clock) -> list[Check]:
+    """Return all checks of the installation, the home folder and the lake in it."""
+    return [*_installation(), *_folder(settings.home), *_lake(settings, clock)]
+
+
+def _installation() -> Iterator[Check]:
+    version = platform.python_version()
+    fits = sys.version_info >= (3, 11)
+    yield Check("python", "ok" if fits else "bad", version, "" if fits else "Install Python 3.11 or newer.")
+    missing = []
+    found = []
+    for package in _PACKAGES:
+        try:
+            found.append(f"{package} {metadata.version(package)}")
+        except metadata.PackageNotFoundError:
+            missing.append(package)
+    yield Check("packages", "ok", ", ".join(found))
+    if missing:
+        yield Check("missing packages", "bad", ", ".join(missing), "Run `make install`, or `pip install -e .`.")
+
+
+def _folder(home: Path) -> Iterator[Check]:
+    nearest = next(folder for folder in (home, *home.parents) if folder.exists())
+    try:
+        with tempfile.NamedTemporaryFile(dir=nearest):
+            yield Check("home", "ok", f"{home} can be written")
+    except OSError as error:
+        yield Check("home", "bad", f"{home}: {error.strerror}", "Choose another --home, or mend the permissions.")
+    free = shutil.disk_usage(nearest).free
+    enough = free >= LOW_DISK_BYTES
+    advice = "" if enough else "Capture slows and then stops when the disk is full; free some space."
+    yield Check("disk", "ok" if enough else "note", f"{free / 1024**3:.1f} GiB free", advice)
+
+
+def _lake(settings: Settings, clock: Clock) -> Iterator[Check]:
+    try:
+        lake = Lake.open(settings, clock)
+    except NotFoundError:
+        yield Check("lake", "note", f"none at {settings.home}", "Run `tickhouse init`, or `tickhouse demo`.")
+        return
+    except TickhouseError as error:
+        yield Check("lake", "bad", str(error), "See the message; `tickhouse verify` looks deeper.")
+        return
+    unreadable = []
+    holds = []
+    for name in TABLES:
+        try:
+            holds += [hold.hold_id for hold in lake.head(name).holds]
+        except TickhouseError as error:
+            unreadable.append(f"{name}: {error}")
+    if unreadable:
+        yield Check("tables", "bad", "; ".join(unreadable), "A head without its position cannot be written on; restore it.")
+    else:
+        yield Check("tables", "ok", f"{len(TABLES)} tables, each head with its position")
+    if holds:
+        yield Check(
+            "holds", "note", f"{len(holds)} open: {', '.join(holds)}", "Look with `tickhouse holds`, then release or reject."
+        )
+    else:
+        yield Check("holds", "ok", "none open")
+    bounds = SegmentLog(settings.log_path, clock).bounds("raw")
+    blocks = sum(bound.next - bound.first for bound in bounds.values())
+    yield Check("log", "ok", f"{blocks} blocks of messages kept in {len(bounds)} partitions")
