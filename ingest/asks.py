@@ -1,0 +1,137 @@
+"""Asking without I/O: the values that pass between a provider's module and the transports, and their two protocols.
+
+A provider answers requests by pages (`Pages`) or pushes frames (`Session`). Both keep to bytes and times: sockets, clocks,
+sleeping and retries belong to `ingest/transport`. Every response and every frame is recorded as a raw message *before* a
+provider reads it, so a page carries a verdict and the next request, and no messages of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+from urllib.parse import quote, urlencode
+
+from ingest.verdicts import Reading
+from lake.values import Message
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What is wanted of a provider: bars of a symbol over `[start, end)`, both aware instants."""
+
+    symbol: str
+    interval: str
+    start: datetime
+    end: datetime
+    events: tuple[str, ...] = ("div", "splits")
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One HTTP request in the provider's own words; `path` is not yet percent-encoded. Never holds a secret in `params`."""
+
+    method: str
+    path: str
+    params: tuple[tuple[str, str], ...] = ()
+    headers: tuple[tuple[str, str], ...] = ()
+
+    def url(self, address: str) -> str:
+        """Return the whole URL at `address`, such as `https://query2.finance.yahoo.com`."""
+        query = f"?{urlencode(self.params)}" if self.params else ""
+        return address.rstrip("/") + quote(self.path, safe="/=.-") + query
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """One answer as it came: header names in lower case; not complete when the connection broke within the body."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    is_complete: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What a provider's module read in a response: its meaning, and what to ask next (None: all is answered)."""
+
+    reading: Reading
+    next: Request | None = None
+
+
+class Pages(Protocol):
+    """A provider that is asked."""
+
+    def first(self, ask: Ask) -> Request:
+        """Return the first request for `ask`. Raises InvalidValueError when the provider cannot be asked for that."""
+        ...
+
+    def read(self, response: Response) -> Page:
+        """Return what `response` means. Any bytes give a page, never an exception."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """A stretch of one channel in which something may be missing; a later value of the same `number` closes it."""
+
+    number: int
+    symbol: str
+    channel: str
+    status: str
+    """`open` or `filled`."""
+    reason: str
+    first_missing: str | None
+    last_missing: str | None
+
+
+class Session(Protocol):
+    """A provider that pushes: one capture's conversation, across reconnects."""
+
+    @property
+    def target(self) -> str:
+        """Path and query to connect to."""
+        ...
+
+    def connected(self, now_ns: int) -> None:
+        """Learn that the socket is open (again); what has to be said is then in `outgoing`."""
+        ...
+
+    def disconnected(self, now_ns: int, reason: str) -> None:
+        """Learn that the socket is gone before the end: each channel may now miss something."""
+        ...
+
+    def receive(self, data: bytes, ts_recv_ns: int) -> list[Message]:
+        """Take one frame; return the messages to record, numbered densely across the whole capture. Never raises."""
+        ...
+
+    def outgoing(self) -> list[bytes]:
+        """Return the frames to send now, each once."""
+        ...
+
+    def tick(self, now_ns: int) -> None:
+        """Learn the time: heartbeats and staleness are judged by it."""
+        ...
+
+    def is_stale(self) -> bool:
+        """True when data has been silent for too long although the socket may be alive: reconnect."""
+        ...
+
+    def gaps(self) -> list[Gap]:
+        """Return gaps opened and closed since the last call."""
+        ...
+
+    def snapshots(self) -> Sequence[Request]:
+        """Return the REST requests this session needs now (a book's state to apply updates to), each once."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a provider is reached; the simulator gives its own."""
+
+    http: str
+    stream: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)

@@ -1,0 +1,222 @@
+"""Importing recorded files through the same way as everything else: file → messages → log → raw.
+
+Shell. Each file is one capture whose id comes from provider, feed, content, mapping and delivery, so the same file twice
+lands once, and an interrupted import goes on where the log left off.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+
+import orjson
+
+from ingest.containers import CONTAINERS, Container, Piece, Source, Told, container_named, manifest_entry
+from ingest.recorder import Recorder, code_version, messages_in_log
+from lake.catalog import Lake
+from lake.errors import CorruptedError, InvalidValueError, NotFoundError
+from lake.log.log import Log
+from lake.scan import Where, read
+from lake.values import Capture, CaptureKind, Message
+
+_NOT_DATA = (".md", ".toml", ".txt", ".py")
+
+
+@dataclass(frozen=True, slots=True)
+class FileReport:
+    """What became of one file.
+
+    status     imported; already (landed or in the log before); skipped (in a folder, not of this feed); failed
+    messages   messages of the file's capture, in all
+    appended   messages appended by this call
+    error      what is wrong, also with a file imported as far as it can be read
+    """
+
+    path: str
+    status: str
+    capture_id: str | None = None
+    messages: int = 0
+    appended: int = 0
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ImportReport:
+    """What became of all files, in the order taken."""
+
+    provider: str
+    feed: str
+    files: tuple[FileReport, ...]
+
+    @property
+    def messages(self) -> int:
+        """Messages of all files."""
+        return sum(file.messages for file in self.files)
+
+    @property
+    def appended(self) -> int:
+        """Messages appended by this call."""
+        return sum(file.appended for file in self.files)
+
+    @property
+    def errors(self) -> tuple[str, ...]:
+        """What went wrong, each with its file's name."""
+        return tuple(f"{file.path}: {file.error}" for file in self.files if file.error is not None and file.status != "skipped")
+
+    def document(self) -> dict[str, object]:
+        """Return the report as JSON values."""
+        return {**asdict(self), "messages": self.messages, "appended": self.appended, "errors": list(self.errors)}
+
+
+def import_paths(
+    lake: Lake,
+    log: Log,
+    provider: str,
+    feed: str,
+    paths: Sequence[Path | str],
+    received_at: datetime | None = None,
+    mapping: Mapping[str, object] | None = None,
+    *,
+    sleep: Callable[[float], None] = time.sleep,
+) -> ImportReport:
+    """Append the messages of files, and of the feed's files in folders, to the log; returns what became of each.
+
+    received_at   when the provider delivered the files, where neither a response nor a manifest says it
+    mapping       what the columns of a CSV file are (`transforms/decode/csv_files.py`)
+
+    A bad file never stops the others: see the report. Raises NotFoundError for a path or feed that does not exist, and
+    InvalidValueError for a naive `received_at` or a missing mapping.
+    """
+    container = container_named(provider, feed)
+    if provider == "csv" and mapping is None:
+        raise InvalidValueError(f"import of {provider} {feed} needs a mapping that says what the columns are")
+    if received_at is not None and received_at.tzinfo is None:
+        raise InvalidValueError(f"received_at {received_at.isoformat()} has no time zone")
+    files = [
+        _import_file(lake, log, (provider, feed), container, path, received_at, mapping, is_told, sleep)
+        for path, is_told in _files(paths)
+    ]
+    return ImportReport(provider, feed, tuple(files))
+
+
+def _files(paths: Sequence[Path | str]) -> Iterator[tuple[Path, bool]]:
+    given = [Path(path) for path in paths]
+    missing = [str(path) for path in given if not path.exists()]
+    if missing:
+        raise NotFoundError(f"no such file or folder: {', '.join(missing)}")
+    for path in given:
+        if not path.is_dir():
+            yield path, True
+            continue
+        for found in sorted(path.rglob("*")):
+            if found.is_file() and not found.name.startswith(("_", ".")) and found.suffix not in _NOT_DATA:
+                yield found, False
+
+
+def _import_file(
+    lake: Lake,
+    log: Log,
+    named: tuple[str, str],
+    container: Container,
+    path: Path,
+    received_at: datetime | None,
+    mapping: Mapping[str, object] | None,
+    is_told: bool,
+    sleep: Callable[[float], None],
+) -> FileReport:
+    try:
+        source = Source(path)
+        if not container.is_one(path.name, source.beginning()) and not (is_told and _could_be(named, path, source)):
+            wrong = f"does not look like {named[0]} {named[1]}"
+            return FileReport(str(path), "failed" if is_told else "skipped", error=source.damage or wrong)
+        told = Told(path.name, received_at, mapping, manifest_entry(path))
+        capture, size = _capture_of(lake, named, source, told)
+        if size == 0:
+            return FileReport(str(path), "failed", error=source.damage or "the file is empty")
+        return _append(lake, log, capture, container.split(source, told), source, sleep)
+    except (InvalidValueError, CorruptedError) as error:
+        return FileReport(str(path), "failed", error=str(error))
+
+
+def _could_be(named: tuple[str, str], path: Path, source: Source) -> bool:
+    """A file named by the user is taken on trust, unless it is surely another feed's or holds nothing."""
+    beginning = source.beginning()
+    if not beginning:
+        return source.damage is None
+    others = (other for feed, other in CONTAINERS.items() if feed[0] != named[0] or named[0] == "binance")
+    return not any(other.is_one(path.name, beginning) for other in others)
+
+
+def _capture_of(lake: Lake, named: tuple[str, str], source: Source, told: Told) -> tuple[Capture, int]:
+    content, size = hashlib.sha256(), 0
+    for chunk in source.chunks():
+        content.update(chunk)
+        size += len(chunk)
+    delivery = {"received_at": told.received_at and told.received_at.isoformat(), "manifest": told.manifest}
+    identity = orjson.dumps([*named, content.hexdigest(), told.mapping, delivery], option=orjson.OPT_SORT_KEYS, default=str)
+    provider, feed = named
+    detail = {"file": told.file, "sha256": content.hexdigest(), "bytes": size, "damage": source.damage, **delivery}
+    capture = Capture(
+        capture_id=f"{provider}-{feed}-import-{hashlib.sha256(identity).hexdigest()[:24]}",
+        provider=provider,
+        feed=feed,
+        kind=CaptureKind.IMPORT,
+        started_at_ns=lake.clock(),
+        code_version=code_version(),
+        configuration_hash=lake.settings.configuration_hash(),
+        detail=orjson.dumps(detail, option=orjson.OPT_SORT_KEYS, default=str).decode(),
+    )
+    return capture, size
+
+
+def _append(
+    lake: Lake, log: Log, capture: Capture, pieces: Iterable[Piece], source: Source, sleep: Callable[[float], None]
+) -> FileReport:
+    key = f"import:{capture.capture_id}"
+    job = lake.state.job(key)
+    if job is not None and job.get("status") == "done":
+        total = int(str(job["messages"]))
+        return FileReport(str(source.path), "already", capture.capture_id, total, 0, source.damage)
+    with lake.state.lease(key):
+        present = max(messages_in_log(log, capture.capture_id), _messages_landed(lake, capture.capture_id, job is not None))
+        partitions = lake.settings.log_partitions
+        recorder = Recorder(
+            log, capture, clock=lake.clock, steps=lake.steps, sleep=sleep, partitions=partitions, first_seq=present
+        )
+        lake.state.save_job(key, {"status": "started", "messages": present})
+        recorder.begin()
+        total = 0
+        for message in _numbered(pieces, lake.clock()):
+            total += 1
+            if message.message_seq >= present:
+                recorder.record([message])
+        recorder.flush()
+        lake.state.save_job(key, {"status": "done", "messages": total})
+    status = "already" if total and total <= present else "imported" if total else "failed"
+    error = source.damage or (None if total else "the file holds no messages")
+    return FileReport(str(source.path), status, capture.capture_id, total, max(total - present, 0), error)
+
+
+def _messages_landed(lake: Lake, capture_id: str, is_begun: bool) -> int:
+    is_begun = is_begun or read(lake, "ops.captures", ["capture_id"], [Where("capture_id", "=", capture_id)]).num_rows > 0
+    if not is_begun:
+        return 0
+    found = read(lake, "raw.messages", ["message_seq"], [Where("capture_id", "=", capture_id)])
+    return max(found["message_seq"].to_pylist(), default=-1) + 1
+
+
+def _numbered(pieces: Iterable[Piece], now_ns: int) -> Iterator[Message]:
+    for number, piece in enumerate(pieces):
+        yield Message(
+            message_seq=number,
+            ts_recv_ns=now_ns if piece.ts_recv_ns is None else piece.ts_recv_ns,
+            content_type=piece.content_type,
+            payload=piece.payload,
+            request=None if piece.request is None else orjson.dumps(piece.request, default=str).decode(),
+            status=piece.status,
+            headers=None if piece.headers is None else orjson.dumps(piece.headers).decode(),
+        )

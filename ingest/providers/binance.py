@@ -1,0 +1,255 @@
+"""Binance's market streams: what to connect to and say, and what may be missing. Machine: no I/O.
+
+Frames are `{"stream":"btcusdt@trade","data":{…}}` on a combined stream. Nothing is replayed after a drop, so each channel
+is followed by its own numbers: trade ids, `U`..`u` of spot depth, `pu` of futures depth (the `u` before), `u` of book
+tickers. Source: developers.binance.com, web-socket-streams; fields as in the recordings.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import msgspec
+
+from ingest.asks import Gap, Request
+from lake.errors import InvalidValueError
+from lake.values import Message
+
+PROVIDER = "binance"
+Market = Literal["spot", "usdm"]
+STREAM_ADDRESS: dict[Market, str] = {"spot": "wss://stream.binance.com:9443", "usdm": "wss://fstream.binance.com"}
+HTTP_ADDRESS: dict[Market, str] = {"spot": "https://api.binance.com", "usdm": "https://fapi.binance.com"}
+_DEPTH_PATH: dict[Market, str] = {"spot": "/api/v3/depth", "usdm": "/fapi/v1/depth"}
+_DEPTH_STREAM: dict[Market, str] = {"spot": "depth@100ms", "usdm": "depth@0ms"}
+STALE_AFTER_NS = 30_000_000_000
+"""BTCUSDT book tickers come many times a second; half a minute of silence on a whole connection is a dead feed."""
+MAX_OPEN_HOLES = 256
+"""Holes followed per channel; older ones stay open in the ledger."""
+_CONTENT_TYPE = "application/json"
+
+
+class _Data(msgspec.Struct):
+    s: str = ""
+    e: str = ""
+    t: int | None = None
+    U: int | None = None
+    u: int | None = None
+    pu: int | None = None
+
+
+class _Frame(msgspec.Struct):
+    stream: str
+    data: _Data
+
+
+@dataclass(slots=True)
+class _Hole:
+    """Numbers of a channel from `first` on not seen; `missing` is None until the first number after a reconnect."""
+
+    number: int
+    symbol: str
+    first: int
+    missing: list[tuple[int, int]] | None
+    """Stretches [first, last] not seen yet; what comes late is taken out."""
+
+
+@dataclass(slots=True)
+class _Channel:
+    symbol: str = ""
+    seen: int | None = None
+    """Highest number seen: a trade id or an update id."""
+    holes: list[_Hole] = field(default_factory=list)
+
+    @property
+    def is_waiting(self) -> bool:
+        """True from a drop until the first number after it."""
+        return bool(self.holes) and self.holes[-1].missing is None
+
+
+def default_streams(market: Market, symbol: str) -> tuple[str, ...]:
+    """Return the streams of a symbol that fill trades, book events and quotes."""
+    name = symbol.lower()
+    return (f"{name}@trade", f"{name}@{_DEPTH_STREAM[market]}", f"{name}@bookTicker")
+
+
+class MarketSession:
+    """One capture's conversation with a market of Binance (`Session`).
+
+    streams        like `btcusdt@trade`
+    market         spot or usdm (USD-margined futures)
+    subscribe_by   `url` names the streams in the address; `frame` connects bare and sends SUBSCRIBE
+    with_snapshot  ask for the book by REST after the first frame of each connection, so that updates have a beginning
+    """
+
+    def __init__(
+        self,
+        streams: Sequence[str],
+        market: Market,
+        *,
+        subscribe_by: Literal["url", "frame"] = "url",
+        with_snapshot: bool = True,
+        stale_after_ns: int = STALE_AFTER_NS,
+        first_seq: int = 0,
+    ) -> None:
+        if not streams or any("@" not in stream or "/" in stream for stream in streams):
+            raise InvalidValueError(f"streams {list(streams)} are not names like btcusdt@trade")
+        self.streams = tuple(streams)
+        self.market = market
+        self._by_frame = subscribe_by == "frame"
+        self._with_snapshot = with_snapshot
+        self._stale_after_ns = stale_after_ns
+        self._seq = first_seq
+        self._frames = msgspec.json.Decoder(_Frame)
+        self._channels: dict[str, _Channel] = {}
+        self._outgoing: deque[bytes] = deque()
+        self._snapshots: list[Request] = []
+        self._gaps: list[Gap] = []
+        self._gap_count = 0
+        self._requests = 0
+        self._is_fresh = False
+        self._last_data_ns: int | None = None
+        self._now_ns = 0
+
+    @property
+    def target(self) -> str:
+        """Path and query to connect to."""
+        return "/stream" if self._by_frame else "/stream?streams=" + "/".join(self.streams)
+
+    def connected(self, now_ns: int) -> None:
+        """Begin a connection: subscribe where the address does not, and count silence from now."""
+        self._now_ns = self._last_data_ns = now_ns
+        self._is_fresh = True
+        if self._by_frame:
+            self._requests += 1
+            ask = {"method": "SUBSCRIBE", "params": list(self.streams), "id": self._requests}
+            self._outgoing.append(msgspec.json.encode(ask))
+
+    def disconnected(self, now_ns: int, reason: str) -> None:
+        """Open a gap for every channel that had data: nothing is replayed, so something may be missing."""
+        self._now_ns = now_ns
+        self._outgoing.clear()
+        for name, channel in self._channels.items():
+            if channel.seen is not None and not channel.is_waiting:
+                self._open(name, channel, reason, channel.seen + 1, None)
+
+    def receive(self, data: bytes, ts_recv_ns: int) -> list[Message]:
+        """Take one frame and follow its channel's numbers; every frame is a message, whatever it holds."""
+        message = Message(self._take_seq(), ts_recv_ns, _CONTENT_TYPE, data)
+        self._now_ns = ts_recv_ns
+        try:
+            frame = self._frames.decode(data)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            return [message]  # an acknowledgement, or damage: its numbers are then missed by the next frame
+        self._last_data_ns = ts_recv_ns
+        if self._is_fresh:
+            self._is_fresh = False
+            self._ask_for_books()
+        self._follow(frame.stream, frame.data)
+        return [message]
+
+    def recorded(self, payload: bytes, ts_recv_ns: int, request: str, status: int, headers: str) -> Message:
+        """Return the message of a REST answer that belongs to this capture."""
+        return Message(self._take_seq(), ts_recv_ns, _CONTENT_TYPE, payload, request, status, headers)
+
+    def outgoing(self) -> list[bytes]:
+        """Return the frames to send now, each once."""
+        frames = list(self._outgoing)
+        self._outgoing.clear()
+        return frames
+
+    def tick(self, now_ns: int) -> None:
+        """Learn the time. The server pings; data alone tells whether the feed lives."""
+        self._now_ns = now_ns
+
+    def is_stale(self) -> bool:
+        """True after STALE_AFTER_NS without data, pings or not."""
+        return self._last_data_ns is not None and self._now_ns - self._last_data_ns > self._stale_after_ns
+
+    def gaps(self) -> list[Gap]:
+        """Return gaps opened and closed since the last call."""
+        found, self._gaps = self._gaps, []
+        return found
+
+    def snapshots(self) -> Sequence[Request]:
+        """Return the depth snapshots to ask for now, each once."""
+        found, self._snapshots = self._snapshots, []
+        return found
+
+    def _take_seq(self) -> int:
+        self._seq += 1
+        return self._seq - 1
+
+    def _ask_for_books(self) -> None:
+        if not self._with_snapshot:
+            return
+        symbols = dict.fromkeys(stream.partition("@")[0].upper() for stream in self.streams if "@depth" in stream)
+        for symbol in symbols:
+            params = (("symbol", symbol), ("limit", "1000"))
+            self._snapshots.append(Request("GET", _DEPTH_PATH[self.market], params, (("accept-encoding", "identity"),)))
+
+    def _follow(self, name: str, data: _Data) -> None:
+        numbers = _numbers(data)
+        if numbers is None:
+            return
+        first, last = numbers
+        channel = self._channels.setdefault(name, _Channel())
+        channel.symbol = data.s or channel.symbol
+        if channel.seen is None:
+            channel.seen = last
+            return
+        self._fill(name, channel, first, last)
+        is_countable = data.e != "bookTicker" and (data.t is not None or data.U is not None)
+        if channel.is_waiting:
+            self._after_reconnect(name, channel, first)
+        elif is_countable and first > channel.seen + 1:
+            self._open(name, channel, "numbers jump", channel.seen + 1, first - 1)
+        channel.seen = max(channel.seen, last)
+
+    def _after_reconnect(self, name: str, channel: _Channel, first: int) -> None:
+        """Judge continuity by the first number after a reconnect; book tickers skip numbers, so only overlap proves it."""
+        hole = channel.holes[-1]
+        if first <= hole.first:
+            channel.holes.pop()
+            self._tell(name, hole, "filled", f"continuous after the reconnect, from {first} on", first - 1)
+        else:
+            hole.missing = [(hole.first, first - 1)]
+
+    def _fill(self, name: str, channel: _Channel, first: int, last: int) -> None:
+        """Take [first, last], come late, out of the holes; a hole that is empty is filled."""
+        for hole in list(channel.holes):
+            if hole.missing is None or last < hole.first or first > hole.missing[-1][1]:
+                continue
+            end = hole.missing[-1][1]
+            hole.missing = [
+                part
+                for low, high in hole.missing
+                for part in ((low, min(high, first - 1)), (max(low, last + 1), high))
+                if part[0] <= part[1]
+            ]
+            if not hole.missing:
+                channel.holes.remove(hole)
+                self._tell(name, hole, "filled", "the missing numbers came late", end)
+
+    def _open(self, name: str, channel: _Channel, reason: str, first: int, last: int | None) -> None:
+        hole = _Hole(self._gap_count, channel.symbol, first, None if last is None else [(first, last)])
+        self._gap_count += 1
+        channel.holes = [*channel.holes[-(MAX_OPEN_HOLES - 1) :], hole]
+        self._tell(name, hole, "open", reason, last)
+
+    def _tell(self, name: str, hole: _Hole, status: str, reason: str, last: int | None) -> None:
+        told = None if last is None else str(last)
+        self._gaps.append(Gap(hole.number, hole.symbol, name, status, reason, str(hole.first), told))
+
+
+def _numbers(data: _Data) -> tuple[int, int] | None:
+    """Return the first and last number that an event covers; futures depth begins after the `u` before it (`pu`)."""
+    if data.t is not None:
+        return data.t, data.t
+    if data.u is None:
+        return None
+    if data.pu is not None:
+        return data.pu + 1, data.u
+    return (data.u if data.U is None else data.U), data.u

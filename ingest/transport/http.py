@@ -1,0 +1,154 @@
+"""Asking by HTTP: one question, retried while that may help. Shell: the one door to httpx.
+
+Every answer is handed to the recorder before the provider's module reads it, and every call is told, answered or not.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Protocol, Self
+from urllib.parse import urlsplit
+
+import httpx
+
+from ingest.asks import Address, Ask, Page, Pages, Request, Response
+from ingest.transport.backoff import Backoff
+from ingest.verdicts import RETRYABLE, Reading, Verdict
+from lake.instants import Clock
+
+MAX_BODY_BYTES = 256 * 1024 * 1024
+"""An answer longer than this is broken off: it would not fit memory beside everything else."""
+MAX_PAGES = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call and what it meant; `message_seq` is None when there was no answer to record."""
+
+    method: str
+    url: str
+    attempt: int
+    ts_request_ns: int
+    ts_response_ns: int
+    reading: Reading
+    status: int | None = None
+    byte_count: int | None = None
+    message_seq: int | None = None
+
+
+class Ledger(Protocol):
+    """Where answers and calls are written down."""
+
+    def received(self, url: str, request: Request, response: Response, ts_request_ns: int, ts_response_ns: int) -> int:
+        """Record an answer as a message; returns its number."""
+        ...
+
+    def called(self, call: Call) -> None:
+        """Record a call."""
+        ...
+
+
+class HttpTransport:
+    """A connection pool to one address.
+
+    sleep      called with the seconds to wait between attempts
+    rng        source of the jitter
+    timeout_s  for connecting, and for each wait for more bytes
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        ledger: Ledger,
+        *,
+        clock: Clock,
+        sleep: Callable[[float], None],
+        rng: random.Random,
+        backoff: Backoff,
+        timeout_s: float = 30.0,
+    ) -> None:
+        self._address, self._ledger = address, ledger
+        self._clock, self._sleep, self._rng, self._backoff = clock, sleep, rng, backoff
+        self._client = httpx.Client(
+            timeout=timeout_s, follow_redirects=False, trust_env=not is_loopback(address.http), headers=dict(address.headers)
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._client.close()
+
+    def ask(self, pages: Pages, ask: Ask) -> Reading:
+        """Ask until every page is answered or an answer says to stop; returns the meaning of the last answer."""
+        request = pages.first(ask)
+        for _ in range(MAX_PAGES):
+            page = self.fetch(request, pages.read)
+            if page.next is None or page.reading.verdict not in (Verdict.OK, Verdict.EMPTY_VALID):
+                return page.reading
+            request = page.next
+        return Reading(Verdict.MALFORMED, f"{MAX_PAGES} pages and no end")
+
+    def fetch(self, request: Request, read: Callable[[Response], Page]) -> Page:
+        """Send one request, again while its verdict is retryable and patience lasts; returns the last page."""
+        attempt = 0
+        while True:
+            attempt += 1
+            page = self._attempt(request, read, attempt)
+            if page.reading.verdict not in RETRYABLE:
+                return page
+            wait_s = self._backoff.wait_s(attempt, self._rng, page.reading.retry_after_s)
+            if wait_s is None:
+                return page
+            self._sleep(wait_s)
+
+    def _attempt(self, request: Request, read: Callable[[Response], Page], attempt: int) -> Page:
+        url = request.url(self._address.http)
+        asked_ns = self._clock()
+        answer = self._send(request, url)
+        answered_ns = self._clock()
+        if isinstance(answer, Reading):
+            self._ledger.called(Call(request.method, url, attempt, asked_ns, answered_ns, answer))
+            return Page(answer)
+        seq = self._ledger.received(url, request, answer, asked_ns, answered_ns)
+        page = read(answer)
+        size = len(answer.body)
+        self._ledger.called(Call(request.method, url, attempt, asked_ns, answered_ns, page.reading, answer.status, size, seq))
+        return page
+
+    def _send(self, request: Request, url: str) -> Response | Reading:
+        body = bytearray()
+        head: httpx.Response | None = None
+        try:
+            with self._client.stream(request.method, url, headers=dict(request.headers)) as head:
+                for chunk in head.iter_bytes():
+                    body += chunk
+                    if len(body) > MAX_BODY_BYTES:
+                        return _response(head, body, is_complete=False)
+            return _response(head, body, is_complete=True)
+        except (httpx.HTTPError, httpx.StreamError) as error:
+            if head is None:
+                return Reading(Verdict.NO_ANSWER, f"{type(error).__name__}: {error}")
+            return _response(head, body, is_complete=False)
+
+
+def _response(head: httpx.Response, body: bytearray, *, is_complete: bool) -> Response:
+    headers: dict[str, str] = {}
+    for name, value in head.headers.multi_items():
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    return Response(head.status_code, headers, bytes(body), is_complete)
+
+
+def is_loopback(address: str) -> bool:
+    """True for an address on this machine: it is reached without the proxies of the environment."""
+    host = urlsplit(address).hostname or ""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,43 @@
+"""What an answer of a provider means: one word, told from status, headers and body together (PROVIDERS.md section 0.1)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Verdict(StrEnum):
+    """The meaning of one answer; the status alone is never trusted."""
+
+    OK = "OK"
+    EMPTY_VALID = "EMPTY_VALID"
+    """Nothing happened in the window asked: a valid answer without rows."""
+    THROTTLED = "THROTTLED"
+    QUOTA_EXHAUSTED = "QUOTA_EXHAUSTED"
+    AUTH = "AUTH"
+    NOT_ENTITLED = "NOT_ENTITLED"
+    UNKNOWN_SYMBOL = "UNKNOWN_SYMBOL"
+    OUT_OF_RANGE = "OUT_OF_RANGE"
+    """The window is too long or too old: split it or ask elsewhere."""
+    BAD_REQUEST = "BAD_REQUEST"
+    UPSTREAM_5XX = "UPSTREAM_5XX"
+    MALFORMED = "MALFORMED"
+    """The body is not what the provider's contract says, or came incomplete."""
+    NO_ANSWER = "NO_ANSWER"
+    """No status at all: refused connection, timeout, connection lost before the head."""
+
+
+RETRYABLE = frozenset({Verdict.THROTTLED, Verdict.UPSTREAM_5XX, Verdict.MALFORMED, Verdict.NO_ANSWER})
+"""Verdicts worth the same question again; they, and only they, feed a circuit breaker."""
+
+REFUSED = frozenset({Verdict.AUTH, Verdict.NOT_ENTITLED, Verdict.QUOTA_EXHAUSTED})
+"""Verdicts that every further question of the same feed would get too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A verdict with what belongs to it: seconds to wait where told, and the provider's own words."""
+
+    verdict: Verdict
+    detail: str = ""
+    retry_after_s: float | None = None
