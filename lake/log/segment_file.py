@@ -84,9 +84,8 @@ def _translation(error: sqlite3.Error, path: Path, act: str) -> TickhouseError:
     return CommitUnknownError(said)
 
 
-def open_database(path: Path, *, create: bool = False) -> sqlite3.Connection:
-    """Return a connection in autocommit mode whose commits are durable; a missing file is an error unless `create`."""
-    mode = "rwc" if create else "rw"
+def open_database(path: Path, *, mode: str = "rw") -> sqlite3.Connection:
+    """Return a connection in autocommit mode whose commits are durable; a missing file is an error unless mode is `rwc`."""
     connection = sqlite3.connect(
         f"file:{quote(str(path))}?mode={mode}", uri=True, timeout=BUSY_S, isolation_level=None, check_same_thread=False
     )
@@ -123,7 +122,7 @@ def create_segment(path: Path, base: Offset, now_ns: int) -> None:
     """Make an empty segment at `path`, on disk with its folder on return; leftovers of a killed attempt are replaced."""
     delete_segment(path)
     with translated(path, "making segment"):
-        connection = open_database(path, create=True)
+        connection = open_database(path, mode="rwc")
         try:
             connection.execute("PRAGMA journal_mode=WAL")
             connection.executescript(_SCHEMA)
@@ -143,10 +142,18 @@ def delete_segment(path: Path) -> None:
 class SegmentFile:
     """An open segment; not safe for several threads at once."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, is_frozen: bool = False) -> None:
+        """Open the segment at `path`.
+
+        A frozen one is only read and makes no file beside it, for a disk so full that there is no room for SQLite's
+        shared memory; it sees nothing later, and raises LogFullError when part of it still waits in a write-ahead log.
+        """
         self.path = path
+        log = path.with_name(path.name + "-wal")
+        if is_frozen and log.exists() and log.stat().st_size:
+            raise LogFullError(f"reading segment {path.name}: no room for shared memory, and {log.name} is not empty")
         with translated(path, "opening segment"):
-            self._connection = open_database(path)
+            self._connection = open_database(path, mode="ro&immutable=1" if is_frozen else "rw")
 
     def close(self) -> None:
         """Close the file; the last one to close it folds the write-ahead log into it."""
@@ -156,11 +163,14 @@ class SegmentFile:
         """Return what the segment says of itself now."""
         with translated(self.path, "reading segment"):
             row = self._connection.execute(
-                "SELECT base, next, bytes, is_sealed, created_at_ns, appended_at_ns FROM segment"
+                "SELECT base, next, bytes, is_sealed, created_at_ns, appended_at_ns, (SELECT max(offset) FROM blocks)"
+                " FROM segment"
             ).fetchone()
         if row is None:
             raise CorruptedError(f"segment {self.path.name} does not say what it holds")
-        base, following, size, is_sealed, created, appended = row
+        base, following, size, is_sealed, created, appended, last = row
+        if following != (base if last is None else last + 1):
+            raise CorruptedError(f"segment {self.path.name} says that {following} is next, but its last block is {last}")
         return SegmentState(base, following, size, bool(is_sealed), created, appended)
 
     def append(self, blocks: Sequence[Block], now_ns: int) -> Offset | None:

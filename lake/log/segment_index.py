@@ -52,7 +52,7 @@ class SegmentIndex:
             raise CorruptedError(f"{folder} holds segment {orphan.name} but no index.db: offsets would be given twice")
         making = folder / "index.new"
         delete_segment(making)
-        connection = open_database(making, create=True)
+        connection = open_database(making, mode="rwc")
         try:
             connection.executescript(_SCHEMA)
             connection.execute("PRAGMA journal_mode=WAL")

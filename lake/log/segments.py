@@ -236,18 +236,24 @@ class SegmentLog:
         at = bisect_right(bases, offset)
         base, end = bases[at - 1], bases[at] if at < len(bases) else None
         try:
-            segment = part.segment(base)
-            following = segment.state().next
-            if end is not None and following != end:
-                raise CorruptedError(f"{topic}/{partition}: segment {base} ends at {following}, the next begins at {end}")
-            if offset > following:
-                raise InvalidValueError(f"{topic}/{partition}: offset {offset} is beyond the next offset {following}")
-            return segment.read(offset, max_bytes)
+            try:
+                return self._read_segment(part.segment(base), offset, end, max_bytes)
+            except LogFullError:
+                with closing(SegmentFile(part.path(base), is_frozen=True)) as segment:
+                    return self._read_segment(segment, offset, end, max_bytes)
         except CorruptedError as error:
             if base in self._index.bases(topic, partition):
                 raise
             part.close(base)
             raise NotFoundError(f"{topic}/{partition}: offset {offset} was dropped while it was read") from error
+
+    def _read_segment(self, segment: SegmentFile, offset: Offset, end: Offset | None, max_bytes: int) -> Batch:
+        following = segment.state().next
+        if end is not None and following != end:
+            raise CorruptedError(f"segment {segment.path} ends at {following}, the next one begins at {end}")
+        if offset > following:
+            raise InvalidValueError(f"{segment.path.parent}: offset {offset} is beyond the next offset {following}")
+        return segment.read(offset, max_bytes)
 
     def _seal_aged(self, topic: str, partition: int) -> bool:
         """Seal the active segment when its time has come, so that a quiet topic is dropped too; says whether it was."""

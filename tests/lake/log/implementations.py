@@ -1,0 +1,18 @@
+"""How each implementation of the log is opened, by name, so that a child process can open the same one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from lake.instants import Clock
+from lake.log.log import Log
+from lake.log.segments import SegmentLog
+
+
+def open_segments(place: Path, clock: Clock) -> SegmentLog:
+    """Open a SegmentLog whose segments are a few appends long, so that every test rolls and drops some."""
+    return SegmentLog(place, clock, segment_bytes=4_000, segment_age_s=3_600, min_free_bytes=0, min_age_s=60)
+
+
+IMPLEMENTATIONS: dict[str, Callable[[Path, Clock], Log]] = {"segments": open_segments}
