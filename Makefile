@@ -83,7 +83,7 @@ docs: install ## what is drawn from the code: the data dictionary
 
 bench: install ## ratios against other people's code; needs a C compiler for cryptofeed
 ifeq ($(CAN_COMPILE),yes)
-	@$(PIP) --no-build-isolation --editable '.[bench]' || echo "cryptofeed could not be installed: its cases are skipped"
+	@$(PIP) cryptofeed || echo "cryptofeed could not be installed: its cases are skipped"
 endif
 	@$(BIN)/python -m tests.benchmarks $(BENCH)
 
