@@ -9,7 +9,8 @@ import pyarrow as pa
 
 from lake.errors import NotFoundError
 from lake.values import NumberKind
-from transforms.decode.decoded import Decoded
+from transforms.decode import binance
+from transforms.decode.decoded import BOOK_EVENTS, QUOTES, TRADES, Decoded
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,16 @@ class Feed:
     """Market of all its symbols where there is one: BINANCE, US. None: the hints `mic` and `exchange` of each row tell."""
 
 
-FEEDS: dict[tuple[str, str], Feed] = {}
+_BINANCE_FRAMES = "JSON frames: trade, bookTicker, depthUpdate, REST depth snapshots"
+_BINANCE_TABLES = (TRADES, QUOTES, BOOK_EVENTS)
+
+FEEDS: dict[tuple[str, str], Feed] = {
+    (feed.provider, feed.feed): feed
+    for feed in (
+        Feed("binance", "spot", NumberKind.EXACT, _BINANCE_FRAMES, _BINANCE_TABLES, binance.decode, venue="BINANCE"),
+        Feed("binance", "usdm", NumberKind.EXACT, _BINANCE_FRAMES, _BINANCE_TABLES, binance.decode, venue="BINANCE"),
+    )
+}
 
 
 def feed_named(provider: str, feed: str) -> Feed:

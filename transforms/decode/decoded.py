@@ -6,9 +6,10 @@ message gives at least one fact or one refused row, or it is counted as control:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 import pyarrow as pa
 
 from lake.tables import table_named
@@ -168,10 +169,11 @@ def columns_table(table: str, arrays: Mapping[str, pa.Array]) -> pa.Table:
 
 def decoded(tables: Mapping[str, pa.Table], refused: Refusals, messages: int, skipped: int = 0) -> Decoded:
     """Return the outcome for `messages` messages; those that neither gave a fact nor were refused are control."""
-    told: set[int] = set(refused.message_index)
+    told = np.zeros(messages, np.bool_)
+    told[refused.message_index] = True
     for rows in tables.values():
-        told.update(rows["message_index"].unique().to_pylist())
-    return Decoded(dict(tables), refused.table(), messages - len(told), skipped)
+        told[rows["message_index"].to_numpy()] = True
+    return Decoded(dict(tables), refused.table(), messages - int(told.sum()), skipped)
 
 
 def texts(messages: pa.Table, column: str) -> Sequence[str | None]:
@@ -195,16 +197,3 @@ def quoted(value: object) -> str | None:
     text = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
     text = text.encode("utf-8", "replace").decode("utf-8")
     return text if len(text) <= _LONGEST_VALUE else text[:_LONGEST_VALUE] + "…"
-
-
-def merged(parts: Iterable[Refusals]) -> Refusals:
-    """Return all refusals of `parts` in one."""
-    whole = Refusals()
-    for part in parts:
-        whole.message_index += part.message_index
-        whole.ordinal += part.ordinal
-        whole.table_name += part.table_name
-        whole.rule += part.rule
-        whole.value += part.value
-        whole.expected += part.expected
-    return whole

@@ -1,0 +1,334 @@
+"""Binance spot and USDⓈ-M futures: trades, best bid and offer, depth updates and REST depth snapshots.
+
+Prices and sizes are JSON strings taken digit by digit. `T` (trade or transaction time) becomes ts_event, `E` where there is
+no `T`; spot's bookTicker has neither, so its ts_event is null. `m` says that the buyer was the maker: then the aggressor
+sold. `X` of futures (MARKET, INSURANCE_FUND, ADL, NA) is kept as the condition. A depth update gives one row a level,
+numbered bids first; size 0 removes the level. The frequent frames go through the compiled kernel, the rest through msgspec;
+without a compiler everything does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from transforms.decode.binance_json import JsonFrames, LevelColumns, QuoteColumns, TradeColumns
+from transforms.decode.decoded import BOOK_EVENTS, QUOTES, TRADES, Decoded, columns_table, decoded, texts
+from transforms.kernels import binance as kernel
+from transforms.numbers import PRICE_SCALE, SIZE_SCALE, Int64s, decimals
+
+QUOTE_ASSETS = (
+    "FDUSD", "USDT", "USDC", "TUSD", "BUSD", "USDP", "BIDR", "IDRT", "BVND", "DAI", "BTC", "ETH", "BNB", "XRP", "TRX", "DOGE",
+    "DOT", "SOL", "EUR", "GBP", "TRY", "BRL", "AUD", "RUB", "UAH", "NGN", "ZAR", "PLN", "RON", "ARS", "CZK", "JPY", "MXN", "COP",
+    "IDR", "USD", "PAX", "VAI", "EURI", "AEUR", "USDS", "UST",
+)  # fmt: skip
+"""Assets that Binance's pairs are quoted in; the longest that ends a symbol is its currency."""
+
+IS_COMPILED = not str(kernel.__file__).endswith(".py")
+_UTC_MICROS = pa.timestamp("us", tz="UTC")
+_MICROS_PER_MILLI = 1_000
+
+
+def decode(messages: pa.Table) -> Decoded:
+    """Return what Binance's messages say: trades, quotes, book events. Source: PROVIDERS.md section 0, Binance's API pages."""
+    return decode_frames(messages, with_kernel=IS_COMPILED)
+
+
+def decode_frames(messages: pa.Table, *, with_kernel: bool) -> Decoded:
+    """Return the same as `decode`, through the kernel's scanner or by the JSON parser alone."""
+    parts: dict[str, list[pa.Table]] = {TRADES: [], QUOTES: [], BOOK_EVENTS: []}
+    data, offsets = _flat(messages)
+    unread: Sequence[int] = range(messages.num_rows)
+    if with_kernel:
+        frames = kernel.read_frames(data, offsets.tobytes())
+        parts[TRADES].append(_trades_of(frames))
+        parts[QUOTES].append(_quotes_of(frames))
+        parts[BOOK_EVENTS].append(_levels_of(frames))
+        unread = _ints(frames.unread.getvalue()).tolist()
+    rest = JsonFrames()
+    if len(unread):
+        requests, statuses = texts(messages, "request"), _statuses(messages)
+        for message in unread:
+            payload = data[offsets[message] : offsets[message + 1]]
+            rest.read(message, payload, requests[message], statuses[message])
+        parts[TRADES].append(_trades(rest.trades))
+        parts[QUOTES].append(_quotes(rest.quotes))
+        parts[BOOK_EVENTS].append(_levels(rest.levels))
+    return decoded({name: _in_order(name, tables) for name, tables in parts.items()}, rest.refused, messages.num_rows)
+
+
+def quote_asset(symbol: str) -> str | None:
+    """Return the asset that a pair such as BTCUSDT, or a future such as BTCUSDT_240927, is quoted in; None when unknown."""
+    pair = symbol.partition("_")[0]
+    ends = [asset for asset in QUOTE_ASSETS if pair.endswith(asset) and len(pair) > len(asset)]
+    return max(ends, key=len, default=None)
+
+
+def _flat(messages: pa.Table) -> tuple[bytes, Int64s]:
+    """Return all payloads in one run of bytes, and where each begins and the last ends."""
+    column = messages["payload"].cast(pa.large_binary()).combine_chunks()
+    if isinstance(column, pa.ChunkedArray):
+        column = pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], pa.large_binary())
+    if column.null_count:
+        column = column.fill_null(b"")
+    if not len(column):
+        return b"", np.zeros(1, np.int64)
+    _, places, data = column.buffers()
+    offsets = np.frombuffer(places, np.int64)[column.offset : column.offset + len(column) + 1]
+    first, last = int(offsets[0]), int(offsets[-1])
+    return (b"" if data is None else data.slice(first, last - first).to_pybytes()), offsets - first
+
+
+def _statuses(messages: pa.Table) -> Sequence[int | None]:
+    if "status" not in messages.column_names:
+        return [None] * messages.num_rows
+    found: list[int | None] = messages["status"].to_pylist()
+    return found
+
+
+def _ints(column: bytes) -> Int64s:
+    return np.frombuffer(column, np.int64)
+
+
+def _named(codes: Int64s, names: Sequence[str | None]) -> pa.Array:
+    """Return names[codes] as text."""
+    if len(names) == 1:
+        return pa.repeat(pa.scalar(names[0], pa.string()), len(codes))
+    return pa.array(names, pa.string()).take(pa.array(codes))
+
+
+def _coded(texts_given: Sequence[str | None]) -> tuple[Int64s, list[str | None]]:
+    places: dict[str | None, int] = {}
+    codes = [places.setdefault(text, len(places)) for text in texts_given]
+    return np.array(codes, np.int64), list(places)
+
+
+def _stamps(ms: Int64s) -> pa.Array:
+    told = ms >= 0
+    stamps = pa.array(ms * _MICROS_PER_MILLI, _UTC_MICROS, mask=None if told.all() else ~told)
+    return stamps
+
+
+def _nanos(ms: Int64s) -> pa.Array:
+    told = ms >= 0
+    return pa.array(np.zeros(len(ms), np.int32), mask=None if told.all() else ~told)
+
+
+def _told(values: Int64s) -> pa.Array:
+    told = values >= 0
+    return pa.array(values, mask=None if told.all() else ~told)
+
+
+def _of_symbol(codes: Int64s, symbols: Sequence[str]) -> dict[str, pa.Array]:
+    return {
+        "symbol": _named(codes, symbols),
+        "currency": _named(codes, [quote_asset(symbol) for symbol in symbols]),
+        "asset_class": _named(np.zeros(len(codes), np.int64), ["crypto"]),
+    }
+
+
+def _ordinals(length: int) -> pa.Array:
+    return pa.array(np.zeros(length, np.int32))
+
+
+def _prices(scaled: Int64s) -> pa.Array:
+    return decimals(scaled, 18, PRICE_SCALE)
+
+
+def _sizes(scaled: Int64s) -> pa.Array:
+    return decimals(scaled, 18, SIZE_SCALE)
+
+
+def _texts(names: Sequence[bytes]) -> list[str]:
+    return [name.decode("ascii") for name in names]
+
+
+def _trades_of(frames: kernel.Frames) -> pa.Table:
+    flags = _ints(frames.trade_flags.getvalue())
+    return _trade_table(
+        message=_ints(frames.trade_message.getvalue()),
+        ms=_ints(frames.trade_ms.getvalue()),
+        trade_id=_ints(frames.trade_id.getvalue()),
+        price=_ints(frames.trade_price.getvalue()),
+        size=_ints(frames.trade_size.getvalue()),
+        symbol=(_ints(frames.trade_symbol.getvalue()), _texts(frames.symbols.seen)),
+        is_buyer_maker=flags & kernel.IS_BUYER_MAKER,
+        conditions=((flags & kernel.IS_MARKET) // kernel.IS_MARKET, [None, "MARKET"]),
+    )
+
+
+def _trades(found: TradeColumns) -> pa.Table:
+    codes, symbols = _coded(found.symbol)
+    return _trade_table(
+        message=np.array(found.message, np.int64),
+        ms=np.array(found.ms, np.int64),
+        trade_id=np.array(found.trade_id, np.int64),
+        price=np.array(found.price, np.int64),
+        size=np.array(found.size, np.int64),
+        symbol=(codes, [str(symbol) for symbol in symbols]),
+        is_buyer_maker=np.array(found.is_buyer_maker, np.int64),
+        conditions=_coded(found.conditions),
+    )
+
+
+def _trade_table(
+    *,
+    message: Int64s,
+    ms: Int64s,
+    trade_id: Int64s,
+    price: Int64s,
+    size: Int64s,
+    symbol: tuple[Int64s, list[str]],
+    is_buyer_maker: Int64s,
+    conditions: tuple[Int64s, Sequence[str | None]],
+) -> pa.Table:
+    ids = pa.array(trade_id)
+    arrays = {
+        **_of_symbol(*symbol),
+        "ts_event": _stamps(ms),
+        "ts_event_nanos": _nanos(ms),
+        "sequence": ids,
+        "trade_id": ids.cast(pa.string()),
+        "price": _prices(price),
+        "size": _sizes(size),
+        "side": _named(is_buyer_maker, ["buy", "sell"]),
+        "conditions": _named(*conditions),
+        "message_index": pa.array(message),
+        "ordinal": _ordinals(len(message)),
+    }
+    return columns_table(TRADES, arrays)
+
+
+def _quotes_of(frames: kernel.Frames) -> pa.Table:
+    return _quote_table(
+        message=_ints(frames.quote_message.getvalue()),
+        ms=_ints(frames.quote_ms.getvalue()),
+        sequence=_ints(frames.quote_sequence.getvalue()),
+        bid=(_ints(frames.quote_bid_price.getvalue()), _ints(frames.quote_bid_size.getvalue())),
+        ask=(_ints(frames.quote_ask_price.getvalue()), _ints(frames.quote_ask_size.getvalue())),
+        symbol=(_ints(frames.quote_symbol.getvalue()), _texts(frames.symbols.seen)),
+    )
+
+
+def _quotes(found: QuoteColumns) -> pa.Table:
+    codes, symbols = _coded(found.symbol)
+    return _quote_table(
+        message=np.array(found.message, np.int64),
+        ms=np.array(found.ms, np.int64),
+        sequence=np.array(found.sequence, np.int64),
+        bid=(np.array(found.bid_price, np.int64), np.array(found.bid_size, np.int64)),
+        ask=(np.array(found.ask_price, np.int64), np.array(found.ask_size, np.int64)),
+        symbol=(codes, [str(symbol) for symbol in symbols]),
+    )
+
+
+def _quote_table(
+    *,
+    message: Int64s,
+    ms: Int64s,
+    sequence: Int64s,
+    bid: tuple[Int64s, Int64s],
+    ask: tuple[Int64s, Int64s],
+    symbol: tuple[Int64s, list[str]],
+) -> pa.Table:
+    arrays = {
+        **_of_symbol(*symbol),
+        "ts_event": _stamps(ms),
+        "ts_event_nanos": _nanos(ms),
+        "sequence": pa.array(sequence),
+        "bid_price": _prices(bid[0]),
+        "bid_size": _sizes(bid[1]),
+        "ask_price": _prices(ask[0]),
+        "ask_size": _sizes(ask[1]),
+        "message_index": pa.array(message),
+        "ordinal": _ordinals(len(message)),
+    }
+    return columns_table(QUOTES, arrays)
+
+
+def _levels_of(frames: kernel.Frames) -> pa.Table:
+    bids, asks = _ints(frames.depth_bids.getvalue()), _ints(frames.depth_asks.getvalue())
+    counts = bids + asks
+    starts = np.cumsum(counts) - counts
+    update = np.repeat(np.arange(len(counts)), counts)
+    index = np.arange(len(update)) - starts[update]
+
+    def of_update(column: bytes) -> Int64s:
+        return _ints(column)[update]
+
+    return _level_table(
+        message=of_update(frames.depth_message.getvalue()),
+        ms=of_update(frames.depth_ms.getvalue()),
+        sequences=(
+            of_update(frames.depth_first.getvalue()),
+            of_update(frames.depth_last.getvalue()),
+            of_update(frames.depth_previous.getvalue()),
+        ),
+        symbol=(of_update(frames.depth_symbol.getvalue()), _texts(frames.symbols.seen)),
+        channel=(of_update(frames.depth_stream.getvalue()), _texts(frames.streams.seen)),
+        index=index,
+        is_snapshot=np.zeros(len(update), np.int64),
+        is_ask=(index >= bids[update]).astype(np.int64),
+        level=(_ints(frames.level_price.getvalue()), _ints(frames.level_size.getvalue())),
+    )
+
+
+def _levels(found: LevelColumns) -> pa.Table:
+    codes, symbols = _coded(found.symbol)
+    channel_codes, channels = _coded(found.channel)
+    return _level_table(
+        message=np.array(found.message, np.int64),
+        ms=np.array(found.ms, np.int64),
+        sequences=(np.array(found.first, np.int64), np.array(found.last, np.int64), np.array(found.previous, np.int64)),
+        symbol=(codes, [str(symbol) for symbol in symbols]),
+        channel=(channel_codes, [str(channel) for channel in channels]),
+        index=np.array(found.index, np.int64),
+        is_snapshot=np.array(found.is_snapshot, np.int64),
+        is_ask=np.array(found.is_ask, np.int64),
+        level=(np.array(found.price, np.int64), np.array(found.size, np.int64)),
+    )
+
+
+def _level_table(
+    *,
+    message: Int64s,
+    ms: Int64s,
+    sequences: tuple[Int64s, Int64s, Int64s],
+    symbol: tuple[Int64s, list[str]],
+    channel: tuple[Int64s, list[str]],
+    index: Int64s,
+    is_snapshot: Int64s,
+    is_ask: Int64s,
+    level: tuple[Int64s, Int64s],
+) -> pa.Table:
+    first, last, previous = sequences
+    places = pa.array(index.astype(np.int32))
+    arrays = {
+        **_of_symbol(*symbol),
+        "channel": _named(*channel),
+        "ts_event": _stamps(ms),
+        "ts_event_nanos": _nanos(ms),
+        "first_sequence": _told(first),
+        "sequence": pa.array(last),
+        "previous_sequence": _told(previous),
+        "event_index": places,
+        "event": _named(is_snapshot, ["update", "snapshot"]),
+        "side": _named(is_ask, ["buy", "sell"]),
+        "price": _prices(level[0]),
+        "size": _sizes(level[1]),
+        "message_index": pa.array(message),
+        "ordinal": places,
+    }
+    return columns_table(BOOK_EVENTS, arrays)
+
+
+def _in_order(table: str, parts: list[pa.Table]) -> pa.Table:
+    """Return the rows of `parts` by message and ordinal, whichever way they were read."""
+    filled = [part for part in parts if part.num_rows]
+    if not filled:
+        return columns_table(table, {})
+    if len(filled) == 1:
+        return filled[0]
+    return pa.concat_tables(filled).sort_by([("message_index", "ascending"), ("ordinal", "ascending")])
