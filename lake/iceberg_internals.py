@@ -26,6 +26,7 @@ from pyiceberg.table.update import (
     AssertTableUUID,
     RemoveSnapshotRefUpdate,
     RemoveSnapshotsUpdate,
+    SetPropertiesUpdate,
     SetSnapshotRefUpdate,
     TableRequirement,
     TableUpdate,
@@ -119,6 +120,11 @@ def forget(snapshot_ids: Sequence[int]) -> TableUpdate:
     return RemoveSnapshotsUpdate.model_validate({"snapshot-ids": list(snapshot_ids)})
 
 
+def set_property(name: str, value: str) -> TableUpdate:
+    """Return the update that sets a table property."""
+    return SetPropertiesUpdate(updates={name: value})
+
+
 def commit(table: Table, requirements: Sequence[TableRequirement], updates: Sequence[TableUpdate]) -> CommitTableResponse:
     """Commit several updates under several assertions at once, then delete metadata files that fell out of the log."""
     assertions = (AssertTableUUID(uuid=table.metadata.table_uuid), *requirements)
@@ -165,4 +171,18 @@ def files_of(table: Table, snapshot_id: int) -> list[DataFile]:
         for manifest in snapshot.manifests(table.io)
         for entry in manifest.fetch_manifest_entry(table.io, discard_deleted=True)
         if entry.status != ManifestEntryStatus.DELETED
+    ]
+
+
+def files_added_by(table: Table, snapshot_id: int) -> list[DataFile]:
+    """Return the data files that a snapshot itself added."""
+    snapshot = table.metadata.snapshot_by_id(snapshot_id)
+    if snapshot is None:
+        return []
+    return [
+        entry.data_file
+        for manifest in snapshot.manifests(table.io)
+        if manifest.added_snapshot_id == snapshot_id
+        for entry in manifest.fetch_manifest_entry(table.io, discard_deleted=True)
+        if entry.status == ManifestEntryStatus.ADDED and entry.snapshot_id == snapshot_id
     ]

@@ -1,0 +1,203 @@
+"""Commits: every change of a table passes here, as a compare-and-set on main and on the owner's position.
+
+A conflict (somebody else's commit came first) is certain not to have landed: own files are deleted and the check starts
+again. Any other error leaves the outcome unknown: nothing is deleted, the table is looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyiceberg.exceptions import CommitFailedException
+from pyiceberg.manifest import DataFile
+from pyiceberg.table import Table as IcebergTable
+from pyiceberg.table.metadata import TableMetadata
+from pyiceberg.table.update import TableRequirement, TableUpdate
+
+from lake import as_of, files
+from lake import iceberg_internals as internals
+from lake.catalog import LANDED, MAIN, Lake
+from lake.errors import CommitConflictError, CommitUnknownError, InvalidValueError
+from lake.heads import ACT, COUNTS, HOLDS, INTERVAL, POSITION, RANGES, RUN, Act, Head, compact, ranges_text, same_vector
+from lake.tables import PublishedBy, Table, table_named
+from lake.values import MessageRange, Vector
+
+ATTEMPTS = 50
+"""Conflicts in a row after which a commit gives up; each means that another writer did get through."""
+
+Summary = dict[str, str]
+Plan = Callable[[Head], Summary]
+"""Checks main's head and returns the summary of the next snapshot; raises when the commit may not be made any more."""
+
+
+def append(
+    lake: Lake,
+    table: str,
+    rows: pa.Table,
+    owner: str,
+    before: Vector,
+    after: Vector,
+    run_id: str,
+    ranges: Sequence[MessageRange] = (),
+    counts: Mapping[str, int] | None = None,
+) -> int | None:
+    """Append rows to main if main's position for `owner` is `before`; return the snapshot's id.
+
+    Without rows the position moves all the same; without rows and movement nothing is done and None returned.
+    Raises CommitConflictError when the position is not `before` (these offsets belong to somebody else: reload),
+    CommitUnknownError when it is not known whether the commit landed, InvalidValueError for rows the table cannot take.
+    """
+    definition = table_named(table)
+    if rows.num_rows == 0 and same_vector(before, after):
+        return None
+    conformed = files.conform(definition, rows)
+    check_vectors(before, after)
+    check_rows(definition, conformed, run_id, ranges)
+    plan = moving_plan(Act.APPEND if rows.num_rows else Act.ADVANCE, owner, before, after, run_id, ranges, counts or {})
+    seen = lake.table(table)
+    head = lake.head_of(table, seen)
+    plan(head)
+    if rows.num_rows:
+        check_run(lake, definition, head, run_id)
+    prefix = "land" if table == LANDED else "append"
+    written = files.write_files(seen, definition, conformed)
+    lake.steps.reached(f"{prefix}.files")
+    snapshot_id = commit_to_main(lake, table, written, plan)
+    lake.steps.reached(f"{prefix}.committed")
+    return snapshot_id
+
+
+def commit_to_main(
+    lake: Lake,
+    table: str,
+    written: Sequence[DataFile],
+    plan: Plan,
+    extra: Callable[[], tuple[Sequence[TableRequirement], Sequence[TableUpdate]]] | None = None,
+) -> int:
+    """Put a snapshot with `written` on main, planned anew on each conflict; return its id. See `append` for errors.
+
+    When it surely did not land, the data files are deleted.
+    """
+    try:
+        for _ in range(ATTEMPTS):
+            seen = lake.table(table)
+            head = lake.head_of(table, seen)
+            summary = plan(head)
+            produced = internals.produce(seen, written, (), summary)
+            requirements, updates = extra() if extra else ((), ())
+            if table == LANDED:
+                updates = (*updates, internals.set_property(POSITION, summary[POSITION]))
+            try:
+                commit(
+                    lake,
+                    table,
+                    seen,
+                    [internals.points_to(MAIN, head.snapshot_id), *requirements],
+                    [*produced.updates, internals.point(MAIN, produced.snapshot_id), *updates],
+                    lambda metadata, wanted=produced.snapshot_id: is_on_main(metadata, wanted),  # type: ignore[misc]
+                )
+            except CommitConflictError:
+                produced.clean()
+                continue
+            return produced.snapshot_id
+        raise CommitConflictError(f"{table}: {ATTEMPTS} commits in a row met somebody else's; is there a second writer?")
+    except CommitUnknownError:
+        raise
+    except Exception:
+        files.delete_paths(files.paths_of(written))
+        raise
+
+
+def commit(
+    lake: Lake,
+    table: str,
+    seen: IcebergTable,
+    requirements: Iterable[TableRequirement],
+    updates: Iterable[TableUpdate],
+    has_landed: Callable[[TableMetadata], bool],
+) -> TableMetadata:
+    """Commit once; return the table's metadata after it.
+
+    Raises CommitConflictError when it surely did not land. On any other error looks whether it did: returns when so,
+    raises CommitUnknownError when not.
+    """
+    try:
+        return internals.commit(seen, list(requirements), list(updates)).metadata
+    except CommitFailedException as error:
+        raise CommitConflictError(f"{table}: {error}") from error
+    except Exception as error:
+        # A snapshot added on any branch since loading shows as a ValueError about sequence numbers.
+        if isinstance(error, ValueError) and "sequence number" in str(error):
+            raise CommitConflictError(f"{table}: {error}") from error
+        metadata = lake.table(table).metadata
+        if has_landed(metadata):
+            return metadata
+        raise CommitUnknownError(f"{table}: commit failed with {type(error).__name__}: {error}; it is not to be seen") from error
+
+
+def is_on_main(metadata: TableMetadata, snapshot_id: int) -> bool:
+    """Return whether a snapshot is, or was lately, the head of main."""
+    return any(entry.snapshot_id == snapshot_id for entry in metadata.snapshot_log)
+
+
+def moving_plan(
+    act: Act, owner: str, before: Vector, after: Vector, run_id: str, ranges: Sequence[MessageRange], counts: Mapping[str, int]
+) -> Plan:
+    """Return the plan of a commit that moves the owner's position from `before` to `after` and keeps everything else."""
+
+    def plan(head: Head) -> Summary:
+        if not same_vector(head.vector(owner), before):
+            raise CommitConflictError(f"{head.table}: {owner} is at {head.vector(owner)}, not at {before}; reload and rebuild")
+        return {
+            POSITION: compact({**head.position, owner: after}),
+            HOLDS: compact(head.listed_holds),
+            **told(act, owner, before, after, run_id, ranges, counts),
+        }
+
+    return plan
+
+
+def told(
+    act: Act, owner: str, before: Vector, after: Vector, run_id: str, ranges: Sequence[MessageRange], counts: Mapping[str, int]
+) -> Summary:
+    """Return the part of a summary that tells what this one snapshot did; the ledger is made from it."""
+    return {
+        ACT: act.value,
+        RUN: run_id,
+        INTERVAL: compact({"owner": owner, "before": before, "after": after}),
+        RANGES: ranges_text(ranges),
+        COUNTS: compact(dict(counts)),
+    }
+
+
+def check_vectors(before: Vector, after: Vector) -> None:
+    """Refuse a vector that forgets a partition. Raises InvalidValueError."""
+    lost = set(before) - set(after)
+    if lost:
+        raise InvalidValueError(f"position after {after} forgets partitions {sorted(lost)} of {before}")
+
+
+def check_rows(table: Table, rows: pa.Table, run_id: str, ranges: Sequence[MessageRange]) -> None:
+    """Refuse rows that the publication ledger could not find again. Raises InvalidValueError."""
+    if rows.num_rows == 0:
+        return
+    if table.published_by is PublishedBy.RUN:
+        runs = pc.unique(rows.column("run_id")).to_pylist()
+        if runs != [run_id]:
+            raise InvalidValueError(f"{table.name}: rows say run_id {runs[:5]}, the batch is {run_id!r}")
+    if table.published_by is PublishedBy.MESSAGE:
+        bounds = rows.select(["capture_id", "message_seq"]).group_by("capture_id")
+        for row in bounds.aggregate([("message_seq", "min"), ("message_seq", "max")]).to_pylist():
+            for seq in (row["message_seq_min"], row["message_seq_max"]):
+                if not any(one.capture_id == row["capture_id"] and one.first_seq <= seq <= one.last_seq for one in ranges):
+                    raise InvalidValueError(f"{table.name}: message {row['capture_id']}:{seq} is in no range of the batch")
+
+
+def check_run(lake: Lake, table: Table, head: Head, run_id: str) -> None:
+    """Refuse a second batch under a run's name: its rows could not be told apart in time. Raises InvalidValueError."""
+    if table.published_by is not PublishedBy.RUN:
+        return
+    if any(entry["run"] == run_id for entry in head.listed_holds) or as_of.has_published(lake, table.name, run_id):
+        raise InvalidValueError(f"{table.name}: run {run_id!r} has published or held rows already; a run names one batch")

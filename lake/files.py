@@ -1,0 +1,238 @@
+"""Data files: sorted Parquet with field ids, written through to disk, one file a partition value; and the links of holds.
+
+PyIceberg's own writer has no encodings per column, does not sort and does not fsync. Encodings come from the quantities
+(lake/tables/quantities.py); decimals of up to 18 digits are stored as integers. Names are never used again.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import uuid
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pyiceberg.manifest import DataFile
+from pyiceberg.table import Table as IcebergTable
+from pyiceberg.transforms import parse_transform
+
+from lake import iceberg_internals as internals
+from lake.durable import local_path, location_of, make_folder, sync_file, sync_folder
+from lake.errors import InvalidValueError
+from lake.tables import Encoding, Table
+
+ROW_GROUP_ROWS = 65_536
+ZSTD_LEVEL = 3
+_UNSAFE = re.compile(r"[^A-Za-z0-9_.+-]")
+
+
+def conform(table: Table, rows: pa.Table) -> pa.Table:
+    """Return `rows` in the table's schema, columns in its order; an optional column left out is null.
+
+    Raises InvalidValueError for an unknown column, a null in a required one, or a value that does not fit its type.
+    """
+    unknown = set(rows.column_names) - set(table.column_names)
+    if unknown:
+        raise InvalidValueError(f"{table.name} has no columns {sorted(unknown)}")
+    columns = []
+    for column in table.columns:
+        if column.name not in rows.column_names:
+            values = pa.chunked_array([pa.nulls(rows.num_rows, column.arrow_type)])
+        else:
+            try:
+                values = rows.column(column.name).cast(column.arrow_type)
+            except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+                raise InvalidValueError(f"{table.name}.{column.name} does not fit {column.type}: {error}") from error
+        if column.required and values.null_count:
+            nulls = f"null in {values.null_count} of {rows.num_rows} rows"
+            raise InvalidValueError(f"{table.name}.{column.name} is required and {nulls}")
+        columns.append(values)
+    return pa.Table.from_arrays(columns, schema=table.arrow_schema())
+
+
+def write_files(iceberg: IcebergTable, table: Table, rows: pa.Table) -> list[DataFile]:
+    """Write conformed rows and return their manifest entries, everything on disk; no rows give no file.
+
+    When writing fails, what was written is deleted and the error passes on.
+    """
+    if rows.num_rows == 0:
+        return []
+    written: list[Path] = []
+    files: list[DataFile] = []
+    try:
+        for values, part in _partitions(table, rows):
+            folder = _data_folder(iceberg).joinpath(*_folder_names(iceberg, values))
+            make_folder(folder)
+            path = folder / f"{uuid.uuid4().hex}.parquet"
+            written.append(path)
+            footer = _write(path, table, part)
+            files.append(internals.data_file(iceberg, location_of(path), path.stat().st_size, values, footer))
+        for folder in {path.parent for path in written}:
+            sync_folder(folder)
+    except BaseException:
+        delete_paths(written)
+        raise
+    return files
+
+
+def read_files(table: Table, paths: Iterable[Path]) -> pa.Table:
+    """Return the rows of data files in the table's schema, in the order of the paths."""
+    # ParquetFile, not read_table: the latter makes columns out of folder names.
+    parts = [conform(table, pq.ParquetFile(path).read()) for path in paths]
+    return pa.concat_tables(parts) if parts else table.arrow_schema().empty_table()
+
+
+def delete_paths(paths: Iterable[Path]) -> None:
+    """Delete files that surely nothing refers to; one already gone is no error."""
+    for path in paths:
+        path.unlink(missing_ok=True)
+
+
+def paths_of(files: Iterable[DataFile]) -> list[Path]:
+    """Return the local paths of manifest entries."""
+    return [local_path(file.file_path) for file in files]
+
+
+# --- holds: links to the same bytes under other names, in a folder that no sweep of data files visits
+
+
+def held_folder(iceberg: IcebergTable, hold_id: str) -> Path:
+    """Return where the files of a hold are linked: beside the table's data, never inside it."""
+    return local_path(iceberg.location()) / "held" / safe_name(hold_id)
+
+
+def link_held(iceberg: IcebergTable, hold_id: str, files: Sequence[DataFile]) -> list[dict[str, object]]:
+    """Link files into the hold's folder, in place of what a killed attempt left, and return their description.
+
+    Each: `name` in the folder, `partition` values as Iceberg stores them.
+    """
+    folder = held_folder(iceberg, hold_id)
+    if folder.exists():
+        shutil.rmtree(folder)
+    make_folder(folder)
+    described: list[dict[str, object]] = []
+    for number, file in enumerate(files):
+        name = f"{number}-{uuid.uuid4().hex}.parquet"
+        os.link(local_path(file.file_path), folder / name)
+        described.append({"name": name, "partition": [file.partition[index] for index in range(len(iceberg.spec().fields))]})
+    sync_folder(folder)
+    return described
+
+
+def link_released(iceberg: IcebergTable, hold_id: str, described: Sequence[dict[str, object]]) -> list[DataFile]:
+    """Link held files to new names among the table's data and return their manifest entries.
+
+    New names, because a sweep that listed the old ones may delete them later, and a file already in a table would be
+    counted twice. Raises FileNotFoundError when somebody else released the hold meanwhile.
+    """
+    folder = held_folder(iceberg, hold_id)
+    files: list[DataFile] = []
+    linked: list[Path] = []
+    try:
+        for entry in described:
+            partition = entry["partition"]
+            assert isinstance(partition, list)
+            target = _data_folder(iceberg).joinpath(*_folder_names(iceberg, partition))
+            make_folder(target)
+            path = target / f"{uuid.uuid4().hex}.parquet"
+            os.link(folder / str(entry["name"]), path)
+            linked.append(path)
+            files.append(internals.data_file(iceberg, location_of(path), path.stat().st_size, partition, pq.read_metadata(path)))
+        for target in {path.parent for path in linked}:
+            sync_folder(target)
+    except BaseException:
+        delete_paths(linked)
+        raise
+    return files
+
+
+def drop_held(iceberg: IcebergTable, hold_id: str) -> None:
+    """Remove the folder of a hold that main lists no longer."""
+    folder = held_folder(iceberg, hold_id)
+    if folder.exists():
+        shutil.rmtree(folder)
+
+
+def safe_name(text: str) -> str:
+    """Return `text` as a file name: characters with a meaning in paths, globs or URLs become `_`."""
+    return _UNSAFE.sub("_", text)
+
+
+# --- writing one file
+
+
+def _write(path: Path, table: Table, rows: pa.Table) -> pq.FileMetaData:
+    plain = {column.name for column in table.columns if column.type == "boolean"}
+    dictionary = [one.name for one in table.columns if one.encoding is Encoding.DICTIONARY and one.name not in plain]
+    encodings = {
+        column.name: Encoding.PLAIN.value if column.name in plain else column.encoding.value
+        for column in table.columns
+        if column.name not in dictionary
+    }
+    footers: list[pq.FileMetaData] = []
+    with path.open("xb") as file:
+        pq.write_table(
+            rows,
+            file,
+            row_group_size=ROW_GROUP_ROWS,
+            compression="zstd",
+            compression_level=ZSTD_LEVEL,
+            use_dictionary=dictionary or False,
+            column_encoding=encodings or None,
+            store_decimal_as_integer=True,
+            metadata_collector=footers,
+        )
+    sync_file(path)
+    return footers[0]
+
+
+def _data_folder(iceberg: IcebergTable) -> Path:
+    return local_path(iceberg.location()) / "data"
+
+
+def _folder_names(iceberg: IcebergTable, values: Sequence[object]) -> list[str]:
+    return [
+        f"{field.name}={safe_name(str(value if value is not None else 'null'))}"
+        for field, value in zip(iceberg.spec().fields, values, strict=True)
+    ]
+
+
+def _partitions(table: Table, rows: pa.Table) -> list[tuple[tuple[object, ...], pa.Table]]:
+    """Return (partition values, their rows sorted by the table's order, nulls last), in partition order."""
+    names = [f"partition {number}" for number in range(len(table.partition))]
+    keys = [_partition_key(table, rows, name, transform) for name, transform in table.partition]
+    columns = {name: rows.column(name) for name in table.order} | dict(zip(names, keys, strict=True))
+    order = [(name, "ascending") for name in [*names, *table.order]]
+    ordered = rows.take(pc.sort_indices(pa.table(columns), sort_keys=order)) if order else rows
+    if not names:
+        return [((), ordered)]
+    # The groups come in the order of first appearance, which is sorted order once the rows are sorted.
+    keyed = pa.table(dict(zip(names, keys, strict=True)))
+    keyed = keyed.take(pc.sort_indices(keyed, sort_keys=[(name, "ascending") for name in names]))
+    groups = keyed.group_by(names, use_threads=False).aggregate([([], "count_all")]).to_pylist()
+    found, start = [], 0
+    for group in groups:
+        found.append((tuple(group[name] for name in names), ordered.slice(start, group["count_all"])))
+        start += group["count_all"]
+    return found
+
+
+def _partition_key(table: Table, rows: pa.Table, name: str, transform: str) -> pa.ChunkedArray:
+    """Return the partition value of each row as Iceberg stores it (dates, days and months as ints)."""
+    values = rows.column(name).combine_chunks()
+    if transform in ("day", "month"):
+        values = pc.floor_temporal(values, unit=transform)
+    if pa.types.is_timestamp(values.type):
+        values = values.cast(pa.int64())
+    elif pa.types.is_date32(values.type):
+        values = values.cast(pa.int32())
+    if transform == "identity":
+        return pa.chunked_array([values])
+    encoded = values.dictionary_encode()
+    apply = parse_transform(transform).transform(table.column(name).iceberg_type)
+    distinct = pa.array([apply(value) for value in encoded.dictionary.to_pylist()])
+    return pa.chunked_array([distinct.take(encoded.indices)])
