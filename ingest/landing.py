@@ -83,8 +83,8 @@ def land(lake: Lake, log: Log, accept_lost: Collection[Place] = ()) -> LandRepor
     accept_lost   places of corrupt blocks that a person gave up; each leaves a finding and is passed over
 
     Holds the lease `landing` meanwhile. A block that cannot be read stops its partition only: the rest lands, a finding
-    is recorded, and CorruptedError names the places at the end. CommitConflictError is met by reloading; CommitUnknownError by looking and, when the commit is
-    not to be seen, reaches the caller.
+    is recorded, and CorruptedError names the places at the end. CommitConflictError is met by reloading;
+    CommitUnknownError by looking and, when the commit is not to be seen, it reaches the caller.
     """
     with lake.state.lease("landing"):
         return _land(lake, log, frozenset(accept_lost))

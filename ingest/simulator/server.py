@@ -1,0 +1,160 @@
+"""The simulator: recorded real payloads behind real sockets on loopback, well behaved or not as planned.
+
+with Simulator(faults=DEMO, excerpt=2_000) as sim:
+    capture_pages(lake, log, Chart(), sim.yahoo_asks(), sim.yahoo, provider="yahoo", feed="chart")
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import threading
+from collections.abc import Awaitable, Callable, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+import uvicorn
+from websockets.asyncio.server import Server, serve
+
+from ingest.asks import Address, Ask
+from ingest.simulator.faults import Faults, Market
+from ingest.simulator.recorded import Recording, binance, charts
+from ingest.simulator.report import FaultReport
+from ingest.simulator.stream import MarketReplay, Pace
+from ingest.simulator.web import web_app
+from lake.errors import TickhouseError
+from lake.instants import Clock, system_clock
+
+HOST = "127.0.0.1"
+_START_S = 30.0
+
+
+class Simulator:
+    """Servers in a thread of their own, up between `__enter__` and `__exit__`.
+
+    faults   what goes wrong; nothing by default
+    clock    time of the recorded pace
+    sleep    awaited between frames at the recorded pace, and by slow answers
+    pace     `recorded`: as far apart as they were received; `fast`: as fast as they are read
+    excerpt  only the first so many messages of each market's recording
+    ports    (http, spot, usdm); 0 takes a free one
+    """
+
+    def __init__(
+        self,
+        faults: Faults | None = None,
+        clock: Clock = system_clock,
+        pace: Pace = "fast",
+        excerpt: int | None = None,
+        *,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        markets: Sequence[Market] = ("spot", "usdm"),
+        ports: tuple[int, int, int] = (0, 0, 0),
+    ) -> None:
+        self._faults = Faults() if faults is None else faults
+        self._clock, self._pace, self._sleep = clock, pace, sleep
+        self._excerpt = excerpt
+        self._markets = tuple(markets)
+        self._ports = ports
+        self._report = FaultReport()
+        self._thread = threading.Thread(target=self._run, name="simulator", daemon=True)
+        self._ready = threading.Event()
+        self._failure: BaseException | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stop: asyncio.Event | None = None
+        self._addresses: dict[str, str] = {}
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        if not self._ready.wait(_START_S):
+            raise TickhouseError(f"the simulator was not up after {_START_S} s")
+        if self._failure is not None:
+            raise TickhouseError(f"the simulator did not start: {self._failure}") from self._failure
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._loop is not None and self._stop is not None and self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(_START_S)
+
+    @property
+    def yahoo(self) -> Address:
+        """Where Yahoo's chart API answers."""
+        return Address(self._addresses["http"])
+
+    def binance(self, market: Market) -> Address:
+        """Where a market of Binance streams, and answers depth requests."""
+        return Address(self._addresses["http"], self._addresses[market])
+
+    def recording(self, market: Market) -> Recording:
+        """Return what is replayed of a market."""
+        return binance(market, self._excerpt)
+
+    def yahoo_asks(self) -> list[Ask]:
+        """Return the asks that get every recorded chart, by file name."""
+        return [chart.ask for chart in charts()]
+
+    def report(self) -> list[dict[str, Any]]:
+        """Return the faults done so far, in order; a fault that repeats on a replayed frame stands once."""
+        return self._report.done()
+
+    def addresses(self) -> dict[str, str]:
+        """Return every address: http, and one a market."""
+        return dict(self._addresses)
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._serve())
+        except BaseException as error:
+            self._failure = error
+        finally:
+            self._ready.set()
+
+    async def _serve(self) -> None:
+        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        logging.getLogger("websockets.server").setLevel(logging.CRITICAL)  # dropped sockets are its daily bread
+        servers = [await self._serve_market(market) for market in self._markets]
+        snapshots = {market: self.recording(market).snapshot for market in self._markets}
+        app = web_app(self._faults, self._report, snapshots, self._sleep)
+        listener = socket.create_server((HOST, self._ports[0]))
+        self._addresses["http"] = f"http://{HOST}:{listener.getsockname()[1]}"
+        config = uvicorn.Config(
+            app,
+            log_config=None,
+            log_level="critical",
+            access_log=False,
+            lifespan="off",
+            ws="none",
+            date_header=False,
+            server_header=False,
+            timeout_graceful_shutdown=1,
+        )
+        web = uvicorn.Server(config)
+        serving = asyncio.create_task(web.serve(sockets=[listener]))
+        while not web.started and not serving.done():
+            await asyncio.sleep(0.01)
+        self._ready.set()
+        await self._stop.wait()
+        web.should_exit = True
+        for server in servers:
+            server.close(close_connections=True)
+        for server in servers:
+            await server.wait_closed()
+        await serving
+        listener.close()
+
+    async def _serve_market(self, market: Market) -> Server:
+        replay = MarketReplay(
+            market,
+            self.recording(market),
+            self._faults,
+            self._report,
+            clock=self._clock,
+            sleep=self._sleep,
+            pace=self._pace,
+        )
+        port = self._ports[1 if market == "spot" else 2]
+        server = await serve(replay.handle, HOST, port, compression=None, close_timeout=1.0)
+        self._addresses[market] = f"ws://{HOST}:{next(iter(server.sockets)).getsockname()[1]}"
+        return server

@@ -1,0 +1,155 @@
+"""The simulator's HTTP side: Yahoo's chart API and Binance's depth snapshot, with their own paths, headers and error bodies.
+
+A chart is chosen by symbol, interval and window. The recorded window gets the recorded bytes and Date exactly. Another
+window gets the recording of that symbol and interval that overlaps it most, whole: wider or narrower than asked, never
+cut. A window that overlaps none gets Yahoo's error for dates without data. Source: PROVIDERS.md section 5.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+
+import orjson
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from ingest.providers.yahoo import INTERVALS
+from ingest.simulator.faults import Faults, HttpFault, Market, garbled_body
+from ingest.simulator.recorded import Chart, charts
+from ingest.simulator.report import FaultReport
+
+JSON = "application/json;charset=utf-8"
+_MINUTE_WINDOW_S = 8 * 86_400
+_RETRY_TEXT = {429: b"Too Many Requests\r\n", 500: b"Internal Server Error", 502: b"Bad Gateway", 503: b"Service Unavailable"}
+
+
+def web_app(
+    faults: Faults, report: FaultReport, snapshots: Mapping[Market, bytes], sleep: Callable[[float], Awaitable[None]]
+) -> ASGIApp:
+    """Return the ASGI app; `sleep` is awaited by slow answers."""
+
+    async def chart(request: Request) -> Response:
+        return chart_answer(request.path_params["symbol"], request.query_params, request.headers)
+
+    def depth(market: Market) -> Callable[[Request], Awaitable[Response]]:
+        async def answer(request: Request) -> Response:
+            if request.query_params.get("symbol") != "BTCUSDT":
+                return Response(b'{"code":-1121,"msg":"Invalid symbol."}', 400, media_type=JSON)
+            return Response(snapshots[market], media_type=JSON)
+
+        return answer
+
+    routes = [Route("/v8/finance/chart/{symbol:path}", chart)]
+    if "spot" in snapshots:
+        routes.append(Route("/api/v3/depth", depth("spot")))
+    if "usdm" in snapshots:
+        routes.append(Route("/fapi/v1/depth", depth("usdm")))
+    return _Misbehaving(Starlette(routes=routes), faults, report, sleep)
+
+
+def chart_answer(symbol: str, query: Mapping[str, str], headers: Mapping[str, str]) -> Response:
+    """Return Yahoo's answer about bars of a symbol."""
+    if "mozilla/" not in headers.get("user-agent", "").lower():
+        return Response(b"Too Many Requests\r\n", 429, media_type="text/plain")
+    of_symbol = [each for each in charts() if each.symbol.upper() == symbol.upper()]
+    if not of_symbol:
+        return _error(404, "Not Found", "No data found, symbol may be delisted")
+    interval = query.get("interval", "1d")
+    if interval not in INTERVALS:
+        return _error(
+            422,
+            "Unprocessable Entity",
+            f"Invalid input - interval={interval} is not supported. Valid intervals: [{', '.join(INTERVALS)}]",
+        )
+    start, end = query.get("period1", ""), query.get("period2", "")
+    if not (start.isdigit() and end.isdigit()) or int(start) >= int(end):
+        return _error(
+            400,
+            "Bad Request",
+            f"Invalid input - start date cannot be after end date. startDate = {start}, endDate = {end}",
+        )
+    if interval == "1m" and int(end) - int(start) > _MINUTE_WINDOW_S:
+        return _error(
+            422,
+            "Unprocessable Entity",
+            f"1m data not available for startTime={start} and endTime={end}. Only 8 days worth of 1m granularity data are allowed"
+            " to be fetched per request.",
+        )
+    found = _nearest([each for each in of_symbol if each.interval == interval], int(start), int(end))
+    if found is None:
+        return _error(400, "Bad Request", f"Data doesn't exist for startDate = {start}, endDate = {end}")
+    dated = {"date": found.date} if found.date is not None else {}
+    return Response(found.body, found.status, {**dated, "content-type": found.content_type})
+
+
+def _nearest(recorded: list[Chart], start_s: int, end_s: int) -> Chart | None:
+    overlaps = [(min(each.end_s, end_s) - max(each.start_s, start_s), each) for each in recorded]
+    exact = [each for each in recorded if (each.start_s, each.end_s) == (start_s, end_s)]
+    if exact:
+        return exact[0]
+    longest = max((overlap for overlap, _ in overlaps), default=0)
+    return next((each for overlap, each in overlaps if overlap == longest > 0), None)
+
+
+def _error(status: int, code: str, description: str) -> Response:
+    body = {"chart": {"result": None, "error": {"code": code, "description": description}}}
+    return Response(orjson.dumps(body), status, media_type=JSON)
+
+
+class _Misbehaving:
+    """Wraps an app and lets its answers go wrong as planned."""
+
+    def __init__(self, app: ASGIApp, faults: Faults, report: FaultReport, sleep: Callable[[float], Awaitable[None]]) -> None:
+        self._app, self._report, self._sleep = app, report, sleep
+        self._seed = faults.seed
+        self._plan = [[fault, 0] for fault in faults.http]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        path = str(scope["path"])
+        fault = self._next_fault(path)
+        if fault is None:
+            await self._app(scope, receive, send)
+            return
+        self._report.did(fault.kind, path=path, **({"status": fault.status} if fault.kind == "status" else {}))
+        if fault.kind == "status":
+            waits = {} if fault.retry_after_s is None else {"retry-after": f"{fault.retry_after_s:g}"}
+            body = _RETRY_TEXT.get(fault.status, b"Error")
+            await Response(body, fault.status, waits, media_type="text/plain")(scope, receive, send)
+            return
+        if fault.kind == "slow":
+            await self._sleep(fault.delay_s)
+            await self._app(scope, receive, send)
+            return
+        await self._spoilt(fault, scope, receive, send)
+
+    def _next_fault(self, path: str) -> HttpFault | None:
+        for each in self._plan:
+            fault, seen = each
+            if isinstance(fault, HttpFault) and isinstance(seen, int) and fault.path in path:
+                each[1] = seen + 1
+                if fault.skip <= seen < fault.skip + fault.times:
+                    return fault
+        return None
+
+    async def _spoilt(self, fault: HttpFault, scope: Scope, receive: Receive, send: Send) -> None:
+        answer: list[Mapping[str, object]] = []
+
+        async def keep(message: Mapping[str, object]) -> None:
+            answer.append(message)
+
+        await self._app(scope, receive, keep)
+        body = b"".join(bytes(message.get("body", b"")) for message in answer[1:])  # type: ignore[call-overload]  # ASGI: bytes
+        await send(dict(answer[0]))
+        if fault.kind == "garble":
+            await send({"type": "http.response.body", "body": garbled_body(body, self._seed)})
+            return
+        # The head promises the whole length: ending here makes the server close the connection within the body.
+        await send({"type": "http.response.body", "body": body[: len(body) // 2], "more_body": True})
+        await asyncio.sleep(0)
