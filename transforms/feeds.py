@@ -9,8 +9,8 @@ import pyarrow as pa
 
 from lake.errors import NotFoundError
 from lake.values import NumberKind
-from transforms.decode import binance
-from transforms.decode.decoded import BOOK_EVENTS, QUOTES, TRADES, Decoded
+from transforms.decode import binance, yahoo
+from transforms.decode.decoded import BARS, BOOK_EVENTS, CORPORATE_ACTIONS, QUOTES, TRADES, Decoded
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,7 @@ FEEDS: dict[tuple[str, str], Feed] = {
     for feed in (
         Feed("binance", "spot", NumberKind.EXACT, _BINANCE_FRAMES, _BINANCE_TABLES, binance.decode, venue="BINANCE"),
         Feed("binance", "usdm", NumberKind.EXACT, _BINANCE_FRAMES, _BINANCE_TABLES, binance.decode, venue="BINANCE"),
+        Feed("yahoo", "chart", NumberKind.FLOAT_IMAGE, "v8 chart JSON", (BARS, CORPORATE_ACTIONS), yahoo.decode),
     )
 }
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 from fractions import Fraction
 
@@ -28,6 +27,7 @@ _PLAIN = re.compile(r"[+-]?[0-9]+(?:\.[0-9]+)?\Z")
 _LONGEST_NUMBER = 64
 _WIDE = Context(prec=80, rounding=ROUND_HALF_EVEN)
 _INT64_MOST = 2**63 - 1
+_FLOAT32_MOST = float(np.finfo(np.float32).max)
 
 
 class NumberRefusedError(ProtocolError):
@@ -70,29 +70,22 @@ def decimals(scaled: Int64s, precision: int, scale: int) -> pa.Array:
     return pa.Array.from_buffers(pa.decimal128(precision, scale), len(scaled), [None, pa.py_buffer(wide)])
 
 
-def restored(values: Sequence[float | int | None], scale: int, digits: int = MOST_DIGITS) -> list[Decimal | None]:
-    """Return the decimals that float images stand for, rounded half to even to `scale` places.
+def restored(value: object, scale: int, digits: int = MOST_DIGITS) -> Decimal:
+    """Return the decimal that a float image stands for, rounded half to even to `scale` places.
 
     The rule: a value that a float32 holds exactly becomes the shortest decimal with that float32; any other the shortest
-    with that float64; whole numbers stay. None stays None. Raises NumberRefusedError (overflow) for what is infinite
-    or does not fit `digits` digits.
+    with that float64; whole numbers stay. Raises NumberRefusedError: malformed_number for what is no number, overflow for
+    what is infinite or does not fit `digits` digits.
     """
-    found = [None if value is None else _shortest(value) for value in values]
-    quantum = Decimal(1).scaleb(-scale)
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise NumberRefusedError("malformed_number", value, "a number")
     limit = Decimal(10) ** (digits - scale)
-    rounded: list[Decimal | None] = []
-    for original, text in zip(values, found, strict=True):
-        if text is None:
-            rounded.append(None)
-            continue
-        value = Decimal(text)
-        if not value.is_finite() or abs(value) >= limit:
-            raise NumberRefusedError("overflow", original, f"less than 10^{digits - scale}")
-        value = value.quantize(quantum, context=_WIDE)
-        if abs(value) >= limit:
-            raise NumberRefusedError("overflow", original, f"less than 10^{digits - scale}")
-        rounded.append(value)
-    return rounded
+    image = Decimal(_shortest(value))
+    if image.is_finite() and abs(image) < limit:
+        rounded = image.quantize(Decimal(1).scaleb(-scale), context=_WIDE)
+        if abs(rounded) < limit:
+            return rounded
+    raise NumberRefusedError("overflow", value, f"less than 10^{digits - scale}")
 
 
 def _shortest(value: float | int) -> str:
@@ -105,9 +98,6 @@ def _shortest(value: float | int) -> str:
         if float(single) == value:
             return str(np.format_float_scientific(single, unique=True))
     return repr(value)
-
-
-_FLOAT32_MOST = float(np.finfo(np.float32).max)
 
 
 def lowest_terms(new: Decimal | int, old: Decimal | int) -> tuple[int, int]:
