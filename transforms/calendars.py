@@ -116,6 +116,11 @@ def venue_of(mic: str | None, zone: str | None = None, asset_class: str | None =
     return Venue(Market.ZONE, _known_zone(zone))
 
 
+def zone_of(mic: str) -> str:
+    """Return the time zone of a MIC's calendar; UTC where it has none."""
+    return venue_of(mic, "UTC").zone
+
+
 def session_dates(instants: pa.Array, venue: Venue) -> pa.Array:
     """Return the trading day (date32) of each instant at `venue`; null stays null.
 
