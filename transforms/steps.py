@@ -6,7 +6,7 @@ A version changes when the same inputs may give other rows. Derived rows are nam
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -95,6 +95,13 @@ class Lineage:
         self.input_tables.append(input_table)
         self.inputs.append(input_id)
         self.roles.append(role)
+
+    def add_all(self, outputs: Iterable[int], input_table: str, input_ids: Sequence[str], role: str) -> None:
+        """Say that each output row used one input row of the same table, in the same role."""
+        self.outputs.extend(outputs)
+        self.input_tables.extend([input_table] * len(input_ids))
+        self.inputs.extend(input_ids)
+        self.roles.extend([role] * len(input_ids))
 
     def rows(self, output_ids: pa.Array, run_id: str, recorded_at: datetime) -> pa.Table:
         """Return rows of ops.lineage; `output_ids` names the output rows by number."""
