@@ -52,6 +52,8 @@ class _Hole:
     number: int
     symbol: str
     first: int
+    last: int | None
+    """Last number of it, once known."""
     missing: list[tuple[int, int]] | None
     """Stretches [first, last] not seen yet; what comes late is taken out."""
 
@@ -215,6 +217,7 @@ class MarketSession:
             channel.holes.pop()
             self._tell(name, hole, "filled", f"continuous after the reconnect, from {first} on", first - 1)
         else:
+            hole.last = first - 1
             hole.missing = [(hole.first, first - 1)]
 
     def _fill(self, name: str, channel: _Channel, first: int, last: int) -> None:
@@ -222,7 +225,6 @@ class MarketSession:
         for hole in list(channel.holes):
             if hole.missing is None or last < hole.first or first > hole.missing[-1][1]:
                 continue
-            end = hole.missing[-1][1]
             hole.missing = [
                 part
                 for low, high in hole.missing
@@ -231,10 +233,10 @@ class MarketSession:
             ]
             if not hole.missing:
                 channel.holes.remove(hole)
-                self._tell(name, hole, "filled", "the missing numbers came late", end)
+                self._tell(name, hole, "filled", "the missing numbers came late", hole.last)
 
     def _open(self, name: str, channel: _Channel, reason: str, first: int, last: int | None) -> None:
-        hole = _Hole(self._gap_count, channel.symbol, first, None if last is None else [(first, last)])
+        hole = _Hole(self._gap_count, channel.symbol, first, last, None if last is None else [(first, last)])
         self._gap_count += 1
         channel.holes = [*channel.holes[-(MAX_OPEN_HOLES - 1) :], hole]
         self._tell(name, hole, "open", reason, last)

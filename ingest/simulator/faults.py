@@ -171,8 +171,8 @@ DEMO = Faults(
         HttpFault("garble", path="/TSLA"),
     ),
     stream=(
-        StreamFault("garble", "spot", 300),
-        StreamFault("truncate", "spot", 350),
+        StreamFault("garble", "spot", 303),  # a trade: its number is then missing
+        StreamFault("truncate", "spot", 353),  # a depth update
         StreamFault("duplicate", "spot", 500, 519),
         StreamFault("reorder", "spot", 700, 719),
         StreamFault("drop", "spot", 1_500, overlap=40),

@@ -18,6 +18,17 @@ class FaultReport:
         with self._lock:
             self._done.append({"fault": fault, **where})
 
+    def summary(self) -> list[dict[str, Any]]:
+        """Return how often each fault was done, per path or market, in the order first done."""
+        found: dict[tuple[str, str], dict[str, Any]] = {}
+        for each in self.done():
+            where = str(each.get("path") or each.get("market"))
+            entry = found.setdefault((each["fault"], where), {"fault": each["fault"], "where": where, "times": 0})
+            entry["times"] += 1
+            if "status" in each:
+                entry["status"] = each["status"]
+        return list(found.values())
+
     def done(self) -> list[dict[str, Any]]:
         """Return every fault done so far."""
         with self._lock:

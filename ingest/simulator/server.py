@@ -99,6 +99,10 @@ class Simulator:
         """Return the faults done so far, in order; a fault that repeats on a replayed frame stands once."""
         return self._report.done()
 
+    def summary(self) -> list[dict[str, Any]]:
+        """Return how often each fault was done, per path or market."""
+        return self._report.summary()
+
     def addresses(self) -> dict[str, str]:
         """Return every address: http, and one a market."""
         return dict(self._addresses)
@@ -137,14 +141,15 @@ class Simulator:
         self._ready.set()
         await self._stop.wait()
         web.should_exit = True
-        for server in servers:
+        for replay, server in servers:
+            replay.stop()
             server.close(close_connections=True)
-        for server in servers:
+        for _, server in servers:
             await server.wait_closed()
         await serving
         listener.close()
 
-    async def _serve_market(self, market: Market) -> Server:
+    async def _serve_market(self, market: Market) -> tuple[MarketReplay, Server]:
         replay = MarketReplay(
             market,
             self.recording(market),
@@ -157,4 +162,4 @@ class Simulator:
         port = self._ports[1 if market == "spot" else 2]
         server = await serve(replay.handle, HOST, port, compression=None, close_timeout=1.0)
         self._addresses[market] = f"ws://{HOST}:{next(iter(server.sockets)).getsockname()[1]}"
-        return server
+        return replay, server

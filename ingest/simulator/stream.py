@@ -49,6 +49,7 @@ class MarketReplay:
         )
         self._resume_at = 0
         self._told: set[tuple[str, int]] = set()
+        self._handling: set[asyncio.Task[None]] = set()
 
     async def handle(self, connection: ServerConnection) -> None:
         """Serve one connection to its end."""
@@ -57,6 +58,10 @@ class MarketReplay:
         is_bare = target.path.startswith("/ws")
         wanted |= {name for name in target.path.removeprefix("/ws").split("/") if name} if is_bare else set()
         begun = asyncio.Event()
+        task = asyncio.current_task()
+        if task is not None:
+            self._handling.add(task)
+            task.add_done_callback(self._handling.discard)
         if wanted:
             begun.set()
         listening = asyncio.create_task(self._listen(connection, wanted, begun))
@@ -68,6 +73,11 @@ class MarketReplay:
         finally:
             listening.cancel()
 
+    def stop(self) -> None:
+        """End every connection's replay where it stands."""
+        for task in list(self._handling):
+            task.cancel()
+
     async def _listen(self, connection: ServerConnection, wanted: set[str], begun: asyncio.Event) -> None:
         try:
             async for text in connection:
@@ -76,6 +86,8 @@ class MarketReplay:
                     begun.set()
         except ConnectionClosed:
             return
+        finally:
+            begun.set()
 
     async def _replay(self, connection: ServerConnection, wanted: set[str], is_bare: bool) -> None:
         at, self._resume_at = self._resume_at, 0
