@@ -230,7 +230,8 @@ def _bars_known_at(columns: dict[str, pa.Array], day: pa.Array, venue: Venue, is
             continue  # no known_at: refused below with the interval as its value
         parts.append((index, end))
     ends = _scattered(len(intervals), parts, STAMP)
-    early = pc.min_element_wise(ends, pc.coalesce(columns["delivered_at"], columns["ts_recv"]), skip_nulls=False)
+    arrival = pc.coalesce(columns["delivered_at"], columns["ts_recv"])
+    early = pc.if_else(pc.less(arrival, ends), arrival, ends)
     known = pc.if_else(pc.fill_null(columns["is_final"], True), ends, early)
     return pc.coalesce(columns["known_at"], pc.if_else(is_live, columns["ts_recv"], known))
 
