@@ -1,0 +1,98 @@
+"""The contract with PyIceberg: what its private calls must go on doing."""
+
+from __future__ import annotations
+
+import pyiceberg
+import pytest
+from pyiceberg.exceptions import CommitFailedException
+from pyiceberg.table import Transaction
+from pyiceberg.table.update import update_table_metadata
+
+from lake import files
+from lake import iceberg_internals as internals
+from lake.catalog import MAIN, Lake
+from lake.heads import POSITION
+from lake.tables import table_named
+from tests.lake.made import trades
+
+NAME = "normalized.trades"
+
+
+def test_the_version_is_the_proven_one() -> None:
+    assert pyiceberg.__version__ == internals.PINNED
+
+
+def test_producing_a_snapshot_commits_nothing_and_cleans_up_after_itself(lake: Lake) -> None:
+    table = lake.table(NAME)
+    base = lake.head(NAME).snapshot_id
+    folder = files.local_path(table.location()) / "metadata"
+    before = set(folder.iterdir())
+    written = files.write_files(table, table_named(NAME), trades(0, 9))
+    produced = internals.produce(table, written, (), {POSITION: "{}"})
+    assert lake.table(NAME).metadata.snapshot_by_id(produced.snapshot_id) is None
+    assert len(set(folder.iterdir()) - before) == 2, "one manifest, one list"
+    produced.clean()
+    assert set(folder.iterdir()) == before
+    assert lake.head(NAME).snapshot_id == base
+
+
+def test_several_assertions_hold_at_once(lake: Lake) -> None:
+    table = lake.table(NAME)
+    base = lake.head(NAME).snapshot_id
+    produced = internals.produce(table, (), (), {POSITION: "{}"})
+    updates = [*produced.updates, internals.point("audit-x", produced.snapshot_id)]
+    for wrong in ([internals.points_to(MAIN, base), internals.points_to("audit-x", 5)], [internals.points_to(MAIN, 5)]):
+        with pytest.raises(CommitFailedException):
+            internals.commit(table, wrong, updates)
+    internals.commit(table, [internals.points_to(MAIN, base), internals.points_to("audit-x", None)], updates)
+    refs = lake.table(NAME).metadata.refs
+    assert {name: ref.snapshot_id for name, ref in refs.items()} == {MAIN: base, "audit-x": produced.snapshot_id}
+
+
+def test_a_snapshot_on_another_branch_since_loading_is_a_value_error_about_sequence_numbers(lake: Lake) -> None:
+    one, other = lake.table(NAME), lake.table(NAME)
+    first, second = (internals.produce(table, (), (), {POSITION: "{}"}) for table in (one, other))
+    internals.commit(one, [], [*first.updates, internals.point("audit-1", first.snapshot_id)])
+    with pytest.raises(ValueError, match="sequence number"):
+        internals.commit(other, [], [*second.updates, internals.point("audit-2", second.snapshot_id)])
+
+
+def test_cached_metadata_is_what_pyiceberg_would_compute(lake: Lake) -> None:
+    table = lake.table(NAME)
+    transaction = table.transaction()
+    assert transaction.table_metadata is table.metadata
+    transaction.set_properties({"a": "1"})
+    once = transaction.table_metadata
+    assert once == update_table_metadata(table.metadata, transaction._updates)
+    assert transaction.table_metadata is once
+    transaction.set_properties({"a": "2"})
+    assert transaction.table_metadata.properties["a"] == "2"
+    assert isinstance(Transaction.table_metadata, property)
+
+
+def test_old_metadata_files_are_deleted_after_own_commits(lake: Lake) -> None:
+    table = lake.table(NAME)
+    with table.transaction() as transaction:
+        transaction.set_properties({"write.metadata.previous-versions-max": "3"})
+    for number in range(6):
+        internals.commit(lake.table(NAME), [], [internals.set_property("n", str(number))])
+    folder = files.local_path(table.location()) / "metadata"
+    assert len(list(folder.glob("*.metadata.json"))) == 4
+
+
+def test_many_appends_do_not_pile_up_manifests(lake: Lake) -> None:
+    table = lake.table(NAME)
+    with table.transaction() as transaction:
+        transaction.set_properties({"commit.manifest.min-count-to-merge": "5"})
+    for number in range(12):
+        table = lake.table(NAME)
+        written = files.write_files(table, table_named(NAME), trades(2 * number, 2 * number))
+        produced = internals.produce(table, written, (), {POSITION: "{}"})
+        internals.commit(table, [], [*produced.updates, internals.point(MAIN, produced.snapshot_id)])
+    now = lake.table(NAME)
+    snapshot = now.current_snapshot()
+    assert snapshot is not None
+    assert len(snapshot.manifests(now.io)) < 6
+    assert now.scan().to_arrow().num_rows == 12
+    assert len(internals.files_of(now, snapshot.snapshot_id)) == 12
+    assert len(internals.files_added_by(now, snapshot.snapshot_id)) == 1
