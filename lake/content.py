@@ -2,8 +2,8 @@
 
 Every row becomes one canonical text: for each business column that is not null, `<field id>=<bytes>:<value>;`. Nulls are
 left out, so they differ from empty texts, and a nullable column added later changes nothing. Values: decimals without
-trailing zeros, instants as microseconds since the epoch, dates as ISO 8601, bytes as their MD5. The hash is the sum
-modulo 2^128 of the rows' MD5 numbers: a sum and not an xor, because in an xor a doubled row cancels itself.
+trailing zeros, instants as microseconds since the epoch, dates as ISO 8601, bytes as the hex of their MD5. The hash is the sum
+modulo 2^128 of the rows' MD5 read as little-endian numbers: a sum and not an xor, because in an xor a doubled row cancels itself.
 
 The algorithm is ours and fixed: hashes are kept and compared across versions of every library.
 """
@@ -27,18 +27,19 @@ def content_hash(table: Table, rows: pa.Table) -> str:
     if missing:
         raise InvalidValueError(f"content of {table.name}: columns {missing} are missing; there are {rows.column_names}")
     columns = [table.column(name) for name in table.business_columns]
+    try:
+        typed = pa.table({column.name: rows.column(column.name).cast(column.arrow_type) for column in columns})
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise InvalidValueError(f"content of {table.name} is not of its types: {error}") from error
     values = ", ".join(f"{_value(column)} AS v{column.field_id}" for column in columns)
     parts = ", ".join(f"'{c.field_id}=' || strlen(v{c.field_id}) || ':' || v{c.field_id} || ';'" for c in columns)
     with duckdb.connect(":memory:") as connection:
-        connection.register("rows", rows.select(list(table.business_columns)))
-        try:
-            # concat leaves out nulls; MD5 is summed in halves, for a sum of 128-bit numbers would overflow.
-            found = connection.execute(
-                "SELECT sum(CAST(number >> 64 AS UBIGINT)), sum(CAST(number & 18446744073709551615::UHUGEINT AS UBIGINT))"
-                f" FROM (SELECT md5_number(concat({parts})) AS number FROM (SELECT {values} FROM rows))"
-            ).fetchone()
-        except duckdb.Error as error:
-            raise InvalidValueError(f"content of {table.name} cannot be hashed: {error}") from error
+        connection.register("rows", typed)
+        # concat leaves out nulls; MD5 is summed in halves, for a sum of 128-bit numbers would overflow.
+        found = connection.execute(
+            "SELECT sum(CAST(number >> 64 AS UBIGINT)), sum(CAST(number & 18446744073709551615::UHUGEINT AS UBIGINT))"
+            f" FROM (SELECT md5_number(concat({parts})) AS number FROM (SELECT {values} FROM rows))"
+        ).fetchone()
     upper, lower = (int(part or 0) for part in found or (0, 0))
     return f"{((upper << 64) + lower) % (1 << 128):032x}"
 

@@ -191,7 +191,12 @@ _SQL_TYPES = {
 @lru_cache(maxsize=1)
 def _database() -> duckdb.DuckDBPyConnection:
     connection = duckdb.connect(
-        ":memory:", config={"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"}
+        ":memory:",
+        config={
+            "autoinstall_known_extensions": "false",
+            "autoload_known_extensions": "false",
+            "python_enable_replacements": "false",
+        },
     )
     connection.execute("SET parquet_metadata_cache = true")  # data files never change
     return connection
