@@ -303,14 +303,14 @@ def _action(chart: _Chart, kind: str, entry: object) -> dict[str, object]:
     }
     if kind == "dividends":
         return action | {
-            "action_key": f"dividend:{ex_date}",
+            "action_key": f"{chart.symbol}:dividend:{ex_date}",
             "kind": "cash_dividend",
             "amount": restored(told.get("amount"), PRICE_SCALE),
             "currency": _text(told.get("currency")) or chart.hints["currency"],
             "share_basis": Basis.SPLIT_ADJUSTED.value,
         }
     new, old = lowest_terms(restored(told.get("numerator"), PRICE_SCALE), restored(told.get("denominator"), PRICE_SCALE))
-    return action | {"action_key": f"split:{ex_date}", "kind": "split", "ratio_new": new, "ratio_old": old}
+    return action | {"action_key": f"{chart.symbol}:split:{ex_date}", "kind": "split", "ratio_new": new, "ratio_old": old}
 
 
 def _is_stamp(value: object) -> TypeGuard[int]:
