@@ -22,9 +22,11 @@ from lake import scan
 from lake.catalog import Lake
 from lake.errors import InvalidValueError, NotFoundError
 from lake.tables import TABLES, Table, table_named
-from lake.values import MESSAGE_ITSELF, derived_event_id, event_id, parse_event_id
+from lake.values import MESSAGE_ITSELF, event_id, parse_event_id
 from serving.formats import records
+from serving.instruments import instrument_named
 from transforms.feeds import feed_named
+from transforms.steps import derived_ids
 
 EXCERPT_BYTES = 400
 """Of a payload shown to a person; the whole payload is one query away."""
@@ -76,11 +78,19 @@ def explain(lake: Lake, text: str) -> Node:
         raise InvalidValueError("event id is not CAPTURE:MESSAGE:ORDINAL or TABLE/KEY: too long, or not printable")
     reader = _Reader(lake)
     if "/" in text and text.partition("/")[0] in TABLES:
-        return reader.derived(text)
+        return reader.derived(_with_instrument_id(lake, text))
     capture_id, message_seq, ordinal = parse_event_id(text if text.count(":") != 1 else f"{text}:{MESSAGE_ITSELF}")
     if not -1 <= ordinal < 2**31 or not 0 <= message_seq < 2**63:
         raise InvalidValueError(f"event id {text!r} has a number out of range")
     return reader.fact(capture_id, message_seq, ordinal)
+
+
+def _with_instrument_id(lake: Lake, text: str) -> str:
+    """Let a person write a symbol where the key has an instrument id: `adjusted.bars_1d/AAPL/2020-08-28`."""
+    name, first, *rest = text.split("/")
+    if not rest or table_named(name).key[0] != "instrument_id" or first.isdigit():
+        return text
+    return "/".join((name, str(instrument_named(lake, first).instrument_id), *rest))
 
 
 def key_of(table: Table, text: str) -> dict[str, object]:
@@ -258,7 +268,9 @@ def _publishes(entry: Mapping[str, Any], row: Mapping[str, Any]) -> bool:
 
 
 def _name(table: str, row: Mapping[str, object]) -> str:
-    return derived_event_id(table, {name: row[name] for name in table_named(table).key})
+    definition = table_named(table)
+    (name,) = derived_ids(definition, pa.Table.from_pylist([dict(row)], schema=definition.arrow_schema())).to_pylist()
+    return str(name)
 
 
 def _message_document(row: Mapping[str, Any]) -> Row:

@@ -42,7 +42,14 @@ def open_lake(home: Path | None) -> Lake:
 
 def open_log(settings: Settings) -> Log:
     """Return the embedded log of a lake."""
-    return SegmentLog(settings.log_path, system_clock)
+    return SegmentLog(
+        settings.log_path,
+        system_clock,
+        segment_bytes=settings.segment_bytes,
+        segment_age_s=settings.segment_age_s,
+        min_free_bytes=settings.min_free_bytes,
+        min_age_s=settings.log_retention_s,
+    )
 
 
 def instant(text: str | None) -> datetime | None:

@@ -1,0 +1,1 @@
+"""The tour: what a newcomer sees first, run on real recorded payloads."""
