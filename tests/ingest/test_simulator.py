@@ -132,7 +132,11 @@ def test_http_faults_come_as_often_as_planned() -> None:
         answers = [ask(sim, "AAPL", **window) for _ in range(3)]
         assert [answer.status_code for answer in answers] == [429, 429, 200]
         assert (answers[0].text, answers[0].headers["retry-after"]) == ("Too Many Requests\r\n", "3")
-        assert [ask(sim, "NVDA", interval="1d", period1=1612137600, period2=1643587200).status_code for _ in range(3)] == [200, 502, 200]
+        assert [ask(sim, "NVDA", interval="1d", period1=1612137600, period2=1643587200).status_code for _ in range(3)] == [
+            200,
+            502,
+            200,
+        ]
         whole = CHARTS["chart_QQQ_1d.json"]
         qqq = [ask(sim, "QQQ", interval="1d", period1=whole.start_s, period2=whole.end_s).content for _ in range(2)]
         assert len(qqq[0]) == len(whole.body)
@@ -201,7 +205,9 @@ def test_recorded_pace_keeps_the_recorded_distances() -> None:
 
 
 def test_a_plan_comes_from_json_or_is_refused() -> None:
-    plan = Faults.from_document({"http": [{"kind": "status", "status": 503}], "stream": [{"kind": "drop", "market": "spot", "first": 3}]})
+    plan = Faults.from_document(
+        {"http": [{"kind": "status", "status": 503}], "stream": [{"kind": "drop", "market": "spot", "first": 3}]}
+    )
     assert plan == Faults(http=(HttpFault("status", status=503),), stream=(StreamFault("drop", "spot", 3),))
     with pytest.raises(InvalidValueError, match="fault plan"):
         Faults.from_document({"http": [{"kind": "explode"}]})
