@@ -24,7 +24,7 @@ from lake.tables.adjusted import AGREED_BARS
 from lake.values import Basis, event_id
 from transforms import calendars
 from transforms.actions import NO_SPLITS, SplitHistory, split_histories
-from transforms.as_traded import PRICES, AsTraded, as_traded, exchange_zones, usable
+from transforms.as_traded import DEFAULT_ZONE, PRICES, AsTraded, as_traded, exchange_zones, usable
 from transforms.exact import from_unscaled
 from transforms.steps import Finding, Lineage, derived_ids, finding_rows
 
@@ -247,7 +247,7 @@ def _lineage(
         if place not in splits:
             instrument_id, session, delivered_at = place
             history = histories.get(instrument_id, NO_SPLITS)
-            until = delivered_at.astimezone(ZoneInfo(zones.get(instrument_id, "UTC"))).date()
+            until = delivered_at.astimezone(ZoneInfo(zones.get(instrument_id, DEFAULT_ZONE))).date()
             splits[place] = [version.event_id for version in history.versions if session < version.ex_date <= until]
         for split in splits[place]:
             lineage.add(number, _ACTIONS, split, "split")

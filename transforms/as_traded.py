@@ -24,6 +24,9 @@ from transforms.actions import NO_SPLITS, SplitHistory, Version
 from transforms.exact import fits, half_even, times, unscaled
 from transforms.feeds import FEEDS
 
+DEFAULT_ZONE = calendars.NEW_YORK
+"""Of instruments that no row gives a MIC for: splits and dividends without one come from US feeds."""
+
 PRICES = ("open", "high", "low", "close")
 _ONE = 10**9  # one unit of currency: whole digits are never dropped
 _PRICE, _VOLUME = BARS.column("close").arrow_type, BARS.column("volume").arrow_type
@@ -98,11 +101,9 @@ def dividend_as_paid(version: Version, splits: SplitHistory, zone: str) -> int |
 
 
 def exchange_zones(*tables: pa.Table) -> dict[int, str]:
-    """Return the exchange zone of each instrument, by the smallest MIC that its rows name; New York's for US listings.
+    """Return the exchange zone of each instrument for which a row names a MIC (the smallest counts).
 
     tables   rows with instrument_id and mic
-
-    An instrument that no row gives a MIC for counts by UTC.
     """
     mics: dict[int, str] = {}
     for table in tables:
@@ -121,7 +122,7 @@ def _undone(bars: pa.Table, histories: Mapping[int, SplitHistory], zones: Mappin
         (pl.col("basis") == Basis.SPLIT_ADJUSTED.value) & pl.col("instrument_id").is_in(list(histories))
     )
     for (instrument_id, delivered_at), rows in frame.group_by("instrument_id", "delivered_at", maintain_order=True):
-        zone = zones.get(int(str(instrument_id)), "UTC")
+        zone = zones.get(int(str(instrument_id)), DEFAULT_ZONE)
         delivered: date = calendars.local_dates(pa.array([delivered_at], calendars.STAMP), zone)[0].as_py()
         history = histories.get(int(str(instrument_id)), NO_SPLITS)
         sessions = rows["session_date"].to_numpy().astype("datetime64[D]")

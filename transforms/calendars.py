@@ -38,9 +38,9 @@ _FIRSTS, _LASTS = (
     ("1970-01-01", "1991-01-01", "1998-01-01", "2010-01-01", "2021-01-01"),
     ("2035-12-31", "2029-12-31", "2026-12-31"),
 )
-_NEW_YORK = "America/New_York"
+NEW_YORK = "America/New_York"
 _ZONE_CALENDARS = {
-    _NEW_YORK: "XNYS",
+    NEW_YORK: "XNYS",
     "America/Toronto": "XTSE",
     "Europe/London": "XLON",
     "Europe/Berlin": "XETR",
@@ -101,7 +101,7 @@ def venue_of(mic: str | None, zone: str | None = None, asset_class: str | None =
     if asset_class == "crypto":
         return Venue(Market.CRYPTO, "UTC")
     if asset_class == "fx":
-        return Venue(Market.FX, _known_zone(zone or _NEW_YORK))
+        return Venue(Market.FX, _known_zone(zone or NEW_YORK))
     name = _calendar_name(mic)
     if name is None and mic is None and asset_class in _LISTED and zone is not None:
         name = _ZONE_CALENDARS.get(zone)
@@ -131,7 +131,7 @@ def session_dates(instants: pa.Array, venue: Venue) -> pa.Array:
     if venue.market is Market.CRYPTO:
         return stamps.dt.date().to_arrow().cast(pa.date32())
     if venue.market is Market.FX:
-        shifted = stamps.dt.convert_time_zone(_NEW_YORK).dt.replace_time_zone(None) + timedelta(hours=24 - _FX_HOUR)
+        shifted = stamps.dt.convert_time_zone(NEW_YORK).dt.replace_time_zone(None) + timedelta(hours=24 - _FX_HOUR)
         return _mapped(shifted.dt.date(), _after_weekend)
     local = stamps.dt.convert_time_zone(venue.zone).dt.date()
     if venue.market is Market.ZONE:
@@ -323,8 +323,8 @@ def _closes(days: pa.Array, count: int, unit: str, venue: Venue) -> pa.Array:
 def _edges(days: pa.Array, venue: Venue, *, is_close: bool) -> pa.Array:
     """Return the open or close of each session; where the calendar has none: local midnight, 17:00 New York for FX."""
     whole = _as_days(days)
-    if venue.market is Market.FX and venue.zone == _NEW_YORK:
-        return midnights(pa.array(whole if is_close else whole - 1, pa.date32()), _NEW_YORK, _FX_HOUR)
+    if venue.market is Market.FX and venue.zone == NEW_YORK:
+        return midnights(pa.array(whole if is_close else whole - 1, pa.date32()), NEW_YORK, _FX_HOUR)
     fallback = midnights(pa.array(whole + 1 if is_close else whole, pa.date32()), venue.zone)
     if venue.market is not Market.CALENDAR:
         return fallback
