@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from lake.errors import NotFoundError
 from lake.values import NumberKind
-from transforms.decode import binance, yahoo
+from transforms.decode import binance, csv_files, ice_reorg, yahoo
 from transforms.decode.decoded import BARS, BOOK_EVENTS, CORPORATE_ACTIONS, QUOTES, TRADES, Decoded
 
 
@@ -41,6 +41,11 @@ FEEDS: dict[tuple[str, str], Feed] = {
         Feed("binance", "spot", NumberKind.EXACT, _BINANCE_FRAMES, _BINANCE_TABLES, binance.decode, venue="BINANCE"),
         Feed("binance", "usdm", NumberKind.EXACT, _BINANCE_FRAMES, _BINANCE_TABLES, binance.decode, venue="BINANCE"),
         Feed("yahoo", "chart", NumberKind.FLOAT_IMAGE, "v8 chart JSON", (BARS, CORPORATE_ACTIONS), yahoo.decode),
+        Feed("csv", "bars", NumberKind.EXACT, "CSV records with a mapping", (BARS,), csv_files.decode_bars),
+        Feed("csv", "actions", NumberKind.EXACT, "CSV records with a mapping", (CORPORATE_ACTIONS,), csv_files.decode_actions),
+        Feed(
+            "ice", "reorg", NumberKind.EXACT, "80-column split announcements", (CORPORATE_ACTIONS,), ice_reorg.decode, venue="US"
+        ),
     )
 }
 
