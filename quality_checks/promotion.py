@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
+from pathlib import Path
 
 import pyarrow as pa
 
@@ -25,7 +26,8 @@ from lake.scan import read
 from lake.staging import Increment, clean_dead_branches
 from lake.tables import table_named
 from lake.values import CaptureKind, Vector
-from quality_checks.batches import Batch, Prepared, Reading, decode_batch, joined_rows, kinds_of, read_batch
+from quality_checks.batches import Prepared, Reading, decode_batch, joined_rows, kinds_of, read_batch
+from quality_checks.contract import CONTRACTS
 from quality_checks.news import News, existing_on_main, news_of, stamped
 from quality_checks.publishing import run_name, settle
 from quality_checks.records import record_findings, record_quarantine
@@ -90,10 +92,17 @@ def providers_of(lake: Lake) -> tuple[str, ...]:
     return tuple(sorted({feed.provider for feed in FEEDS.values()} | set(captured)))
 
 
-def promote(lake: Lake, provider: str, told: Callable[[PromotionReport], None] = lambda report: None) -> PromotionReport:
+def promote(
+    lake: Lake,
+    provider: str,
+    told: Callable[[PromotionReport], None] = lambda report: None,
+    *,
+    contracts: Path = CONTRACTS,
+) -> PromotionReport:
     """Promote everything of one provider that is in raw.messages; returns what was done.
 
-    told   called after each batch with the report so far
+    told        called after each batch with the report so far
+    contracts   folder of the contracts
 
     Takes the lease of each table. Safe to repeat after any crash. Raises QualityError when an audit could not be finished
     or facts were lost on the way (nothing is published then, the position stays), CommitUnknownError as the lake does.
@@ -112,7 +121,7 @@ def promote(lake: Lake, provider: str, told: Callable[[PromotionReport], None] =
         restarts = 0
         while True:
             try:
-                if not _promote_batch(lake, provider, tables, kinds, report):
+                if not _promote_batch(lake, provider, tables, kinds, report, contracts):
                     return report
             except CommitConflictError:
                 restarts += 1  # main moved although the lease is ours: read the positions again
@@ -123,7 +132,12 @@ def promote(lake: Lake, provider: str, told: Callable[[PromotionReport], None] =
 
 
 def _promote_batch(
-    lake: Lake, provider: str, tables: Iterable[str], kinds: Mapping[str, CaptureKind], report: PromotionReport
+    lake: Lake,
+    provider: str,
+    tables: Iterable[str],
+    kinds: Mapping[str, CaptureKind],
+    report: PromotionReport,
+    contracts: Path,
 ) -> bool:
     """Promote the next batch; False when there is none."""
     positions = {table: lake.head(table).vector(provider) for table in tables}
@@ -139,12 +153,12 @@ def _promote_batch(
     news = {table: _news(lake, table, reading.tables[table], recorded_at, runs[table]) for table in wanted}
     _record(lake, reading, [one for one, _ in news.values()], runs)
     lake.steps.reached("promote.quarantined")
-    report.instruments += publish_reference(lake, provider, reading, batch)
+    report.instruments += publish_reference(lake, provider, reading, contracts)
     for table, (one, counts) in news.items():
         increment = Increment(
             table, provider, one.rows, wanted[table], afters[table], runs[table], reading.tables[table].ranges, counts
         )
-        _settle(lake, increment, report.tables.setdefault(table, TableReport()))
+        _settle(lake, increment, report.tables.setdefault(table, TableReport()), contracts)
     report.batches += 1
     report.messages += batch.messages.num_rows
     widest = max(reading.tables.values(), key=lambda prepared: prepared.messages)
@@ -211,7 +225,7 @@ def _record(lake: Lake, reading: Reading, news: Iterable[News], runs: Mapping[st
     record_findings(lake, pa.concat_tables(findings), run_id)
 
 
-def publish_reference(lake: Lake, provider: str, reading: Reading, batch: Batch) -> int:
+def publish_reference(lake: Lake, provider: str, reading: Reading, contracts: Path = CONTRACTS) -> int:
     """Publish the instruments and listings that main does not know, before any fact names them; returns new instruments.
 
     Their position counts rows and moves only with them. Raises QualityError when they break their contract.
@@ -227,12 +241,12 @@ def publish_reference(lake: Lake, provider: str, reading: Reading, batch: Batch)
         after = {_ROWS: before.get(_ROWS, 0) + fresh.num_rows}
         run_id = run_name(table, provider, before, after)
         increment = Increment(table, provider, stamped(table, fresh, run_id), before, after, run_id, (), {_ROWS: fresh.num_rows})
-        settle(lake, stage(lake, increment), may_hold=False)
+        settle(lake, stage(lake, increment), may_hold=False, contracts=contracts)
         count += fresh.num_rows if table == "reference.instruments" else 0
     return count
 
 
-def _settle(lake: Lake, increment: Increment, report: TableReport) -> None:
+def _settle(lake: Lake, increment: Increment, report: TableReport, contracts: Path) -> None:
     counts = increment.counts
     if increment.rows.num_rows == 0:
         advance(
@@ -240,7 +254,7 @@ def _settle(lake: Lake, increment: Increment, report: TableReport) -> None:
         )
         as_of.reconcile(lake, increment.table)
     else:
-        settlement = settle(lake, stage(lake, increment))
+        settlement = settle(lake, stage(lake, increment), contracts=contracts)
         if settlement.hold is None:
             report.rows += counts[_ROWS]
             report.runs.append(increment.run_id)

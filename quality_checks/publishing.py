@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import pyarrow as pa
 
@@ -17,6 +18,7 @@ from lake.publish import Publication, hold, publish
 from lake.staging import Increment, Staged, discard, read_staged
 from lake.tables import rows, table_named
 from lake.values import Vector
+from quality_checks.contract import CONTRACTS
 from quality_checks.gate import GateReport, audit_to_the_end
 from quality_checks.records import record
 
@@ -39,17 +41,18 @@ def _offsets(vector: Vector) -> str:
     return "_".join(f"{key}.{vector[key]}" for key in sorted(vector)) or "0"
 
 
-def settle(lake: Lake, staged: Staged, *, may_hold: bool = True, waive: Sequence[str] = ()) -> Settlement:
+def settle(lake: Lake, staged: Staged, *, may_hold: bool = True, contracts: Path = CONTRACTS) -> Settlement:
     """Audit a staged increment's own files and publish it, or hold it when checks fail.
 
-    may_hold   False for rows that can be made again at any time: failing checks raise instead
+    may_hold    False for rows that can be made again at any time: failing checks raise instead
+    contracts   folder of the contracts
 
     Raises QualityError when the audit could not be finished, or checks failed and it may not be held; the increment is
     then discarded and the position stays.
     """
     increment = staged.increment
     try:
-        report = judged(lake, staged, waive)
+        report = judged(lake, staged, contracts=contracts)
     except QualityError:
         discard(lake, staged)
         raise
@@ -62,7 +65,7 @@ def settle(lake: Lake, staged: Staged, *, may_hold: bool = True, waive: Sequence
     raise QualityError(f"{increment.table}: run {increment.run_id} fails {checks}; not published", report.as_dict())
 
 
-def judged(lake: Lake, staged: Staged, waive: Sequence[str] = ()) -> GateReport:
+def judged(lake: Lake, staged: Staged, waive: Sequence[str] = (), contracts: Path = CONTRACTS) -> GateReport:
     """Return the gate's report about the staged files, written to quality.gate_runs. Raises QualityError on audit errors."""
     increment = staged.increment
     context = {"run": increment.run_id, "owner": increment.owner}
@@ -71,6 +74,7 @@ def judged(lake: Lake, staged: Staged, waive: Sequence[str] = ()) -> GateReport:
         read_staged(lake, staged),
         context,
         waive=waive,
+        folder=contracts,
         recorded=lambda report: record_gate_run(lake, increment, report, staged.snapshot_id),
     )
 
