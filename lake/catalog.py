@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Self
 
 import sqlalchemy.exc
-from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.exceptions import CommitFailedException, NoSuchTableError, TableAlreadyExistsError
 from pyiceberg.partitioning import PartitionField, PartitionSpec
 from pyiceberg.table import Table as IcebergTable
@@ -50,7 +49,7 @@ class Lake:
         self.clock = clock
         self.steps = steps_of(settings.kill_at) if steps is None else steps
         self.state = State(settings.state_url, clock, settings.lease_timeout_s)
-        self._catalog = SqlCatalog(
+        self._catalog = internals.RememberingCatalog(
             CATALOG,
             **{
                 "uri": _with_timeout(settings.catalog_url),

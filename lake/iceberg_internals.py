@@ -8,16 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, cast
 
 import pyarrow.parquet as pq
 import pyiceberg
+from pyiceberg.catalog import Catalog
+from pyiceberg.catalog.sql import SqlCatalog
+from pyiceberg.exceptions import NoSuchTableError
+from pyiceberg.io import load_file_io
 from pyiceberg.io.pyarrow import (
     compute_statistics_plan,
     data_file_statistics_from_parquet_metadata,
     parquet_path_to_id_mapping,
 )
 from pyiceberg.manifest import DataFile, DataFileContent, FileFormat, ManifestEntryStatus
+from pyiceberg.serializers import FromInputFile
 from pyiceberg.table import CommitTableResponse, Table, Transaction
 from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.refs import SnapshotRefType
@@ -35,7 +41,38 @@ from pyiceberg.table.update import (
 from pyiceberg.typedef import Record
 
 PINNED = "0.12.0"
+REMEMBERED = 64
+"""Metadata files kept parsed: a few versions of every table."""
 _RETRIES = "commit.retry.num-retries"
+
+
+class RememberingCatalog(SqlCatalog):
+    """PyIceberg's SQL catalog, reading each metadata file once: a file never changes, only the pointer to it does.
+
+    Loading a table is then one SELECT (0.5 ms) instead of a parse of all its snapshots (3-10 ms, five times a publish).
+    """
+
+    def __init__(self, name: str, **properties: str) -> None:
+        super().__init__(name, **properties)
+        self._read = lru_cache(maxsize=REMEMBERED)(self._read_metadata)
+
+    def _read_metadata(self, location: str) -> TableMetadata:
+        return FromInputFile.table_metadata(load_file_io(self.properties, location).new_input(location))
+
+    def _convert_orm_to_iceberg(self, orm_table: Any) -> Table:
+        location = orm_table.metadata_location
+        if not location:
+            raise NoSuchTableError(f"{orm_table.table_namespace}.{orm_table.table_name} has no metadata location")
+        remembered = self._read(location)
+        # Properties are the one part that is changed on a loaded object (retries): each table gets its own.
+        metadata = remembered.model_copy(update={"properties": dict(remembered.properties)})
+        return Table(
+            identifier=(*Catalog.identifier_to_tuple(orm_table.table_namespace), orm_table.table_name),
+            metadata=metadata,
+            metadata_location=location,
+            io=self._load_file_io(metadata.properties, location),
+            catalog=self,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +142,7 @@ def points_to(branch: str, snapshot_id: int | None) -> TableRequirement:
 
 def point(branch: str, snapshot_id: int) -> TableUpdate:
     """Return the update that makes a branch point to a snapshot."""
-    return SetSnapshotRefUpdate.model_validate(
-        {"ref-name": branch, "type": SnapshotRefType.BRANCH, "snapshot-id": snapshot_id}
-    )
+    return SetSnapshotRefUpdate.model_validate({"ref-name": branch, "type": SnapshotRefType.BRANCH, "snapshot-id": snapshot_id})
 
 
 def drop(branch: str) -> TableUpdate:

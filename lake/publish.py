@@ -174,9 +174,7 @@ def hold(lake: Lake, staged: Staged, report: Mapping[str, object]) -> Hold:
         report=dict(report),
         held_at_ns=lake.clock(),
     )
-    moving = moving_plan(
-        Act.HOLD, held.owner, held.before, held.after, held.run_id, held.ranges, held.counts
-    )
+    moving = moving_plan(Act.HOLD, held.owner, held.before, held.after, held.run_id, held.ranges, held.counts)
 
     def plan(head: Head) -> Summary:
         return {**moving(head), HOLDS: compact([*head.listed_holds, _listed(held)])}

@@ -91,9 +91,7 @@ def put_on_branch(
             except CommitConflictError:
                 produced.clean()
                 continue
-            return Staged(
-                increment, act, produced.snapshot_id, branch, head.snapshot_id, tuple(written), bool(replaced), hold
-            )
+            return Staged(increment, act, produced.snapshot_id, branch, head.snapshot_id, tuple(written), bool(replaced), hold)
         raise CommitConflictError(f"{table}: {ATTEMPTS} stages in a row met somebody else's commit; is there a second writer?")
     except CommitUnknownError:
         raise

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.table import CommitTableResponse
 
 from lake.catalog import LANDED, Lake
@@ -14,6 +13,7 @@ from lake.durable import local_path
 from lake.errors import CommitConflictError, CommitUnknownError, InvalidValueError
 from lake.expiry import expire
 from lake.heads import COUNTS, same_vector
+from lake.iceberg_internals import RememberingCatalog
 from lake.instants import system_clock
 from lake.settings import load_settings
 from lake.steps import Steps
@@ -118,7 +118,7 @@ def test_rows_that_the_ledger_could_not_find_are_refused(lake: Lake) -> None:
         append(lake, table, actions(2, 3, "r1"), "ice", {"0": 2}, {"0": 4}, "r1")
 
 
-class LosesItsAnswer(SqlCatalog):
+class LosesItsAnswer(RememberingCatalog):
     """A catalog whose connection breaks after the commit was made."""
 
     def commit_table(self, *arguments: Any, **named: Any) -> CommitTableResponse:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import random
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -23,12 +24,13 @@ STAMPS = [datetime(1969, 12, 31, 23, 59, 59, 999999, UTC), datetime(2024, 2, 29,
 def values_of(column: Column, count: int, chance: random.Random) -> list[object]:
     """Return values that a column may hold, extremes among them, nulls where it may be null."""
     kind = column.type.partition("(")[0]
+    pool: list[Any]
     if kind == "decimal":
         precision, scale = (int(part) for part in column.type[8:-1].split(","))
         edge = Decimal(f"{'9' * (precision - scale)}.{'9' * scale}")
-        pool: list[object] = [edge, edge.copy_negate(), Decimal(0), Decimal(1).scaleb(-scale)]
+        pool = [edge, edge.copy_negate(), Decimal(0), Decimal(1).scaleb(-scale)]
     else:
-        pool = {
+        pools: dict[str, list[Any]] = {
             "string": ["", "a", "ä/=%?#*[]", "x" * 40],
             "binary": [b"", b"\x00\xff", b"{}"],
             "int": [-(2**31), 0, 2**31 - 1],
@@ -37,7 +39,8 @@ def values_of(column: Column, count: int, chance: random.Random) -> list[object]
             "boolean": [True, False],
             "date": [date(1969, 12, 31), date(2024, 2, 29)],
             "timestamptz": [stamp + timedelta(microseconds=chance.randrange(10**9)) for stamp in STAMPS],
-        }[kind]
+        }
+        pool = pools[kind]
     return [chance.choice(pool if column.required else [*pool, None]) for _ in range(count)]
 
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import pyiceberg
 import pytest
+from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.table import Transaction
 from pyiceberg.table.update import update_table_metadata
 
-from lake import files
 from lake import iceberg_internals as internals
 from lake.catalog import MAIN, Lake
+from lake.durable import DurableFileIO, local_path
+from lake.files import write_files
 from lake.heads import POSITION
 from lake.tables import table_named
 from tests.lake.made import trades
@@ -25,9 +27,9 @@ def test_the_version_is_the_proven_one() -> None:
 def test_producing_a_snapshot_commits_nothing_and_cleans_up_after_itself(lake: Lake) -> None:
     table = lake.table(NAME)
     base = lake.head(NAME).snapshot_id
-    folder = files.local_path(table.location()) / "metadata"
+    folder = local_path(table.location()) / "metadata"
     before = set(folder.iterdir())
-    written = files.write_files(table, table_named(NAME), trades(0, 9))
+    written = write_files(table, table_named(NAME), trades(0, 9))
     produced = internals.produce(table, written, (), {POSITION: "{}"})
     assert lake.table(NAME).metadata.snapshot_by_id(produced.snapshot_id) is None
     assert len(set(folder.iterdir()) - before) == 2, "one manifest, one list"
@@ -70,13 +72,27 @@ def test_cached_metadata_is_what_pyiceberg_would_compute(lake: Lake) -> None:
     assert isinstance(Transaction.table_metadata, property)
 
 
+def test_a_remembered_table_is_as_one_read_anew_and_shares_nothing_that_changes(lake: Lake) -> None:
+    plain = SqlCatalog(lake._catalog.name, **lake._catalog.properties)
+    for number in range(3):
+        one, other = lake.table(NAME), lake.table(NAME)
+        assert one.metadata.properties is not other.metadata.properties
+        with other.transaction() as transaction:
+            transaction.set_properties({"n": str(number)})
+        read, remembered = plain.load_table(NAME), lake._catalog.load_table(NAME)
+        assert remembered.metadata == read.metadata
+        assert (remembered.name(), remembered.metadata_location) == (read.name(), read.metadata_location)
+        assert type(remembered.io) is type(read.io) is DurableFileIO
+    plain.engine.dispose()
+
+
 def test_old_metadata_files_are_deleted_after_own_commits(lake: Lake) -> None:
     table = lake.table(NAME)
     with table.transaction() as transaction:
         transaction.set_properties({"write.metadata.previous-versions-max": "3"})
     for number in range(6):
         internals.commit(lake.table(NAME), [], [internals.set_property("n", str(number))])
-    folder = files.local_path(table.location()) / "metadata"
+    folder = local_path(table.location()) / "metadata"
     assert len(list(folder.glob("*.metadata.json"))) == 4
 
 
@@ -86,7 +102,7 @@ def test_many_appends_do_not_pile_up_manifests(lake: Lake) -> None:
         transaction.set_properties({"commit.manifest.min-count-to-merge": "5"})
     for number in range(12):
         table = lake.table(NAME)
-        written = files.write_files(table, table_named(NAME), trades(2 * number, 2 * number))
+        written = write_files(table, table_named(NAME), trades(2 * number, 2 * number))
         produced = internals.produce(table, written, (), {POSITION: "{}"})
         internals.commit(table, [], [*produced.updates, internals.point(MAIN, produced.snapshot_id)])
     now = lake.table(NAME)

@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from lake import as_of, files
+from lake import as_of
 from lake import iceberg_internals as internals
 from lake.catalog import MAIN, Lake
+from lake.durable import local_path
 from lake.errors import CommitConflictError, InvalidValueError, NotFoundError
 from lake.heads import Act
 from lake.instants import system_clock
@@ -70,7 +71,7 @@ def test_offsets_that_were_published_cannot_be_staged_again(lake: Lake) -> None:
 def test_a_main_that_moved_since_staging_is_a_conflict_and_the_branch_goes(lake: Lake) -> None:
     staged = stage(lake, trade_batch(0, 4))
     publish(lake, stage(lake, trade_batch(0, 2, provider="other")))
-    kept = data_files(lake, TRADES) - {files.local_path(path) for path in staged.files}
+    kept = data_files(lake, TRADES) - {local_path(path) for path in staged.files}
     with pytest.raises(CommitConflictError):
         publish(lake, staged)
     assert branches(lake) == set()
@@ -176,7 +177,8 @@ def test_a_zombie_that_wakes_in_the_middle_of_a_release_adds_nothing(lake: Lake,
         clean_dead_branches(lake, TRADES)
         publish(lake, stage_release(lake, held))
 
-    with Lake.open(lake.settings, system_clock, At(boundary, successor)) as zombie, pytest.raises((NotFoundError, CommitConflictError)):
+    refused = pytest.raises((NotFoundError, CommitConflictError))
+    with Lake.open(lake.settings, system_clock, At(boundary, successor)) as zombie, refused:
         publish(zombie, stage_release(zombie, held))
     assert numbers(lake) == list(range(5))
     assert branches(lake) == set()
