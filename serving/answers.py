@@ -7,9 +7,9 @@ from datetime import UTC, date, datetime, time
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from lake.scan import Where
 
 from lake.errors import InvalidValueError
+from lake.scan import Where
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,32 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from enum import StrEnum
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from lake import scan
+from lake.catalog import Lake
+from lake.errors import NotFoundError
+from lake.instants import to_datetime
+from lake.scan import PUBLISHED_AT, Where
+from lake.tables import table_named
 from lake.values import Basis
+from serving.answers import Answered, newest, range_of
+from serving.instruments import Instrument, instrument_named
+from transforms import adjust, agree
+from transforms.adjust import Adjustment
+from transforms.calendars import parse_interval
+from transforms.revisions import effective
 
-INTERVALS = ("1m", "2m", "5m", "15m", "30m", "60m", "90m", "1h", "1d", "5d", "1wk", "1mo", "3mo")
-"""Lengths of bars that may be in a lake; what an instrument has, its answer or error tells."""
+__all__ = ["Adjustment", "BarsQuestion", "bars", "bars_1d_at", "in_force"]
 
-
-class Adjustment(StrEnum):
-    """What is applied to prices and volumes before they are answered."""
-
-    NONE = "none"
-    SPLITS = "splits"
-    ALL = "all"
-
-
+AGREED, FACTORS = "adjusted.agreed_bars", "adjusted.factors"
 BASES = {Adjustment.NONE: Basis.AS_TRADED, Adjustment.SPLITS: Basis.SPLIT_ADJUSTED, Adjustment.ALL: Basis.FULLY_ADJUSTED}
+_PRICES = ("open", "high", "low", "close")
+_VIEW_RUN = "view"
 
 
 @dataclass(frozen=True, slots=True)
 class BarsQuestion:
     """What is asked. `start` and `end` are half open: dates select session dates, instants select `ts_open`.
 
-    provider   the answer that this provider alone would give; None: the agreed bars
+    provider   the answer that this provider's bars alone would give; None: the agreed bars
     """
 
     symbol: str
@@ -38,3 +46,117 @@ class BarsQuestion:
     as_of: datetime | None = None
     known_as_of: datetime | None = None
     provider: str | None = None
+
+
+def bars(lake: Lake, question: BarsQuestion) -> Answered:
+    """Return bars in order of time, prices and volumes on the basis asked for, with the factors applied.
+
+    A factor applies to sessions strictly before its ex_date, and only when that session has come in the view asked for.
+    Raises NotFoundError when nothing has the symbol, or it has no bars of this interval in the view; InvalidValueError for an
+    interval, range or instant that is none, and for a symbol of several instruments.
+    """
+    parse_interval(question.interval)
+    range_of(question.start, question.end, "ts_open")
+    instrument = instrument_named(lake, question.symbol, as_of=question.as_of)
+    snapshots = {name: str(lake.head(name).snapshot_id) for name in _read_tables(question)}
+    agreed = _agreed(lake, instrument, question)
+    mine = agreed.filter(pc.equal(agreed["interval"], question.interval))
+    if not mine.num_rows:
+        raise _nothing(instrument, question, agreed)
+    where = [Where("instrument_id", "=", instrument.instrument_id)]
+    factors = in_force(lake, FACTORS, where, question.as_of, question.known_as_of)
+    last = {instrument.instrument_id: pc.max(agreed["session_date"]).as_py()}
+    by = ("instrument_id", "session_date") if question.interval == "1d" else ("instrument_id", "ts_open")
+    whole = adjust.back_adjust(adjust.newest_versions(mine, by), factors, question.adjustment, last)
+    view = _within(_columns(whole, question.adjustment), question).sort_by("ts_open")
+    return Answered(view, _metadata(lake, question, instrument, snapshots, view))
+
+
+def in_force(lake: Lake, table: str, where: Sequence[Where], as_of: datetime | None, known_as_of: datetime | None) -> pa.Table:
+    """Return the effective rows of a table in a view: of each key the version published last, of those that count in it."""
+    definition = table_named(table)
+    names = list(definition.column_names)
+    found = scan.read(lake, table, [*names, PUBLISHED_AT], where, as_of=as_of, known_as_of=known_as_of)
+    return effective(definition, found).select(names)
+
+
+def bars_1d_at(lake: Lake, as_of: datetime | None, known_as_of: datetime | None) -> pa.Table:
+    """Return adjusted.bars_1d as it would have been answered then: made anew from the agreed bars and factors of then."""
+    agreed = in_force(lake, AGREED, [Where("interval", "=", "1d")], as_of, known_as_of)
+    return adjust.bars_1d(agreed, in_force(lake, FACTORS, (), as_of, known_as_of), run_id=_VIEW_RUN)
+
+
+def _read_tables(question: BarsQuestion) -> tuple[str, ...]:
+    if question.provider is None:
+        return (AGREED, FACTORS)
+    return ("normalized.bars", "normalized.corporate_actions", FACTORS)
+
+
+def _agreed(lake: Lake, instrument: Instrument, question: BarsQuestion) -> pa.Table:
+    """Return every version of the agreed bars in the view, of all intervals; of one provider they are agreed anew."""
+    where = [Where("instrument_id", "=", instrument.instrument_id)]
+    if question.provider is None:
+        return in_force(lake, AGREED, where, question.as_of, question.known_as_of)
+    own = in_force(
+        lake, "normalized.bars", [*where, Where("provider", "=", question.provider)], question.as_of, question.known_as_of
+    )
+    actions = in_force(lake, "normalized.corporate_actions", where, question.as_of, question.known_as_of)
+    now = to_datetime(lake.clock())
+    return agree.agreed_bars(own, actions, run_id=_VIEW_RUN, recorded_at=now, priority=lake.settings.provider_priority).rows
+
+
+def _nothing(instrument: Instrument, question: BarsQuestion, agreed: pa.Table) -> Exception:
+    there = sorted(set(agreed["interval"].to_pylist()))
+    view = "".join(
+        f" {name} {value if isinstance(value, str) else value.isoformat()}"
+        for name, value in (("of", question.provider), ("as of", question.as_of), ("known as of", question.known_as_of))
+        if value is not None
+    )
+    known = f"; there are {', '.join(there)}" if there else ""
+    return NotFoundError(f"no {question.interval} bars of {instrument.symbol} ({instrument.identity}){view}{known}")
+
+
+def _columns(view: pa.Table, adjustment: Adjustment) -> pa.Table:
+    """Return the answer's columns: one set of prices, on the basis asked for."""
+    is_adjusted = adjustment is not Adjustment.NONE
+    one = pa.repeat(pa.scalar(1, pa.int64()), view.num_rows).cast(view["split_factor"].type)
+    price_factor = {Adjustment.NONE: one, Adjustment.SPLITS: view["split_factor"], Adjustment.ALL: view["all_factor"]}
+    columns = {
+        "session_date": view["session_date"],
+        "ts_open": view["ts_open"],
+        **{name: view[f"adj_{name}" if is_adjusted else name] for name in (*_PRICES, "volume")},
+        "price_factor": price_factor[adjustment],
+        "volume_factor": view["volume_factor"] if is_adjusted else one,
+        **{name: view[name] for name in ("currency", "symbol", "provider", "feed", "is_final", "known_at")},
+        **{name: view[name] for name in ("agreed_by", "disagreed_by")},
+    }
+    return pa.table(columns)
+
+
+def _within(view: pa.Table, question: BarsQuestion) -> pa.Table:
+    for condition in range_of(question.start, question.end, "ts_open"):
+        value = pa.scalar(condition.value, view[condition.column].type)
+        compare = pc.greater_equal if condition.op == ">=" else pc.less
+        view = view.filter(compare(view[condition.column], value))
+    return view
+
+
+def _metadata(
+    lake: Lake, question: BarsQuestion, instrument: Instrument, snapshots: dict[str, str], view: pa.Table
+) -> dict[str, object]:
+    return {
+        "instrument": instrument.document(),
+        "interval": question.interval,
+        "adjustment": question.adjustment.value,
+        "basis": BASES[question.adjustment].value,
+        "snapshots": snapshots,
+        "fresh": newest(view, "known_at"),
+        "completeness": None,
+        "quality_score": None,
+        "source": "lake",
+        "status": "confirmed",
+        "answered_at": to_datetime(lake.clock()),
+        "as_of": question.as_of,
+        "known_as_of": question.known_as_of,
+        "provider": question.provider,
+    }

@@ -15,12 +15,12 @@ from datetime import date, datetime
 from typing import Any
 
 import pyarrow as pa
-from lake.scan import Where
 
 from lake import as_of as ledger
 from lake import scan
 from lake.catalog import Lake
 from lake.errors import InvalidValueError, NotFoundError
+from lake.scan import Where
 from lake.tables import TABLES, Table, table_named
 from lake.values import MESSAGE_ITSELF, event_id, parse_event_id
 from serving.formats import records

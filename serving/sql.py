@@ -25,7 +25,7 @@ from lake import scan
 from lake.catalog import Lake
 from lake.errors import InvalidValueError, NotFoundError
 from lake.tables import TABLES
-from transforms import adjust
+from serving.bars import bars_1d_at
 
 PUBLICATIONS = "ops.publications"
 _PUBLICATIONS_DOC = "Which run published which messages of a table, and when: the ledger behind --as-of."
@@ -230,15 +230,6 @@ def _source(lake: Lake, name: str, as_of: datetime | None, known_as_of: datetime
 _INSTANT = pa.timestamp("us", tz="UTC")
 
 
-def bars_1d_at(lake: Lake, as_of: datetime | None, known_as_of: datetime | None) -> pa.Table:
-    """Return adjusted.bars_1d as it would have been answered then: made anew from the agreed bars and factors of then."""
-    agreed = scan.read(
-        lake, "adjusted.agreed_bars", where=(scan.Where("interval", "=", "1d"),), as_of=as_of, known_as_of=known_as_of
-    )
-    factors = scan.read(lake, "adjusted.factors", as_of=as_of, known_as_of=known_as_of)
-    return adjust.bars_1d(agreed, factors)
-
-
 def _repeatable(source: Any) -> Any:
     """A reader gives its rows once, but DuckDB may scan a table twice (self joins, inlined subqueries)."""
     return source.read_all() if isinstance(source, pa.RecordBatchReader) else source
@@ -280,4 +271,4 @@ class _connection:
 def _message(error: BaseException) -> str:
     """The first paragraph of DuckDB's message, without its class words and without source lines."""
     text = str(error).split("\n\nLINE")[0].split("\nTraceback")[0].strip()
-    return re.sub(r"^(\w+ )?\w+ Error: ", "", text).replace("\n", " ")
+    return re.sub(r"^(\w+ )*Error: ", "", text).replace("\n", " ")

@@ -6,16 +6,35 @@ from dataclasses import dataclass
 from datetime import date, datetime
 
 import pyarrow.compute as pc
-from lake.scan import Where
 
 from lake import scan
 from lake.catalog import Lake
 from lake.errors import InvalidValueError, NotFoundError
+from lake.scan import Where
 from serving.answers import Answered, newest, range_of
 from serving.instruments import instrument_named
 
 MAX_LIMIT = 100_000
-COLUMNS = ["ts_event", "ts_event_nanos", "ts_recv", "session_date", "provider", "feed", "symbol", "mic", "currency", "sequence", "trade_id", "price", "size", "side", "conditions", "capture_id", "message_seq", "ordinal"]
+COLUMNS = [
+    "ts_event",
+    "ts_event_nanos",
+    "ts_recv",
+    "session_date",
+    "provider",
+    "feed",
+    "symbol",
+    "mic",
+    "currency",
+    "sequence",
+    "trade_id",
+    "price",
+    "size",
+    "side",
+    "conditions",
+    "capture_id",
+    "message_seq",
+    "ordinal",
+]
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import getpass
 from typing import Annotated
 
 import typer
-from quality_checks.verify import verify as verify_lake
 from rich.console import Console
 from rich.text import Text
 
 from lake.heads import Hold
 from quality_checks import holds as gate_holds
+from quality_checks.verify import verify as verify_lake
 from serving.cli.options import Home, Json, Reason, open_lake, open_log
 from serving.cli.output import Output
-from serving.operate.status import open_holds
 
 HoldId = Annotated[str, typer.Argument(help="As `tickhouse holds` lists it.")]
 
@@ -30,7 +30,7 @@ def holds(home: Home = None, json: Json = False) -> None:
     """List the batches that the gate holds back, and why; their feeds went on."""
     output = Output(as_json=json)
     with open_lake(home) as lake:
-        found = open_holds(lake)
+        found = gate_holds.list_holds(lake)
 
     def render(console: Console) -> None:
         if not found:
@@ -65,18 +65,21 @@ def release(
     """Publish a held batch: it is audited again first. Exit code 7 and nothing changed when the gate refuses again."""
     output = Output(as_json=json)
     with open_lake(home) as lake, output.working(f"Auditing {hold_id} again"):
-        report = gate_holds.release(
-            lake, open_log(lake.settings), hold_id, reason, without_failed=without_failed, waive=tuple(waive or ())
+        decision = gate_holds.release(
+            lake, hold_id, reason, without_failed=without_failed, waive=tuple(waive or ()), who=getpass.getuser()
         )
-    output.answer(report.document(), lambda console: console.print(Text(report.words()), soft_wrap=True))
+        adjusted = pipeline.adjust_again(lake)
+    output.answer(
+        {**decision.document(), "adjusted": adjusted}, lambda console: console.print(Text(words(decision)), soft_wrap=True)
+    )
 
 
 def reject(hold_id: HoldId, reason: Reason, home: Home = None, json: Json = False) -> None:
     """Send a held batch to quarantine, every row of it, and close the hold."""
     output = Output(as_json=json)
     with open_lake(home) as lake, output.working(f"Rejecting {hold_id}"):
-        report = gate_holds.reject(lake, open_log(lake.settings), hold_id, reason)
-    output.answer(report.document(), lambda console: console.print(Text(report.words()), soft_wrap=True))
+        decision = gate_holds.reject(lake, hold_id, reason, who=getpass.getuser())
+    output.answer(decision.document(), lambda console: console.print(Text(words(decision)), soft_wrap=True))
 
 
 def verify(home: Home = None, json: Json = False) -> None:
@@ -87,6 +90,16 @@ def verify(home: Home = None, json: Json = False) -> None:
     output.answer(report.document(), lambda console: print_checks(console, report))
     if not report.ok:
         raise typer.Exit(1)
+
+
+def words(decision: gate_holds.Decision) -> str:
+    """Return what became of a hold, for a person."""
+    if decision.outcome == "already":
+        return f"{decision.hold_id} was settled before: {decision.detail}."
+    parts = [f"{decision.rows:,} rows published"] if decision.outcome == "released" else []
+    parts += [f"{decision.repeated:,} were there meanwhile"] if decision.repeated else []
+    parts += [f"{decision.quarantined:,} in quarantine"] if decision.quarantined else []
+    return f"{decision.hold_id} {decision.outcome}: {', '.join(parts) or 'no rows'}."
 
 
 def document(hold: Hold) -> dict[str, object]:

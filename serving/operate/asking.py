@@ -35,9 +35,7 @@ class Wanted:
     address: Callable[[str], Address] | None = None
 
 
-def capture(
-    lake: Lake, log: Log, wanted: Wanted, is_stopped: Callable[[], bool] = lambda: False
-) -> list[CaptureReport]:
+def capture(lake: Lake, log: Log, wanted: Wanted, is_stopped: Callable[[], bool] = lambda: False) -> list[CaptureReport]:
     """Capture what is wanted, one capture after the other, and return what each did.
 
     Raises NotFoundError for an unknown provider or feed, InvalidValueError for what the provider cannot be asked, and

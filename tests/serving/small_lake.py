@@ -152,7 +152,7 @@ def _adjusted(lake: Lake) -> None:
             "interval": ["1d"] * count,
             "session_date": SESSIONS,
             "ts_open": [opens(day) for day in SESSIONS],
-            **{name: prices for name in ("open", "high", "low", "close")},
+            **dict.fromkeys(("open", "high", "low", "close"), prices),
             "volume": [Decimal(1000 * number) for number in (1, 2, 3)],
             "currency": ["USD"] * count,
             "provider": ["csv"] * count,

@@ -76,7 +76,9 @@ def test_what_is_not_one_select_of_tables_is_refused_in_words(lake: Lake, query:
     assert "Traceback" not in str(refused.value)
 
 
-@pytest.mark.parametrize("name", ["/etc/passwd", "x.parquet", "nothing.there", "trades", "information_schema.tables", "pg_catalog.pg_class"])
+@pytest.mark.parametrize(
+    "name", ["/etc/passwd", "x.parquet", "nothing.there", "trades", "information_schema.tables", "pg_catalog.pg_class"]
+)
 def test_a_name_that_is_no_table_does_not_exist(lake: Lake, name: str) -> None:
     quoted = ".".join(f'"{part}"' for part in name.split(".")) if "/" not in name else f"'{name}'"
     with pytest.raises(NotFoundError, match="no table"):
@@ -150,7 +152,9 @@ def test_a_query_that_needs_too_much_memory_is_refused(lake: Lake) -> None:
 
 
 def test_instants_and_dates_of_the_session_are_utc(lake: Lake) -> None:
-    found = answer(lake, "SELECT ts_event::VARCHAR AS t, date_trunc('day', ts_event) AS d FROM normalized.trades ORDER BY 1 LIMIT 1")
+    found = answer(
+        lake, "SELECT ts_event::VARCHAR AS t, date_trunc('day', ts_event) AS d FROM normalized.trades ORDER BY 1 LIMIT 1"
+    )
     assert found.table.to_pylist() == [{"t": "2024-08-08 00:00:00+00", "d": datetime(2024, 8, 8, tzinfo=UTC)}]
 
 
