@@ -300,8 +300,9 @@ def _taken_back(table: Table, orphans: pa.Table) -> pa.Table:
     if "price_factor" not in table.column_names:
         return orphans.slice(0, 0)
     rows = [
-        row | {"status": "rescinded", "price_factor": Decimal(1), "volume_factor": Decimal(1), "ratio_old": None, "ratio_new": None}
-        | {"amount": None, "ref_close": None, "ref_session_date": None}
+        row
+        | {"status": "rescinded", "price_factor": Decimal(1), "volume_factor": Decimal(1)}
+        | dict.fromkeys(("ratio_old", "ratio_new", "amount", "ref_close", "ref_session_date"))
         for row in orphans.to_pylist()
         if row["status"] != "rescinded"
     ]  # fmt: skip
