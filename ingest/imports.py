@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -22,6 +23,7 @@ from lake.errors import CorruptedError, InvalidValueError, NotFoundError
 from lake.log.log import Log
 from lake.scan import Where, read
 from lake.values import Capture, CaptureKind, Message
+from transforms.decode.csv_mapping import parse_mapping
 
 _NOT_DATA = (".md", ".toml", ".txt", ".py")
 
@@ -92,8 +94,8 @@ def import_paths(
     InvalidValueError for a naive `received_at` or a missing mapping.
     """
     container = container_named(provider, feed)
-    if provider == "csv" and mapping is None:
-        raise InvalidValueError(f"import of {provider} {feed} needs a mapping that says what the columns are")
+    if provider == "csv":
+        _check_mapping(feed, mapping)
     if received_at is not None and received_at.tzinfo is None:
         raise InvalidValueError(f"received_at {received_at.isoformat()} has no time zone")
     files = [
@@ -101,6 +103,26 @@ def import_paths(
         for path, is_told in _files(paths)
     ]
     return ImportReport(provider, feed, tuple(files))
+
+
+def load_mapping(path: Path | str) -> dict[str, object]:
+    """Return a CSV mapping from its TOML file. Raises NotFoundError, or InvalidValueError naming the file."""
+    try:
+        document = tomllib.loads(Path(path).read_text())
+        parse_mapping(document)
+    except FileNotFoundError as error:
+        raise NotFoundError(f"no mapping file {path}") from error
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, InvalidValueError) as error:
+        raise InvalidValueError(f"{path}: {error}") from error
+    return document
+
+
+def _check_mapping(feed: str, mapping: Mapping[str, object] | None) -> None:
+    if mapping is None:
+        raise InvalidValueError(f"import of csv {feed} needs a mapping that says what the columns are")
+    found = parse_mapping(dict(mapping)).kind
+    if found != feed:
+        raise InvalidValueError(f"import of csv {feed} with a mapping of kind {found!r}; expected kind = {feed!r}")
 
 
 def _files(paths: Sequence[Path | str]) -> Iterator[tuple[Path, bool]]:

@@ -36,6 +36,9 @@ _ATTEMPTS = 20
 _IDLE_HISTORY_BLOCKS = 64
 """A history table without new rows is moved along with an empty commit only when it lags by so many blocks."""
 
+_MAX_NAMED = 2_000
+"""Beyond so many keys of a batch the table is searched by their range instead of one by one."""
+
 Place = tuple[str, int, int]
 """(topic, partition, offset) of a block."""
 
@@ -96,23 +99,27 @@ def _land(lake: Lake, log: Log, given_up: frozenset[Place]) -> LandReport:
         log.release(topic, READER, {})
     corrupt = _land_raw(lake, log, given_up, report)
     corrupt += _land_history(lake, log, given_up, report)
-    if corrupt:
-        _record_corrupt(lake, log, corrupt)
-        corrupt_history = [place for place, _ in corrupt if place[0] == HISTORY_TOPIC]
-        if not corrupt_history:
+    found = corrupt + [(place, "given up by a person") for place in report.skipped]
+    if found:
+        _record_corrupt(lake, log, found)
+        if not any(topic == HISTORY_TOPIC for (topic, _, _), _ in corrupt):
             _land_history(lake, log, given_up, report)
+    if corrupt:
         told = "; ".join(f"{topic}/{partition}/{offset}: {reason}" for (topic, partition, offset), reason in corrupt)
         raise CorruptedError(f"blocks of the log cannot be read, nothing after them in their partition was landed: {told}")
     return report
 
 
 def unlanded(lake: Lake, log: Log) -> dict[str, int]:
-    """Return blocks per topic that are in the log and not in a table; an idle history table may lag a little."""
+    """Return how many blocks of each topic are in the log and not in their table."""
     raw = lake.head("raw.messages").position.get(RAW_OWNER, {})
     waiting = sum(bounds.next - raw.get(str(partition), 0) for partition, bounds in log.bounds(RAW_TOPIC).items())
-    reached = max((_history_position(lake, name) for name in history_tables()), default=0)
-    history = sum(bounds.next - reached for bounds in log.bounds(HISTORY_TOPIC).values())
-    return {RAW_TOPIC: waiting, HISTORY_TOPIC: max(history, 0)}
+    history = 0
+    if log.bounds(HISTORY_TOPIC):
+        positions = _history_positions(lake, log)
+        blocks = _blocks(log, HISTORY_TOPIC, HISTORY_PARTITION, min(positions.values()), frozenset(), _Bulk())
+        history = sum(offset >= positions.get(block.key, 0) for (_, _, offset), block in blocks)
+    return {RAW_TOPIC: waiting, HISTORY_TOPIC: history}
 
 
 # --- raw
@@ -245,24 +252,30 @@ def _commit(lake: Lake, table: str, rows: pa.Table, owner: str, bulk: _Bulk, ran
 # --- history
 
 
-def _history_position(lake: Lake, table: str) -> int:
-    return lake.head(table).position.get(HISTORY_OWNER, {}).get(str(HISTORY_PARTITION), 0)
+def _history_positions(lake: Lake, log: Log) -> dict[str, int]:
+    """Return the next offset of each history table.
+
+    A table that has never been landed to begins at the log's first block: it is new, or the log would have waited for it.
+    """
+    first = log.bounds(HISTORY_TOPIC)[HISTORY_PARTITION].first
+    heads = {name: lake.head(name).position.get(HISTORY_OWNER, {}) for name in history_tables()}
+    return {name: vector.get(str(HISTORY_PARTITION), first) for name, vector in heads.items()}
 
 
 def _land_history(lake: Lake, log: Log, given_up: frozenset[Place], report: LandReport) -> list[tuple[Place, str]]:
-    names = history_tables()
     while log.bounds(HISTORY_TOPIC):
-        positions = {name: _history_position(lake, name) for name in names}
+        positions = _history_positions(lake, log)
         # Tables that only lag because they have no rows are looked through again: their blocks are not released yet.
         bulk, found, end = _history_bulk(log, min(positions.values()), given_up)
         is_moved = False
-        for name in names:
+        for name in positions:
             parts = [rows for offset, rows in found[name] if offset >= positions[name]]
-            if parts or end - positions[name] >= _IDLE_HISTORY_BLOCKS:
-                _land_rows(lake, name, parts, positions[name], end, report)
+            is_behind = end - positions[name] >= _IDLE_HISTORY_BLOCKS or (bulk.skipped and end > positions[name])
+            if parts or is_behind:
+                _land_rows(lake, name, parts, end, report)
                 is_moved = True
+        report.skipped += bulk.skipped
         if not is_moved:
-            report.skipped += bulk.skipped
             log.release(HISTORY_TOPIC, READER, {0: min(positions.values())})
             return bulk.corrupt
     return []
@@ -288,20 +301,20 @@ def _history_bulk(log: Log, start: int, given_up: frozenset[Place]) -> tuple[_Bu
     return bulk, found, end
 
 
-def _land_rows(lake: Lake, name: str, parts: list[pa.Table], before: int, end: int, report: LandReport) -> None:
+def _land_rows(lake: Lake, name: str, parts: list[pa.Table], end: int, report: LandReport) -> None:
+    # Read again: whoever moved it meanwhile has these rows, which are then dropped as known.
+    before = lake.head(name).position.get(HISTORY_OWNER, {})
+    if before.get(str(HISTORY_PARTITION), 0) >= end:
+        return
     schema = table_named(name).arrow_schema()
     rows = pa.concat_tables(parts).cast(schema) if parts else schema.empty_table()
     new = _without_known(lake, name, rows)
-    bulk = _Bulk(before=_vector(before), after=_vector(end), rows=new.num_rows)
+    bulk = _Bulk(before=before, after={str(HISTORY_PARTITION): end}, rows=new.num_rows)
     if not _commit(lake, name, new, HISTORY_OWNER, bulk):
         return  # another landing has moved: the caller reads the positions again
     report.history[name] = report.history.get(name, 0) + new.num_rows
     report.repeated_history += rows.num_rows - new.num_rows
     report.commits += 1
-
-
-def _vector(offset: int) -> Vector:
-    return {str(HISTORY_PARTITION): offset} if offset else {}
 
 
 def _without_known(lake: Lake, name: str, rows: pa.Table) -> pa.Table:
@@ -320,7 +333,10 @@ def _without_known(lake: Lake, name: str, rows: pa.Table) -> pa.Table:
 
 def _known_keys(lake: Lake, name: str, key: list[str], rows: pa.Table) -> Iterator[tuple[object, ...]]:
     values = pc.unique(rows[key[0]]).to_pylist()
-    held = read(lake, name, key, [Where(key[0], "in", values)])
+    named = [Where(key[0], "in", values)]
+    if len(values) > _MAX_NAMED:
+        named = [Where(key[0], ">=", min(values)), Where(key[0], "<=", max(values))]
+    held = read(lake, name, key, named)
     return zip(*(held[column].to_pylist() for column in key), strict=True)
 
 

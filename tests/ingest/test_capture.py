@@ -101,7 +101,7 @@ def test_throttling_and_damage_are_retried_and_every_answer_is_kept(lake: Lake, 
         report = poll(lake, log, sim, [AAPL, MSFT], waits)
     rows = messages_of(log)
     assert [row["status"] for row in rows] == [429, 503, 200, 200, 200, 200]
-    assert [len(row["payload"]) for row in rows[3:]][0] < len(rows[5]["payload"]) == len(rows[4]["payload"])  # type: ignore[arg-type]
+    assert len(rows[3]["payload"]) < len(rows[5]["payload"]) == len(rows[4]["payload"])  # type: ignore[arg-type]
     assert json.loads(str(rows[3]["request"]))["is_complete"] is False
     calls = history_of(log, "ops.provider_calls")
     assert [call["verdict"] for call in calls] == ["THROTTLED", "UPSTREAM_5XX", "OK", "MALFORMED", "MALFORMED", "OK"]
@@ -276,7 +276,7 @@ def test_capture_ids_sort_by_time_and_hold_no_colon() -> None:
     ids = [new_capture_id("binance", "spot", second * 1_000_000_000, lambda bits: 0) for second in (1, 2, 1_700_000_000)]
     assert ids == sorted(ids)
     assert all(":" not in name and name.startswith("binance-spot-") for name in ids)
-    assert len(set(new_capture_id("a", "b", 5) for _ in range(100))) == 100
+    assert len({new_capture_id("a", "b", 5) for _ in range(100)}) == 100
 
 
 class Awkward:
