@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -49,7 +49,7 @@ _AUDIT_LOG = sa.Table(
     sa.Column("reason", sa.Text, nullable=False),
     sa.Column("detail", sa.Text, nullable=False),
 )
-PUBLICATIONS = sa.Table(
+_PUBLICATIONS = sa.Table(
     "publications",
     _METADATA,
     sa.Column("table_name", sa.String, primary_key=True),
@@ -63,7 +63,7 @@ PUBLICATIONS = sa.Table(
     sa.Column("counts", sa.Text, nullable=False),
     sa.Index("publications_by_run", "table_name", "run_id"),
 )
-RANGES = sa.Table(
+_RANGES = sa.Table(
     "publication_ranges",
     _METADATA,
     sa.Column("table_name", sa.String, primary_key=True),
@@ -72,12 +72,15 @@ RANGES = sa.Table(
     sa.Column("first_seq", sa.BigInteger, primary_key=True),
     sa.Column("last_seq", sa.BigInteger, nullable=False),
 )
-ANSWERED = sa.Table(
+_ANSWERED = sa.Table(
     "answered",
     _METADATA,
     sa.Column("table_name", sa.String, primary_key=True),
     sa.Column("as_of_ms", sa.BigInteger, nullable=False),
 )
+
+
+_SAME_SNAPSHOT = sa.and_(_PUBLICATIONS.c.table_name == _RANGES.c.table_name, _PUBLICATIONS.c.snapshot_id == _RANGES.c.snapshot_id)
 
 
 class State:
@@ -233,6 +236,99 @@ class State:
         with self.reading() as connection:
             rows = connection.execute(sa.select(_AUDIT_LOG).order_by(_AUDIT_LOG.c.id)).mappings().all()
         return [{key: json.loads(row[key]) if key == "detail" else row[key] for key in row if key != "id"} for row in rows]
+
+    # --- publication ledger; lake/as_of.py says what it means
+
+    def booked(self, table: str, snapshot_ids: Sequence[int]) -> set[int]:
+        """Return which of these snapshots of a table are in the ledger."""
+        ledger = _PUBLICATIONS.c
+        query = sa.select(ledger.snapshot_id).where(ledger.table_name == table, ledger.snapshot_id.in_(snapshot_ids))
+        with self.reading() as connection:
+            return set(connection.scalars(query))
+
+    def book(self, entry: Mapping[str, object], ranges: Sequence[tuple[str, int, int]]) -> bool:
+        """Put one snapshot and its message ranges into the ledger, in one transaction; False when it is there already.
+
+        It is booked after every moment that was answered about already, so that no answer changes.
+        """
+        same = {"table_name": entry["table_name"], "snapshot_id": entry["snapshot_id"]}
+        found = sa.select(_PUBLICATIONS.c.act).filter_by(**same)
+        answered = sa.select(_ANSWERED.c.as_of_ms).where(_ANSWERED.c.table_name == entry["table_name"])
+        rows = [{**same, "capture_id": capture, "first_seq": first, "last_seq": last} for capture, first, last in ranges]
+        with self.writing() as connection:
+            if connection.scalar(found) is not None:
+                return False
+            answered_ms = connection.scalar(answered)
+            logged_ms = int(str(entry["published_at_ms"]))
+            booked_ms = logged_ms if answered_ms is None else max(logged_ms, answered_ms + 1)
+            connection.execute(sa.insert(_PUBLICATIONS).values({**entry, "published_at_ms": booked_ms}))
+            if rows:
+                connection.execute(sa.insert(_RANGES), rows)
+        return True
+
+    def answer(self, table: str, as_of_ms: int, acts: Sequence[str]) -> tuple[list[str], list[tuple[str, int, int]]]:
+        """Return (run ids, message ranges) of `acts` booked up to a moment, and mark it as answered.
+
+        The mark and the answer are one transaction: whatever is booked later lies after the mark.
+        """
+        mark = sa.select(_ANSWERED.c.as_of_ms).where(_ANSWERED.c.table_name == table)
+        with self.reading() as connection:
+            answered_ms = connection.scalar(mark)
+            if answered_ms is not None and answered_ms >= as_of_ms:
+                return _booked_until(connection, table, as_of_ms, acts)
+        with self.writing() as connection:
+            answered_ms = connection.scalar(mark)
+            if answered_ms is None:
+                connection.execute(sa.insert(_ANSWERED).values(table_name=table, as_of_ms=as_of_ms))
+            elif answered_ms < as_of_ms:
+                connection.execute(sa.update(_ANSWERED).where(_ANSWERED.c.table_name == table).values(as_of_ms=as_of_ms))
+            return _booked_until(connection, table, as_of_ms, acts)
+
+    def published_ranges(self, acts: Sequence[str]) -> list[dict[str, Any]]:
+        """Return every entry of `acts` with each of its ranges (null where it has none), in order of time."""
+        ledger, ranges = _PUBLICATIONS.c, _RANGES.c
+        query = (
+            sa.select(_PUBLICATIONS, ranges.capture_id, ranges.first_seq, ranges.last_seq)
+            .select_from(_PUBLICATIONS.outerjoin(_RANGES, _SAME_SNAPSHOT))
+            .where(ledger.act.in_(acts))
+            .order_by(ledger.published_at_ms, ledger.table_name, ledger.snapshot_id, ranges.capture_id, ranges.first_seq)
+        )
+        with self.reading() as connection:
+            return [dict(row) for row in connection.execute(query).mappings()]
+
+    def ledger(self, table: str) -> tuple[list[dict[str, Any]], dict[int, list[tuple[str, int, int]]]]:
+        """Return every entry of a table in order of time, and the message ranges by snapshot id."""
+        entries = sa.select(_PUBLICATIONS).where(_PUBLICATIONS.c.table_name == table)
+        in_order = entries.order_by(_PUBLICATIONS.c.published_at_ms, _PUBLICATIONS.c.snapshot_id)
+        ranges = sa.select(_RANGES).where(_RANGES.c.table_name == table).order_by(_RANGES.c.capture_id, _RANGES.c.first_seq)
+        found: dict[int, list[tuple[str, int, int]]] = {}
+        with self.reading() as connection:
+            for row in connection.execute(ranges):
+                found.setdefault(row.snapshot_id, []).append((row.capture_id, row.first_seq, row.last_seq))
+            return [dict(row) for row in connection.execute(in_order).mappings()], found
+
+    def has_run(self, table: str, run_id: str, acts: Sequence[str]) -> bool:
+        """Return whether an entry of `acts` names a run."""
+        ledger = _PUBLICATIONS.c
+        query = sa.select(ledger.act).where(ledger.table_name == table, ledger.run_id == run_id, ledger.act.in_(acts))
+        with self.reading() as connection:
+            return connection.scalar(query.limit(1)) is not None
+
+    def published_at_ms(self, table: str, snapshot_id: int) -> int | None:
+        """Return when a snapshot was booked, or None when it is not in the ledger."""
+        query = sa.select(_PUBLICATIONS.c.published_at_ms).filter_by(table_name=table, snapshot_id=snapshot_id)
+        with self.reading() as connection:
+            return connection.scalar(query)
+
+
+def _booked_until(
+    connection: sa.Connection, table: str, as_of_ms: int, acts: Sequence[str]
+) -> tuple[list[str], list[tuple[str, int, int]]]:
+    ledger, ranges = _PUBLICATIONS.c, _RANGES.c
+    known = (ledger.table_name == table, ledger.published_at_ms <= as_of_ms, ledger.act.in_(acts))
+    runs = connection.scalars(sa.select(ledger.run_id).where(*known)).all()
+    joined = sa.select(ranges.capture_id, ranges.first_seq, ranges.last_seq).join(_PUBLICATIONS, _SAME_SNAPSHOT)
+    return list(runs), [(row.capture_id, row.first_seq, row.last_seq) for row in connection.execute(joined.where(*known))]
 
 
 def _set_up_sqlite(connection: Any, _record: object) -> None:

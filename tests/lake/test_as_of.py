@@ -15,7 +15,6 @@ from lake.expiry import expire
 from lake.instants import NANOS_PER_SECOND, system_clock, to_datetime
 from lake.publish import hold, publish, replace_all, stage, stage_release
 from lake.settings import load_settings
-from lake.state import PUBLICATIONS
 from lake.tables import PublishedBy
 from lake.values import MessageRange
 from tests.lake.made import action_batch, messages, trade_batch, trades
@@ -83,7 +82,7 @@ def test_booking_is_repeatable_and_one_transaction_a_snapshot(lake: Lake) -> Non
     ]
     # Lost, it is made again from main's log.
     with lake.state.writing() as connection:
-        connection.execute(PUBLICATIONS.delete())
+        connection.exec_driver_sql("DELETE FROM publications")
         connection.exec_driver_sql("DELETE FROM publication_ranges")
     assert as_of.publications(lake).equals(before)
 
