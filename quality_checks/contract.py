@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from io import StringIO
 from pathlib import Path
 
@@ -71,6 +72,11 @@ def load_contract(table_name: str, folder: Path = CONTRACTS) -> Contract:
         text = path.read_text()
     except FileNotFoundError as error:
         raise NotFoundError(f"table {table_name} has no contract {path.name}; nothing of it can be published") from error
+    return _read_once(table_name, text)
+
+
+@lru_cache(maxsize=256)
+def _read_once(table_name: str, text: str) -> Contract:
     return read_contract(table_named(table_name), text)
 
 

@@ -26,6 +26,7 @@ from lake.scan import read
 from lake.staging import Increment, clean_dead_branches
 from lake.tables import table_named
 from lake.values import CaptureKind, Vector
+from quality_checks.adjusting import AdjustReport, adjust
 from quality_checks.batches import Prepared, Reading, decode_batch, joined_rows, kinds_of, read_batch
 from quality_checks.contract import CONTRACTS
 from quality_checks.news import News, existing_on_main, news_of, stamped
@@ -79,6 +80,29 @@ class PromotionReport:
     def document(self) -> dict[str, object]:
         """Return the report as JSON values."""
         return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class WholePromotion:
+    """What `promote_all` did: one report a provider that had messages, and the adjustment."""
+
+    providers: tuple[PromotionReport, ...]
+    adjusted: AdjustReport
+
+    @property
+    def holds(self) -> list[str]:
+        """Ids of the batches that the gate held."""
+        return [hold for report in self.providers for hold in report.holds]
+
+    def document(self) -> dict[str, object]:
+        """Return the report as JSON values."""
+        return {"providers": [report.document() for report in self.providers], "adjusted": self.adjusted.document()}
+
+
+def promote_all(lake: Lake, told: Callable[[PromotionReport], None] = lambda report: None) -> WholePromotion:
+    """Promote every provider, then bring the adjusted tables up to it; returns what was done. See `promote`, `adjust`."""
+    reports = [promote(lake, provider, told) for provider in providers_of(lake)]
+    return WholePromotion(tuple(report for report in reports if report.messages or report.waiting), adjust(lake))
 
 
 def tables_of(provider: str) -> tuple[str, ...]:

@@ -38,7 +38,7 @@ def run_name(table: str, owner: str, before: Vector, after: Vector) -> str:
 
 
 def _offsets(vector: Vector) -> str:
-    return "_".join(f"{key}.{vector[key]}" for key in sorted(vector)) or "0"
+    return "_".join(f"{key.rpartition('.')[2]}.{vector[key]}" for key in sorted(vector)) or "0"
 
 
 def settle(lake: Lake, staged: Staged, *, may_hold: bool = True, contracts: Path = CONTRACTS) -> Settlement:

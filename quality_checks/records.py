@@ -22,6 +22,8 @@ OWNER = "promotion"
 """Who owns these rows in the tables' positions; the vector counts the appends."""
 _APPENDS = "appends"
 _ATTEMPTS = 20
+_MOST_NAMED = 500
+"""Beyond so many event ids a query that names each is slower than one that reads all findings of the kinds."""
 
 
 def record(lake: Lake, table: str, rows: pa.Table, run_id: str, key: Sequence[str], look: Where) -> int:
@@ -56,7 +58,10 @@ def record_quarantine(lake: Lake, rows: pa.Table, run_id: str) -> int:
 def record_findings(lake: Lake, rows: pa.Table, run_id: str) -> int:
     """Append rows of quality.findings whose (event_id, kind) is not there yet; returns how many."""
     events = rows["event_id"].unique().to_pylist()
-    return record(lake, "quality.findings", rows, run_id, ("event_id", "kind"), Where("event_id", "in", events))
+    look = Where("event_id", "in", events)
+    if len(events) > _MOST_NAMED:
+        look = Where("kind", "in", rows["kind"].unique().to_pylist())
+    return record(lake, "quality.findings", rows, run_id, ("event_id", "kind"), look)
 
 
 def without_known(rows: pa.Table, known: pa.Table, key: Sequence[str]) -> pa.Table:
