@@ -108,7 +108,9 @@ def _typed(kind: str, value: object) -> Any:
             return value
         case _, bool():
             return None
-        case ("string", str()) | ("binary", bytes()):
+        case "string", str():
+            return None if "\0" in value else value
+        case "binary", bytes():
             return value
         case "int" | "long", int() | str():
             return int(value)
@@ -148,9 +150,7 @@ def _literal(column: Column, value: Any) -> str:
 
 
 def text_literal(value: str) -> str:
-    """Return a text as SQL. Raises InvalidValueError for one that no stored text can equal."""
-    if "\0" in value:
-        raise InvalidValueError(f"{value!r} holds a zero character")
+    """Return a text as SQL."""
     return "'" + value.replace("'", "''") + "'"
 
 

@@ -8,16 +8,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 from itertools import pairwise
-from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from lake import as_of as ledger
+from lake.as_of import Settled
 from lake.catalog import Lake
 from lake.conditions import Where, arrow_of, bounds_of, instant_literal, sql_of, text_literal
 from lake.errors import InvalidValueError
+from lake.heads import Act
 from lake.instants import to_ns
 from lake.plans import Condition
 from lake.tables import PublishedBy, Table
@@ -27,9 +27,9 @@ PUBLISHED_AT = "published_at"
 INSTANT = pa.timestamp("us", tz="UTC")
 REWRITTEN = frozenset({"adjusted.bars_1d"})
 """Tables that are rewritten, not appended to: they cannot tell what they once held; their inputs can."""
-INTERVALS_AS_PREDICATE = 20
-"""With more message ranges a join is faster than a predicate (WRITE_RULES.md section 8)."""
-_RUNS_AS_PREDICATE = 100
+AS_PREDICATE = 20
+"""With more message ranges (or runs) a join is faster than a predicate (WRITE_RULES.md section 8)."""
+_MAKES_ROWS = (Act.APPEND, Act.PUBLISH, Act.RELEASE)
 
 
 class Question:
@@ -77,6 +77,9 @@ class Question:
             found.append((event <= instant) | (event.is_null() & (receipt <= instant)))
         if self.visible is not None and self.table.published_by is PublishedBy.MESSAGE:
             found.append(_ranges_expression(self.visible.ranges))
+        if self._has_many_runs:
+            assert self.visible is not None
+            found.append(ds.field("run_id").isin(sorted(self.visible.runs)))
         if not found:
             return None
         whole = found[0]
@@ -92,15 +95,12 @@ class Question:
         if self._asks_ticks:
             assert self._known_as_of is not None
             conditions.append(f"coalesce(ts_event, ts_recv) <= {instant_literal(self._known_as_of)}")
-        if (
-            self.visible is not None
-            and self.table.published_by is PublishedBy.RUN
-            and len(self.visible.runs) > _RUNS_AS_PREDICATE
-        ):
+        if self._has_many_runs:
+            assert self.visible is not None
             needed["visible_runs"] = pa.table({"run_id": pa.array(sorted(self.visible.runs), pa.string())})
             conditions.append("run_id IN (SELECT run_id FROM visible_runs)")
         if self.visible is not None and self.table.published_by is PublishedBy.MESSAGE:
-            if len(self.visible.ranges) <= INTERVALS_AS_PREDICATE:
+            if len(self.visible.ranges) <= AS_PREDICATE:
                 conditions.append(_ranges_sql(self.visible.ranges))
             else:
                 needed["visible_ranges"] = _ranges_table(self.visible.ranges)
@@ -125,6 +125,11 @@ class Question:
         columns = self.table.column_names
         return self._known_as_of is not None and "known_at" not in columns and "ts_event" in columns
 
+    @property
+    def _has_many_runs(self) -> bool:
+        """True when what was visible is told by more runs than fit a condition."""
+        return self.visible is not None and len(self.visible.runs) > AS_PREDICATE
+
     def _known_conditions(self) -> list[Where]:
         if self._known_as_of is None or self._asks_ticks:
             return []
@@ -138,15 +143,14 @@ class Question:
             return []
         if self.table.published_by is PublishedBy.RECORDED:
             return [Where("recorded_at", "<=", self.visible.as_of)]
-        if self.table.published_by is PublishedBy.RUN and len(self.visible.runs) <= _RUNS_AS_PREDICATE:
+        if self.table.published_by is PublishedBy.RUN and not self._has_many_runs:
             return [Where("run_id", "in", sorted(self.visible.runs))]
         return []
 
     def _published_rows(self, lake: Lake) -> pa.Table | None:
         if self.table.published_by is PublishedBy.RECORDED:
             return None
-        booked = ledger.publications(lake)
-        booked = booked.filter(pc.equal(booked["table_name"], self.table.name)).to_pylist()
+        booked = [entry for entry in ledger.ledger(lake, self.table.name) if entry.act in _MAKES_ROWS]
         return published_runs(booked) if self.table.published_by is PublishedBy.RUN else published_ranges(booked)
 
     def _published_sql(self) -> tuple[str, str]:
@@ -158,32 +162,27 @@ class Question:
         )
 
 
-def published_runs(booked: Sequence[dict[str, Any]]) -> pa.Table:
-    """Return (run_id, published_at) of one table's ledger rows: the first time of each run."""
+def published_runs(booked: Sequence[Settled]) -> pa.Table:
+    """Return (run_id, published_at) of one table's ledger entries: the first time of each run."""
     first: dict[str, datetime] = {}
-    for row in booked:
-        first[row["run_id"]] = min(first.get(row["run_id"], row["published_at"]), row["published_at"])
-    return pa.table(
-        {"run_id": pa.array(first.keys(), pa.string()), PUBLISHED_AT: pa.array(first.values(), INSTANT)},
-    )
+    for entry in booked:
+        first[entry.run_id] = min(first.get(entry.run_id, entry.published_at), entry.published_at)
+    return pa.table({"run_id": pa.array(first.keys(), pa.string()), PUBLISHED_AT: pa.array(first.values(), INSTANT)})
 
 
-def published_ranges(booked: Sequence[dict[str, Any]]) -> pa.Table:
-    """Return disjoint (capture_id, first_seq, last_seq, published_at) of one table's ledger rows.
+def published_ranges(booked: Sequence[Settled]) -> pa.Table:
+    """Return disjoint (capture_id, first_seq, last_seq, published_at) of one table's ledger entries.
 
     A message that stands in several ranges has the first of their times.
     """
     by_capture: dict[str, list[tuple[int, int, datetime]]] = {}
-    for row in booked:
-        if row["capture_id"] is not None:
-            by_capture.setdefault(row["capture_id"], []).append((row["first_seq"], row["last_seq"], row["published_at"]))
-    columns: dict[str, list[Any]] = {"capture_id": [], "first_seq": [], "last_seq": [], PUBLISHED_AT: []}
-    for capture_id, ranges in by_capture.items():
-        for first, last, at in _disjoint(ranges):
-            for name, value in zip(columns, (capture_id, first, last, at), strict=True):
-                columns[name].append(value)
-    types = (pa.string(), pa.int64(), pa.int64(), INSTANT)
-    return pa.table({name: pa.array(columns[name], type_) for name, type_ in zip(columns, types, strict=True)})
+    for entry in booked:
+        for one in entry.ranges:
+            by_capture.setdefault(one.capture_id, []).append((one.first_seq, one.last_seq, entry.published_at))
+    found = [(capture, *part) for capture, ranges in by_capture.items() for part in _disjoint(ranges)]
+    columns = zip(*found, strict=True) if found else ((), (), (), ())
+    types = {"capture_id": pa.string(), "first_seq": pa.int64(), "last_seq": pa.int64(), PUBLISHED_AT: INSTANT}
+    return pa.table({name: pa.array(column, types[name]) for name, column in zip(types, columns, strict=True)})
 
 
 def _disjoint(ranges: list[tuple[int, int, datetime]]) -> list[tuple[int, int, datetime]]:

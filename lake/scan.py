@@ -74,15 +74,18 @@ def read(
 def dataset(lake: Lake, table: str, as_of: datetime | None = None, known_as_of: datetime | None = None) -> ds.Dataset | pa.Table:
     """Return rows of main as something that DuckDB, polars or pyarrow scan lazily, pushing columns and filters down.
 
-    A connection without access to files can scan it, for the reading happens on this side; no path shows in it. A past
-    of very many message ranges comes as the rows themselves. Raises as `read` does; a file that is gone shows as
+    A connection without access to files can scan it, for the reading happens on this side; no path shows in it. What
+    cannot be told to Arrow comes as the rows themselves: a past of very many message ranges, and a table whose columns
+    were changed (Arrow finds them by name, not by field id). Raises as `read` does; a file that is gone shows as
     FileNotFoundError in the scan: ask for the dataset again.
     """
     definition = table_named(table)
     question = Question(lake, definition, (), as_of, known_as_of)
-    if question.visible is not None and len(question.visible.ranges) > _RANGES_AS_EXPRESSION:
+    iceberg = lake.table(table)
+    has_many_ranges = question.visible is not None and len(question.visible.ranges) > _RANGES_AS_EXPRESSION
+    if has_many_ranges or len(iceberg.metadata.schemas) > 1:
         return read(lake, table, as_of=as_of, known_as_of=known_as_of)
-    plan = _plan(lake, definition)
+    plan = _PLANS.plan(definition, iceberg)
     parquet = ds.ParquetFileFormat()
     local = pyarrow.fs.LocalFileSystem()
     fragments = [
