@@ -9,7 +9,7 @@ without a compiler everything does.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -33,16 +33,16 @@ _MICROS_PER_MILLI = 1_000
 
 def decode(messages: pa.Table) -> Decoded:
     """Return what Binance's messages say: trades, quotes, book events. Source: PROVIDERS.md section 0, Binance's API pages."""
-    return decode_frames(messages, with_kernel=IS_COMPILED)
+    return decode_frames(messages, kernel.read_frames if IS_COMPILED else None)
 
 
-def decode_frames(messages: pa.Table, *, with_kernel: bool) -> Decoded:
-    """Return the same as `decode`, through the kernel's scanner or by the JSON parser alone."""
+def decode_frames(messages: pa.Table, scan: Callable[[bytes, bytes], kernel.Frames] | None) -> Decoded:
+    """Return the same as `decode`: with `scan` for the frequent frames, or (None) by the JSON parser alone."""
     parts: dict[str, list[pa.Table]] = {TRADES: [], QUOTES: [], BOOK_EVENTS: []}
     data, offsets = _flat(messages)
     unread: Sequence[int] = range(messages.num_rows)
-    if with_kernel:
-        frames = kernel.read_frames(data, offsets.tobytes())
+    if scan is not None:
+        frames = scan(data, offsets.tobytes())
         parts[TRADES].append(_trades_of(frames))
         parts[QUOTES].append(_quotes_of(frames))
         parts[BOOK_EVENTS].append(_levels_of(frames))
