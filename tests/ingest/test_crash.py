@@ -20,13 +20,14 @@ from lake.log.segments import SegmentLog
 from lake.scan import read
 from lake.settings import load_settings
 from tests.ingest.conftest import messages_of
-from tests.ingest.crashing import EXCERPT, POLLED
+from tests.ingest.crashing import EXCERPT, POLLED, main
 
 
-def run(root: Path, work: str, home: Path, kill_at: str = "") -> int:
+def killed(root: Path, work: str, home: Path, kill_at: str) -> bool:
+    """Do the work in a process of its own; True when it was killed on the way."""
     environment = {**os.environ, "TICKHOUSE_KILL_AT": kill_at}
     command = [sys.executable, "-m", "tests.ingest.crashing", work, str(home)]
-    return subprocess.run(command, cwd=root, env=environment, timeout=60, check=False).returncode
+    return subprocess.run(command, cwd=root, env=environment, timeout=60, check=False).returncode == -signal.SIGKILL
 
 
 def opened(home: Path) -> tuple[Lake, SegmentLog]:
@@ -40,13 +41,13 @@ def keys(lake: Lake) -> Counter[tuple[str, int]]:
 
 @pytest.mark.parametrize("kill_at", ["capture.appended:2", "capture.appended:6"])
 def test_a_capture_killed_half_way_is_kept_and_done_again(root: Path, tmp_path: Path, kill_at: str) -> None:
-    assert run(root, "capture", tmp_path, kill_at) == -signal.SIGKILL
+    assert killed(root, "capture", tmp_path, kill_at)
     lake, log = opened(tmp_path)
     with lake, log:
         before = messages_of(log)
     assert before
-    assert run(root, "capture", tmp_path) == 0
-    assert run(root, "capture", tmp_path) == 0
+    main("capture", tmp_path)
+    main("capture", tmp_path)
     lake, log = opened(tmp_path)
     with lake, log:
         after = messages_of(log)
@@ -66,10 +67,10 @@ def test_a_capture_killed_half_way_is_kept_and_done_again(root: Path, tmp_path: 
 
 @pytest.mark.parametrize("kill_at", ["capture.appended:1", "capture.appended:30"])
 def test_an_import_killed_half_way_goes_on_where_it_was(root: Path, tmp_path: Path, kill_at: str) -> None:
-    assert run(root, "import", tmp_path, kill_at) == -signal.SIGKILL
+    assert killed(root, "import", tmp_path, kill_at)
     if kill_at.endswith(":1"):  # what is in the log lands meanwhile, or does not: the import finds it either way
-        assert run(root, "land", tmp_path) == 0
-    assert run(root, "import", tmp_path) == 0
+        main("land", tmp_path)
+    main("import", tmp_path)
     lake, log = opened(tmp_path)
     with lake, log:
         land(lake, log)
@@ -81,12 +82,12 @@ def test_an_import_killed_half_way_goes_on_where_it_was(root: Path, tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    "kill_at", ["land.files:1", "land.committed:1", "append.files:1", "append.committed:1", "append.committed:2"]
+    "kill_at", ["land.files:1", "land.committed:1", "append.committed:1"]
 )
 def test_a_landing_killed_anywhere_lands_everything_once(root: Path, tmp_path: Path, kill_at: str) -> None:
-    assert run(root, "capture", tmp_path) == 0
-    assert run(root, "land", tmp_path, kill_at) == -signal.SIGKILL
-    assert run(root, "land", tmp_path) == 0
+    main("capture", tmp_path)
+    assert killed(root, "land", tmp_path, kill_at)
+    main("land", tmp_path)
     lake, log = opened(tmp_path)
     with lake, log:
         assert keys(lake) == Counter((row["capture_id"], row["message_seq"]) for row in messages_of(log))
