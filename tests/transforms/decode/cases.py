@@ -46,7 +46,9 @@ def sample(folder: Path) -> tuple[dict[str, object], pa.Table]:
     given = case["messages"]
     payloads = [(folder / one["file"]).read_bytes() if "file" in one else one["text"].encode() for one in given]
     requests = [
-        one.get("request", {}) | {"mapping": tomllib.loads((folder / one["mapping"]).read_text())} if "mapping" in one else one.get("request")
+        one.get("request", {}) | {"mapping": tomllib.loads((folder / one["mapping"]).read_text())}
+        if "mapping" in one
+        else one.get("request")
         for one in given
     ]
     return case, messages(payloads, requests, [one.get("status") for one in given], [one.get("headers") for one in given])

@@ -48,7 +48,9 @@ def test_whatever_is_decoded_has_its_place_and_its_form(folder):
     for name, table in found.tables.items():
         assert table.schema.equals(decoded_schema(name))
         table.validate(full=True)
-        places |= {(name, *place) for place in zip(*(table[key].to_pylist() for key in ("message_index", "ordinal")), strict=True)}
+        places |= {
+            (name, *place) for place in zip(*(table[key].to_pylist() for key in ("message_index", "ordinal")), strict=True)
+        }
     assert len(places) == found.fact_count
     for row in found.refused.to_pylist():
         assert row["ordinal"] >= MESSAGE_ITSELF
