@@ -172,7 +172,7 @@ def session_opens(days: pa.Array, venue: Venue) -> pa.Array:
 
 
 def bar_ends(opens: pa.Array, days: pa.Array, interval: str, venue: Venue) -> pa.Array:
-    """Return the instant (exclusive) at which each bar ends; null where ts_open is null.
+    """Return the instant (exclusive) at which each bar ends; null where its open or its day is.
 
     opens      ts_open of each bar
     days       its session_date
@@ -184,7 +184,8 @@ def bar_ends(opens: pa.Array, days: pa.Array, interval: str, venue: Venue) -> pa
     """
     count, unit = parse_interval(interval)
     starts = pl.Series("ts", pl.from_arrow(opens.cast(STAMP))).dt.epoch("us")
-    missing = starts.is_null().to_numpy()
+    missing = (starts.is_null() | pl.Series("d", pl.from_arrow(days)).is_null()).to_numpy()
+    days = days.fill_null(date(1970, 1, 1))
     first = starts.fill_null(0).to_numpy()
     if unit in ("m", "h"):
         end = first + count * (60_000_000 if unit == "m" else 3_600_000_000)
