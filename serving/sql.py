@@ -192,7 +192,7 @@ def _fetch(connection: duckdb.DuckDBPyConnection, query: str, limits: Limits) ->
     timer = threading.Timer(limits.seconds, stop)
     timer.start()
     try:
-        reader = connection.execute(query).to_arrow_reader(min(limits.rows + 1, 65_536))
+        reader = connection.sql(query).to_arrow_reader(min(limits.rows + 1, 65_536))
         return _bounded(reader, limits.rows)
     except (duckdb.Error, pa.ArrowException) as error:
         if timed_out.is_set():
