@@ -50,6 +50,16 @@ def release(log: Log, reader: str, times: int) -> None:
         print(log.bounds(TOPIC)[0].first, log.bounds(TOPIC)[0].next, flush=True)
 
 
+def consume(log: Log, reader: str) -> None:
+    while True:
+        found = read_all(log)
+        for offset, block in found:
+            print(offset, block.payload.decode(), flush=True)
+        if found:
+            log.release(TOPIC, reader, {0: found[-1][0] + 1})
+        print("released", flush=True)
+
+
 def fill(log: Log, limit: int) -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
@@ -76,6 +86,8 @@ def main() -> None:
         append(log, values[0], int(values[1]), int(values[2]))
     elif verb == "release":
         release(log, values[0], int(values[1]))
+    elif verb == "consume":
+        consume(log, values[0])
     else:
         fill(log, int(values[0]))
 

@@ -170,7 +170,7 @@ class LogContract:
         acknowledged: dict[int, int] = {}
         first = kills = 0
         with self.child(place, "append", "steady", 0, 150) as steady:
-            while kills < 20:
+            while kills < 12:
                 with self.child(place, "append", "killed", first, 10_000) as child:
                     assert child.stdout is not None
                     for _ in range(chance.randrange(1, 12)):

@@ -15,4 +15,9 @@ def open_segments(place: Path, clock: Clock) -> SegmentLog:
     return SegmentLog(place, clock, segment_bytes=4_000, segment_age_s=3_600, min_free_bytes=0, min_age_s=60)
 
 
-IMPLEMENTATIONS: dict[str, Callable[[Path, Clock], Log]] = {"segments": open_segments}
+def open_dropping(place: Path, clock: Clock) -> SegmentLog:
+    """Open one that drops at once what every reader has passed."""
+    return SegmentLog(place, clock, segment_bytes=2_000, segment_age_s=3_600, min_free_bytes=0, min_age_s=0)
+
+
+IMPLEMENTATIONS: dict[str, Callable[[Path, Clock], Log]] = {"segments": open_segments, "dropping": open_dropping}

@@ -6,17 +6,21 @@ import os
 import random
 import shutil
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from lake.errors import CorruptedError, LogFullError, SettingsError
+from lake.instants import system_clock
 from lake.log.log import Block, Log
 from lake.log.segments import SegmentLog
 from tests.lake.log.child import TOPIC, group, read_all
 from tests.lake.log.contract import EVERYTHING, LogContract, Watch, blocks, payloads, refuse_torn
+from tests.lake.log.implementations import open_dropping
 
 
 def segment_files(place: Path) -> list[Path]:
@@ -53,6 +57,39 @@ class TestSegmentLog(LogContract):
                 watch.advance(100)
                 reader.release(TOPIC, "reader", {0: number})
             assert one.bounds(TOPIC) == other.bounds(TOPIC)
+
+    def test_kill_while_segments_are_dropped_loses_nothing(self, place: Path) -> None:
+        command = [sys.executable, "-m", "tests.lake.log.child", "dropping", str(place)]
+        options: dict[str, Any] = {"stdout": subprocess.PIPE, "text": True, "cwd": Path(__file__).parents[3]}
+        chance = random.Random(11)
+        seen: dict[int, str] = {}
+        with open_dropping(place, system_clock) as log:
+            log.release(TOPIC, "reader", {})
+            log.append(TOPIC, 0, group("first", 0))
+            with subprocess.Popen([*command, "append", "steady", "0", "200"], **options) as steady:
+                for round_ in range(12):
+                    with subprocess.Popen([*command, "consume", "reader"], **options) as child:
+                        assert child.stdout is not None
+                        lines = list(iter(child.stdout.readline, "released\n"))
+                        lines += [child.stdout.readline() for _ in range(chance.randrange(30))]
+                        child.kill()
+                        lines += child.stdout.read().splitlines(keepends=True)
+                    told = [line for line in lines if line.endswith("\n") and line != "released\n"]
+                    seen |= {int(line.split()[0]): line.split()[1] for line in told}
+                    log.append(TOPIC, 0, group("between", round_))
+                steady.communicate()
+            assert log.bounds(TOPIC)[0].first > 0
+            for offset, block in read_all(log):
+                seen[offset] = block.payload.decode()
+            following = log.bounds(TOPIC)[0].next
+            log.release(TOPIC, "reader", {0: following})
+        assert sorted(seen) == list(range(following))
+        texts = [seen[offset] for offset in range(following)]
+        assert [text for text in texts if text.startswith("steady/")] == [
+            block.payload.decode() for number in range(200) for block in group("steady", number)
+        ]
+        left = {path.name.partition(".")[0] for path in (place / TOPIC / "0").iterdir()}
+        assert len(left) <= 2, "only the active segment and what was sealed last"
 
     def test_threads_share_one_log(self, log: Log) -> None:
         def work(writer: str) -> None:
