@@ -19,8 +19,8 @@ from ingest.history import call_row, gap_rows
 from ingest.recorder import LOGGER, Recorder, code_version, new_capture_id
 from ingest.transport.backoff import Backoff
 from ingest.transport.http import Call, HttpTransport
-from ingest.transport.websocket import StreamTransport
-from ingest.verdicts import REFUSED, Reading, Verdict
+from ingest.transport.websocket import END_OF_RECORDING, STOPPED, StreamTransport
+from ingest.verdicts import REFUSED, RETRYABLE, Reading, Verdict
 from lake.catalog import Lake
 from lake.errors import ProviderUnavailableError
 from lake.log.log import HISTORY_TOPIC, RAW_TOPIC, Log
@@ -28,6 +28,7 @@ from lake.values import Capture, CaptureKind, Message
 
 PATIENCE = Backoff()
 """How often and how long a capture asks again, where the caller does not say."""
+ALL_ASKED = "all asked"
 _SECRET_HEADERS = frozenset({"set-cookie", "cookie", "authorization", "x-api-key", "proxy-authenticate", "www-authenticate"})
 
 
@@ -59,9 +60,15 @@ class CaptureReport:
         """Gaps of this capture that are still open."""
         return self.gaps_opened - self.gaps_filled
 
+    @property
+    def is_complete(self) -> bool:
+        """True when asking again now would bring nothing new: the feed ended, or every ask has a final answer."""
+        unanswered = any(Verdict(outcome["verdict"]) in RETRYABLE for outcome in self.outcomes)
+        return self.ended in (ALL_ASKED, END_OF_RECORDING, STOPPED) and not unanswered
+
     def document(self) -> dict[str, Any]:
         """Return the report as JSON values."""
-        return {**asdict(self), "gaps_open": self.gaps_open}
+        return {**asdict(self), "gaps_open": self.gaps_open, "is_complete": self.is_complete}
 
 
 class SessionWithAnswers(Session, Protocol):
@@ -168,7 +175,7 @@ def capture_pages(
     asked = [[ask.symbol, ask.interval, ask.start.isoformat(), ask.end.isoformat()] for ask in asks]
     recorder, report = _begin(lake, log, provider, feed, kind, {"address": address.http, "asks": asked}, sleep)
     ledger = _Ledger(lake, recorder, report)
-    report.ended = "all asked"
+    report.ended = ALL_ASKED
     rng = random.Random() if rng is None else rng
     with HttpTransport(
         address, ledger, clock=lake.clock, sleep=sleep, rng=rng, backoff=backoff, timeout_s=timeout_s
@@ -228,12 +235,17 @@ def capture_stream(
 
 
 def capture_once(lake: Lake, job_key: str, run: Callable[[], CaptureReport]) -> tuple[dict[str, Any], bool]:
-    """Return (report document, whether it was captured now): `run` only when no capture of `job_key` has been completed."""
+    """Return (report document, whether it was captured now): `run` only when no capture of `job_key` has been completed.
+
+    A capture that left something to ask again for is reported and not remembered.
+    """
     done = lake.state.job(f"capture:{job_key}")
     if done is not None:
         return done, False
-    document = run().document()
-    lake.state.save_job(f"capture:{job_key}", document)
+    report = run()
+    document = report.document()
+    if report.is_complete:
+        lake.state.save_job(f"capture:{job_key}", document)
     return document, True
 
 

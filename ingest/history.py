@@ -12,12 +12,15 @@ import pyarrow as pa
 
 from ingest.asks import Gap
 from lake.instants import to_datetime
-from lake.log.blocks import MAX_MESSAGES, encode_rows
+from lake.log.blocks import MAX_MESSAGES, decode_rows, encode_rows
 from lake.log.log import HISTORY_TOPIC, Log
 from lake.tables import rows, table_named
 from lake.values import Capture
 
 HISTORY_PARTITION = 0
+HISTORY_OWNER = "history"
+"""Owner of the history topic's position in each table it fills."""
+_SCAN_BYTES = 8 * 1024 * 1024
 
 
 def append_history(log: Log, table: str, new: pa.Table) -> None:
@@ -25,6 +28,19 @@ def append_history(log: Log, table: str, new: pa.Table) -> None:
     blocks = [encode_rows(table, new.slice(start, MAX_MESSAGES)) for start in range(0, new.num_rows, MAX_MESSAGES)]
     if blocks:
         log.append(HISTORY_TOPIC, HISTORY_PARTITION, blocks)
+
+
+def captures_announced(log: Log, offset: int) -> set[str]:
+    """Return the captures that blocks of the history topic from `offset` on announce."""
+    found: set[str] = set()
+    while True:
+        batch = log.read(HISTORY_TOPIC, HISTORY_PARTITION, offset, _SCAN_BYTES, 0.0)
+        for _, block in batch.blocks:
+            if block.key == "ops.captures":
+                found.update(decode_rows(block.payload)[1]["capture_id"].to_pylist())
+        if batch.next_offset == offset:
+            return found
+        offset = batch.next_offset
 
 
 def capture_row(capture: Capture, recorded_at_ns: int) -> pa.Table:

@@ -17,10 +17,11 @@ from pathlib import Path
 import orjson
 
 from ingest.containers import CONTAINERS, Container, Piece, Source, Told, container_named, manifest_entry
+from ingest.history import HISTORY_OWNER, HISTORY_PARTITION, captures_announced
 from ingest.recorder import Recorder, code_version, messages_in_log
 from lake.catalog import Lake
 from lake.errors import CorruptedError, InvalidValueError, NotFoundError
-from lake.log.log import Log
+from lake.log.log import HISTORY_TOPIC, Log
 from lake.scan import Where, read
 from lake.values import Capture, CaptureKind, Message
 from transforms.decode.csv_mapping import parse_mapping
@@ -204,7 +205,9 @@ def _append(
         total = int(str(job["messages"]))
         return FileReport(str(source.path), "already", capture.capture_id, total, 0, source.damage)
     with lake.state.lease(key):
-        present = max(messages_in_log(log, capture.capture_id), _messages_landed(lake, capture.capture_id, job is not None))
+        present = 0
+        if job is not None or _is_announced(lake, log, capture.capture_id):
+            present = max(messages_in_log(log, capture.capture_id), _messages_landed(lake, capture.capture_id))
         partitions = lake.settings.log_partitions
         recorder = Recorder(
             log, capture, clock=lake.clock, steps=lake.steps, sleep=sleep, partitions=partitions, first_seq=present
@@ -223,10 +226,18 @@ def _append(
     return FileReport(str(source.path), status, capture.capture_id, total, max(total - present, 0), error)
 
 
-def _messages_landed(lake: Lake, capture_id: str, is_begun: bool) -> int:
-    is_begun = is_begun or read(lake, "ops.captures", ["capture_id"], [Where("capture_id", "=", capture_id)]).num_rows > 0
-    if not is_begun:
-        return 0
+def _is_announced(lake: Lake, log: Log, capture_id: str) -> bool:
+    """True when the capture stands in ops.captures or on its way there: it does so before its first message is appended."""
+    if read(lake, "ops.captures", ["capture_id"], [Where("capture_id", "=", capture_id)]).num_rows:
+        return True
+    bounds = log.bounds(HISTORY_TOPIC).get(HISTORY_PARTITION)
+    if bounds is None:
+        return False
+    landed = lake.head("ops.captures").position.get(HISTORY_OWNER, {}).get(str(HISTORY_PARTITION), 0)
+    return capture_id in captures_announced(log, max(bounds.first, landed))
+
+
+def _messages_landed(lake: Lake, capture_id: str) -> int:
     found = read(lake, "raw.messages", ["message_seq"], [Where("capture_id", "=", capture_id)])
     return max(found["message_seq"].to_pylist(), default=-1) + 1
 

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ingest.history import HISTORY_PARTITION, append_history, finding_row
+from ingest.history import HISTORY_OWNER, HISTORY_PARTITION, append_history, finding_row
 from lake.catalog import Lake
 from lake.commits import append
 from lake.errors import CommitConflictError, CommitUnknownError, CorruptedError, NotFoundError, ProtocolError
@@ -28,7 +28,6 @@ from lake.values import MessageRange, Vector
 LOGGER = logging.getLogger("tickhouse.ingest")
 READER = "landing"
 RAW_OWNER = "raw"
-HISTORY_OWNER = "history"
 MAX_BATCH_BYTES = 64 * 1024 * 1024
 """Payload bytes of one commit at most, whatever the number of messages: what memory has to hold."""
 _READ_BYTES = 8 * 1024 * 1024
@@ -312,7 +311,8 @@ def _land_rows(lake: Lake, name: str, parts: list[pa.Table], end: int, report: L
     bulk = _Bulk(before=before, after={str(HISTORY_PARTITION): end}, rows=new.num_rows)
     if not _commit(lake, name, new, HISTORY_OWNER, bulk):
         return  # another landing has moved: the caller reads the positions again
-    report.history[name] = report.history.get(name, 0) + new.num_rows
+    if new.num_rows:
+        report.history[name] = report.history.get(name, 0) + new.num_rows
     report.repeated_history += rows.num_rows - new.num_rows
     report.commits += 1
 

@@ -20,6 +20,8 @@ from lake.values import Message
 
 END_OF_RECORDING = "end of recording"
 """The reason a finite feed closes with, under code 1000; every other end is a drop."""
+STOPPED = "stopped"
+"""How a capture ends that its caller stops."""
 MAX_FRAME_BYTES = 16 * 1024 * 1024
 _POLL_S = 0.05
 """How long a quiet socket is waited for before buffered messages are made durable and silence is judged."""
@@ -105,7 +107,7 @@ class StreamTransport:
             session.disconnected(self._clock(), told)
             listener.missed(session.gaps())
             self._wait(url, failures, told)
-        return Heard("stopped", connections, drops)
+        return Heard(STOPPED, connections, drops)
 
     def _connect(self, url: str) -> ClientConnection:
         return connect(
@@ -154,4 +156,4 @@ class StreamTransport:
             if close is not None and close.code == 1000 and close.reason == END_OF_RECORDING:
                 return True, END_OF_RECORDING, has_data
             return False, "socket dropped" if close is None else f"closed by the server: {close.code} {close.reason}", has_data
-        return True, "stopped", has_data
+        return True, STOPPED, has_data

@@ -272,6 +272,13 @@ def test_a_finished_job_asks_nothing_again(lake: Lake, log: SegmentLog, waits: W
     assert len(messages_of(log)) == 1
 
 
+def test_a_job_with_an_ask_unanswered_is_not_finished(lake: Lake, log: SegmentLog, waits: Waits) -> None:
+    plan = Faults(http=(HttpFault("status", path="/AAPL", status=429, times=FAST.attempts),))
+    with Simulator(plan, markets=()) as sim:
+        found = [capture_once(lake, "throttled", lambda: poll(lake, log, sim, [AAPL], waits)) for _ in range(3)]
+    assert [(document["is_complete"], is_new) for document, is_new in found] == [(False, True), (True, True), (True, False)]
+
+
 def test_capture_ids_sort_by_time_and_hold_no_colon() -> None:
     ids = [new_capture_id("binance", "spot", second * 1_000_000_000, lambda bits: 0) for second in (1, 2, 1_700_000_000)]
     assert ids == sorted(ids)

@@ -81,9 +81,7 @@ def test_an_import_killed_half_way_goes_on_where_it_was(root: Path, tmp_path: Pa
         assert messages_in_log(log, capture_id) == binance("spot").messages
 
 
-@pytest.mark.parametrize(
-    "kill_at", ["land.files:1", "land.committed:1", "append.committed:1"]
-)
+@pytest.mark.parametrize("kill_at", ["land.files:1", "land.committed:1", "append.committed:1"])
 def test_a_landing_killed_anywhere_lands_everything_once(root: Path, tmp_path: Path, kill_at: str) -> None:
     main("capture", tmp_path)
     assert killed(root, "land", tmp_path, kill_at)
