@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from pathlib import Path
 from typing import Self
 
 import sqlalchemy.exc
-from pyiceberg.exceptions import CommitFailedException, NoSuchTableError, TableAlreadyExistsError
+from pyiceberg.exceptions import NoSuchTableError
 from pyiceberg.partitioning import PartitionField, PartitionSpec
 from pyiceberg.table import Table as IcebergTable
 from pyiceberg.table.sorting import NullOrder, SortField, SortOrder
@@ -55,6 +56,7 @@ class Lake:
                 "uri": _with_timeout(settings.catalog_url),
                 "warehouse": f"file://{settings.warehouse}",
                 "py-io-impl": "lake.durable.DurableFileIO",
+                "init_catalog_tables": "false",
             },
         )
 
@@ -67,12 +69,16 @@ class Lake:
         """
         for folder in (settings.home, settings.warehouse):
             make_folder(folder)
-        lake = cls(settings, clock, steps)
-        lake.state.create()
-        for name in sorted({table.namespace for table in TABLES.values()}):
-            lake._catalog.create_namespace_if_not_exists(name)
-        for table in TABLES.values():
-            lake._create_table(table)
+        with closing(State(settings.state_url, clock, settings.lease_timeout_s)) as state:
+            state.create()
+            # PyIceberg's catalog cannot be made by two processes at once.
+            with state.lease("init"):
+                lake = cls(settings, clock, steps)
+                try:
+                    lake._make()
+                except BaseException:
+                    lake.close()
+                    raise
         return lake
 
     @classmethod
@@ -91,6 +97,9 @@ class Lake:
             missing = sorted(set(TABLES) - existing)
             if missing:
                 raise NotFoundError(f"the lake at {settings.home} has no table {', '.join(missing)}; run `tickhouse init`")
+        except sqlalchemy.exc.SQLAlchemyError as error:
+            lake.close()
+            raise NotFoundError(f"{settings.catalog_url} holds no catalog; run `tickhouse init` ({error})") from error
         except BaseException:
             lake.close()
             raise
@@ -152,20 +161,27 @@ class Lake:
             held_at_ns=int(str(entry["at"])),
         )
 
+    def _make(self) -> None:
+        self._catalog.create_tables()
+        if self._catalog.engine.dialect.name == "sqlite":
+            # Kept in the file: readers go on while somebody commits, or was stopped in the middle of it.
+            with self._catalog.engine.connect() as connection:
+                connection.exec_driver_sql("PRAGMA journal_mode=WAL")
+        for name in sorted({table.namespace for table in TABLES.values()}):
+            self._catalog.create_namespace_if_not_exists(name)
+        for table in TABLES.values():
+            self._create_table(table)
+
     def _create_table(self, table: Table) -> None:
         properties = PROPERTIES | ({POSITION: "{}"} if table.name == LANDED else {})
         if not self._catalog.table_exists(table.name):
-            try:
-                self._catalog.create_table(
-                    table.name,
-                    table.iceberg_schema(),
-                    partition_spec=partition_spec(table),
-                    sort_order=sort_order(table),
-                    properties=properties,
-                )
-            except TableAlreadyExistsError:
-                # Another process was first; what it made is checked below like any other.
-                return self._create_table(table)
+            self._catalog.create_table(
+                table.name,
+                table.iceberg_schema(),
+                partition_spec=partition_spec(table),
+                sort_order=sort_order(table),
+                properties=properties,
+            )
         created = self._catalog.load_table(table.name)
         stored = {field.field_id: (field.name, field.field_type) for field in created.schema().fields}
         defined = {column.field_id: (column.name, column.iceberg_type) for column in table.columns}
@@ -177,13 +193,8 @@ class Lake:
 
     def _write_first_snapshot(self, table: IcebergTable) -> None:
         produced = internals.produce(table, (), (), {POSITION: "{}", HOLDS: "[]", ACT: Act.CREATE})
-        try:
-            internals.commit(
-                table, [internals.points_to(MAIN, None)], [*produced.updates, internals.point(MAIN, produced.snapshot_id)]
-            )
-        except CommitFailedException:
-            # Another process made the first snapshot: the same content, so ours is not needed.
-            produced.clean()
+        absent, made = internals.points_to(MAIN, None), internals.point(MAIN, produced.snapshot_id)
+        internals.commit(table, [absent], [*produced.updates, made])
 
 
 def partition_spec(table: Table) -> PartitionSpec:

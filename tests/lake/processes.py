@@ -28,14 +28,14 @@ from lake.values import MessageRange
 from tests.lake.made import messages, trade_batch
 
 TRADES, RAW = "normalized.trades", "raw.messages"
-LAST = 50
+LAST = 30
 BATCH = 10
-POISONED = 20
+POISONED = 10
 """The batch that begins here is refused by the audit."""
 
 
 def work(home: Path, kill_at: str) -> None:
-    """Land 50 messages and promote them by tens; hold the poisoned batch, release it at the end. Goes on where it was."""
+    """Land 30 messages and promote them by tens; hold the poisoned batch, release it at the end. Goes on where it was."""
     with Lake.open(load_settings(home=home), system_clock, steps_of(kill_at)) as lake, lake.state.lease("pipeline"):
         clean_dead_branches(lake, TRADES)
         as_of.reconcile(lake, TRADES)
@@ -71,17 +71,25 @@ def outcome(home: Path) -> dict[str, object]:
         return found
 
 
+def together(act: Callable[[], object], processes: int) -> list[int]:
+    """Run `act` in forked children at once; return how each ended: 0, its exit code, or minus the signal that killed it."""
+    children = []
+    for _ in range(processes):
+        child = os.fork()
+        if child == 0:
+            try:
+                act()
+                os._exit(0)
+            except BaseException as error:
+                print(repr(error), file=sys.stderr)
+                os._exit(1)
+        children.append(child)
+    return [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+
+
 def in_child(act: Callable[[], object]) -> int:
-    """Run `act` in a forked child and return how it ended: 0, its exit code, or minus the signal that killed it."""
-    child = os.fork()
-    if child == 0:
-        try:
-            act()
-            os._exit(0)
-        except BaseException as error:
-            print(repr(error), file=sys.stderr)
-            os._exit(1)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    """Run `act` in one forked child and return how it ended."""
+    return together(act, 1)[0]
 
 
 def make(home: Path) -> None:
@@ -110,8 +118,8 @@ def crash(home: Path, boundaries: list[str]) -> dict[str, object]:
 
 
 def race(home: Path, processes: int) -> dict[str, object]:
-    """Land the same offsets from several processes at once; return the rows and how many each was refused."""
-    in_child(lambda: make(home))
+    """Make a lake and land the same offsets from several processes at once; return how each ended, the rows, refusals."""
+    made = together(lambda: make(home), processes)
 
     def land() -> None:
         refused = 0
@@ -125,20 +133,9 @@ def race(home: Path, processes: int) -> dict[str, object]:
                     refused += 1
         home.with_name(f"refused-{os.getpid()}").write_text(str(refused))
 
-    children = []
-    for _ in range(processes):
-        child = os.fork()
-        if child == 0:
-            try:
-                land()
-                os._exit(0)
-            except BaseException as error:
-                print(repr(error), file=sys.stderr)
-                os._exit(1)
-        children.append(child)
-    codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+    codes = together(land, processes)
     refused = [int(path.read_text()) for path in home.parent.glob("refused-*")]
-    return {"codes": codes, "refused": refused, **told_by_child(home)}
+    return {"made": made, "codes": codes, "refused": refused, **told_by_child(home)}
 
 
 def keep_lease(home: Path, name: str, how: str) -> None:

@@ -38,6 +38,9 @@ def test_making_a_lake_again_changes_nothing(lake: Lake) -> None:
 def test_opening_a_lake_that_was_never_made_is_not_found(tmp_path: Path) -> None:
     with pytest.raises(NotFoundError, match="tickhouse init"):
         Lake.open(load_settings(home=tmp_path / "none"), system_clock)
+    (tmp_path / "catalog.db").touch()
+    with pytest.raises(NotFoundError, match="tickhouse init"):
+        Lake.open(load_settings(home=tmp_path), system_clock)
 
 
 def test_an_unknown_table_is_not_found(lake: Lake) -> None:
