@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 
 import polars as pl
 import pyarrow as pa
@@ -250,60 +249,3 @@ def _arrival(entry_dated: Sequence[tuple[str, str]]) -> pl.Expr:
 
 def _is_final(table: Table) -> pl.Expr:
     return pl.col("is_final") if "is_final" in table.column_names else pl.lit(True)
-
-
-def superseding(table: Table, recomputed: pa.Table, stored: pa.Table) -> pa.Table:
-    """Return the rows to publish so that the effective rows of a derived table say what was just recomputed.
-
-    recomputed   rows of `table` for some instruments, just made from their whole history
-    stored       effective rows of `table` for the same instruments (columns beyond the table's are ignored)
-
-    That is every row whose key is new or whose business values differ, and, for a stored key that is no longer made (a split
-    learned later turned a restatement into a repetition), the row that is in force at that known_at now, under that key. A
-    factor with nothing before it becomes rescinded; a bar with nothing before it stays as stored.
-    """
-    names = list(table.column_names)
-    chain = _chain(table)
-    made, held = (part.select(names).cast(table.arrow_schema()) for part in (recomputed, stored))
-    both = pa.concat_tables([made, held])
-    values = [name for name in table.business_columns if name not in table.key]
-    frame = _frame(both, [*chain, "known_at", *values]).with_columns(row=pl.int_range(pl.len()))
-    fresh, old = frame.filter(pl.col("row") < made.num_rows), frame.filter(pl.col("row") >= made.num_rows)
-    joined = fresh.join(old, on=[*chain, "known_at"], how="left", suffix="_held", maintain_order="left")
-    is_same = pl.all_horizontal(pl.col(name).eq_missing(pl.col(f"{name}_held")) for name in values)
-    news = joined.filter(pl.col("row_held").is_null() | ~is_same)["row"]
-    gone = old.join(fresh, on=[*chain, "known_at"], how="anti").sort("known_at")
-    before = gone.join_asof(
-        fresh.sort("known_at"),
-        on="known_at",
-        by=chain,
-        strategy="backward",
-        suffix="_now",
-        coalesce=False,
-        check_sortedness=False,
-    )
-    stale = before.filter(
-        pl.col("row_now").is_not_null() & ~pl.all_horizontal(pl.col(name).eq_missing(pl.col(f"{name}_now")) for name in values)
-    )
-    neutral = _restamped(both.take(stale["row_now"].to_arrow()), stale["known_at"].to_arrow())
-    orphans = both.take(before.filter(pl.col("row_now").is_null())["row"].to_arrow())
-    return pa.concat_tables([both.take(news.to_arrow()), neutral, _taken_back(table, orphans)])
-
-
-def _restamped(rows: pa.Table, known_at: pa.Array) -> pa.Table:
-    place = rows.schema.get_field_index("known_at")
-    return rows.set_column(place, rows.schema.field(place), known_at.cast(rows.schema.field(place).type))
-
-
-def _taken_back(table: Table, orphans: pa.Table) -> pa.Table:
-    """Return stored factors that nothing makes any more, rescinded; rows of other tables (and rescinded ones) give none."""
-    if "price_factor" not in table.column_names:
-        return orphans.slice(0, 0)
-    rows = [
-        row
-        | {"status": "rescinded", "price_factor": Decimal(1), "volume_factor": Decimal(1)}
-        | dict.fromkeys(("ratio_old", "ratio_new", "amount", "ref_close", "ref_session_date"))
-        for row in orphans.to_pylist()
-        if row["status"] != "rescinded"
-    ]  # fmt: skip
-    return pa.Table.from_pylist(rows, schema=table.arrow_schema())

@@ -5,9 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lake.tables import table_named
-from tests.transforms.making import ACTIONS, AGREED, BARS, FACTORS, agreed, at, bar, of, split
+from tests.transforms.making import ACTIONS, BARS, at, bar, of, split
 from transforms.calendars import STAMP
-from transforms.revisions import collapsed, distinct_facts, effective, resolve_revisions, superseding
+from transforms.revisions import collapsed, distinct_facts, effective, resolve_revisions
 
 TRADES = table_named("normalized.trades")
 NO_BARS = BARS.arrow_schema().empty_table()
@@ -170,31 +170,3 @@ def test_distinct_trades_balance_and_do_not_depend_on_order(items, random):
     assert one.rows.num_rows + one.repeated + one.conflicting.num_rows == len(items)
     assert sorted(one.rows["message_seq"].to_pylist()) == sorted(other.rows["message_seq"].to_pylist())
     assert sorted(one.conflicting["message_seq"].to_pylist()) == sorted(other.conflicting["message_seq"].to_pylist())
-
-
-def test_superseding_publishes_what_is_new_what_differs_and_takes_back_what_is_gone():
-    first, later = agreed("2020-01-02", 10), agreed("2020-01-02", 99, known_at=at("2020-03-01"))
-    kept = agreed("2020-01-03", 11)
-    stored = of(AGREED, first, later, kept, agreed("2020-01-06", 12))
-    made = of(AGREED, first, kept, agreed("2020-01-06", 13), agreed("2020-01-07", 14))
-    found = superseding(AGREED, made, stored)
-    assert sorted((row["session_date"].day, row["known_at"], row["close"]) for row in found.to_pylist()) == [
-        (2, at("2020-03-01"), 10),
-        (6, at("2020-01-06", 21), 13),
-        (7, at("2020-01-07", 21), 14),
-    ]
-    held = effective(AGREED, pa.concat_tables([published(stored, 1), published(found, 2)]))
-    assert superseding(AGREED, made, held).num_rows == 0
-    assert collapsed(AGREED, held.drop_columns(["published_at"])).num_rows == made.num_rows
-
-
-def test_a_factor_that_nothing_makes_any_more_is_rescinded():
-    row = {
-        "instrument_id": 1, "ex_date": "2020-08-31", "kind": "split", "status": "announced", "price_factor": "0.25",
-        "volume_factor": 4, "ratio_old": 1, "ratio_new": 4, "method": "split_ratio", "inputs_hash": "h",
-        "known_at": at("2020-07-30"), "provider": "ice", "action_key": "1", "capture_id": "c", "message_seq": 0, "ordinal": 0,
-        "run_id": "r",
-    }  # fmt: skip
-    found = superseding(FACTORS, FACTORS.arrow_schema().empty_table(), of(FACTORS, row))
-    assert [(one["status"], one["price_factor"], one["ratio_new"]) for one in found.to_pylist()] == [("rescinded", 1, None)]
-    assert superseding(FACTORS, FACTORS.arrow_schema().empty_table(), found).num_rows == 0
