@@ -100,7 +100,8 @@ def _agreed(lake: Lake, instrument: Instrument, question: BarsQuestion) -> pa.Ta
     own = in_force(
         lake, "normalized.bars", [*where, Where("provider", "=", question.provider)], question.as_of, question.known_as_of
     )
-    actions = in_force(lake, "normalized.corporate_actions", where, question.as_of, question.known_as_of)
+    # Undoing a provider's split adjustment takes every split known today: it is about the delivery, not about the market.
+    actions = in_force(lake, "normalized.corporate_actions", where, question.as_of, None)
     now = to_datetime(lake.clock())
     return agree.agreed_bars(own, actions, run_id=_VIEW_RUN, recorded_at=now, priority=lake.settings.provider_priority).rows
 
