@@ -6,7 +6,6 @@ import sys
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.text import Text
 
 from lake.errors import InvalidValueError
@@ -47,7 +46,8 @@ def sql(
         raise InvalidValueError(f"format {chosen.value} is binary: send it to a file, like  > answer.{chosen.value}")
     text = sys.stdin.read() if query == "-" else query
     at, known = instant(as_of), instant(known_as_of)
-    found = sandbox.answer(open_lake(home), text, at, known, sandbox.Limits(rows=max_rows, seconds=timeout))
+    with open_lake(home) as lake:
+        found = sandbox.answer(lake, text, at, known, sandbox.Limits(rows=max_rows, seconds=timeout))
     if chosen is Format.TABLE:
         shown = min(found.table.num_rows, SHOWN_ROWS)
         output.out.print(arrow_listing(found.table, shown))
@@ -68,9 +68,6 @@ def explain(
 ) -> None:
     """Follow one value back: row, steps, gate, publication, down to the bytes as received and the request behind them."""
     output = Output(as_json=json)
-    node = lineage.explain(open_lake(home), event_id)
-
-    def render(console: Console) -> None:
-        print_lineage(console, node)
-
-    output.answer(node.document(), render)
+    with open_lake(home) as lake:
+        found = lineage.explain(lake, event_id).document()
+    output.answer(found, lambda console: print_lineage(console, found))

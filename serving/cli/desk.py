@@ -11,6 +11,7 @@ from rich.text import Text
 
 from lake.heads import Hold
 from quality_checks import holds as gate_holds
+from quality_checks.adjusting import adjust
 from quality_checks.verify import verify as verify_lake
 from serving.cli.options import Home, Json, Reason, open_lake, open_log
 from serving.cli.output import Output
@@ -68,7 +69,7 @@ def release(
         decision = gate_holds.release(
             lake, hold_id, reason, without_failed=without_failed, waive=tuple(waive or ()), who=getpass.getuser()
         )
-        adjusted = pipeline.adjust_again(lake)
+        adjusted = adjust(lake).document()
     output.answer(
         {**decision.document(), "adjusted": adjusted}, lambda console: console.print(Text(words(decision)), soft_wrap=True)
     )

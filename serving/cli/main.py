@@ -1,57 +1,31 @@
-"""`tickhouse VERB`: the command line, and the one place where its errors become exit codes."""
+"""`tickhouse VERB`: the entry point. What is slow to import is imported once there is something to do with it."""
 
 from __future__ import annotations
 
-import logging
-import os
 import sys
-from collections.abc import Sequence
-
-import typer
-from typer.exceptions import TyperException
-
-from lake.errors import TickhouseError
-from serving.cli import answering, desk, moving, running, setting_up
-from serving.cli.output import print_error
-from serving.outcomes import EXIT_CODES, INTERRUPTED
-
-EPILOG = "Exit codes: " + "; ".join(f"{code} {meaning}" for code, meaning in EXIT_CODES.items()) + "."
-
-app = typer.Typer(
-    name="tickhouse",
-    help="A market-data lakehouse: every message as received, every fact exact, every answer explained.",
-    epilog=EPILOG,
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-for module in (setting_up, running, moving, answering, desk):
-    module.add_to(app)
+import warnings
+from typing import TextIO
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run one verb and leave the process with its exit code; expected errors are told without a traceback."""
-    logging.basicConfig(level=os.environ.get("TICKHOUSE_LOG_LEVEL", "ERROR"), format="%(levelname)s %(name)s: %(message)s")
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    sys.exit(run(given))
+def main() -> None:
+    """Run one verb and leave the process with its exit code."""
+    warnings.showwarning = _tell
+    from serving.cli.app import run
+
+    sys.exit(run(sys.argv[1:]))
 
 
-def run(arguments: Sequence[str]) -> int:
-    """Run one verb and return its exit code."""
-    try:
-        code = app(args=list(arguments), prog_name="tickhouse", standalone_mode=False)
-        return code if isinstance(code, int) else 0
-    except TickhouseError as error:
-        return print_error(error, as_json="--json" in arguments)
-    except TyperException as error:
-        error.show()
-        return int(error.exit_code)
-    except (KeyboardInterrupt, typer.Abort):
-        return INTERRUPTED
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # a reader like `head` left: nothing more to say
-        return 0
+def _tell(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Write a warning as one line for a person; those of libraries are for their developers."""
+    if category.__module__.partition(".")[0] in ("lake", "transforms", "quality_checks", "ingest", "serving"):
+        sys.stderr.write(f"note: {message}\n")
 
 
 if __name__ == "__main__":

@@ -3,16 +3,152 @@
 from __future__ import annotations
 
 import tomllib
+from datetime import UTC, datetime, time
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
+from ingest.imports import import_paths
+from ingest.landing import land as land_log
 from lake.errors import InvalidValueError, NotFoundError
+from quality_checks.rebuild import rebuild as rebuild_table
+from serving.answers import parse_bound
+from serving.cli import reports
+from serving.cli.options import Home, Json, instant, open_lake, open_log
+from serving.cli.output import Output
+from serving.operate import asking, pipeline
+from serving.outcomes import outcome_of
 
 
 def add_to(app: typer.Typer) -> None:
     """Register the verbs of this module."""
     app.command("import", rich_help_panel="Bring data in")(import_)
+    app.command("capture", rich_help_panel="Bring data in")(capture)
+    app.command("land", rich_help_panel="Move it on")(land)
+    app.command("promote", rich_help_panel="Move it on")(promote)
+    app.command("rebuild", rich_help_panel="Move it on")(rebuild)
+
+
+def import_(
+    provider: Annotated[str, typer.Argument(help="As `tickhouse feeds` lists it, like csv.")],
+    feed: Annotated[str, typer.Argument(help="Its feed, like bars.")],
+    paths: Annotated[list[Path], typer.Argument(help="Files, or folders of files.", metavar="PATH...")],
+    home: Home = None,
+    received_at: Annotated[
+        str | None,
+        typer.Option(
+            "--received-at", help="When the provider delivered the files, where they do not say it.", show_default=False
+        ),
+    ] = None,
+    mapping: Annotated[
+        Path | None, typer.Option("--mapping", help="For CSV: a TOML file that says what the columns are.", show_default=False)
+    ] = None,
+    no_promote: Annotated[bool, typer.Option("--no-promote", help="Stop at the log; land and promote later.")] = False,
+    json: Json = False,
+) -> None:
+    """Bring in recorded files through the same way as live data. The same file twice lands once."""
+    output = Output(as_json=json)
+    delivered = instant(received_at)
+    with open_lake(home) as lake:
+        log = open_log(lake.settings)
+        with output.working(f"Reading {len(paths)} path(s)"):
+            report = import_paths(lake, log, provider, feed, paths, delivered, read_mapping(mapping))
+        done = pipeline.Turn()
+        if not no_promote:
+            with output.working("Landing and promoting"):
+                done = pipeline.turn(lake, log, (provider,))
+        ids = [file.capture_id for file in report.files if file.capture_id is not None]
+        refused = reports.quarantined(lake, ids)
+    document = {"imported": report.document(), **({} if no_promote else done.document()), "quarantined": refused}
+    output.answer(document, lambda console: reports.print_import(console, report, done, refused))
+    if report.files and all(file.status == "failed" for file in report.files):
+        raise typer.Exit(outcome_of(InvalidValueError()).exit_code)
+
+
+def capture(
+    providers: Annotated[list[str], typer.Argument(help="yahoo, binance.", metavar="PROVIDER...")],
+    home: Home = None,
+    feed: Annotated[
+        str | None, typer.Option("--feed", help="Of binance: spot or usdm (default: both).", show_default=False)
+    ] = None,
+    symbols: Annotated[
+        list[str] | None, typer.Option("--symbol", "-s", help="May be given several times.", show_default=False)
+    ] = None,
+    interval: Annotated[str, typer.Option("--interval", help="Of bars that are polled.")] = "1d",
+    start: Annotated[str | None, typer.Option("--start", help="Of a poll, included.", show_default=False)] = None,
+    end: Annotated[str | None, typer.Option("--end", help="Of a poll, not included.", show_default=False)] = None,
+    source: Annotated[
+        asking.From, typer.Option("--from", help="The simulator on loopback, or the provider itself.")
+    ] = asking.From.SIMULATOR,
+    excerpt: Annotated[
+        int | None, typer.Option("--excerpt", min=1, help="Of the simulator: only so many messages a stream.", show_default=False)
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Ask providers and listen to their streams; everything received goes into the log. Then land and promote."""
+    output = Output(as_json=json)
+    with open_lake(home) as lake, asking.reached(source, excerpt) as reach:
+        log = open_log(lake.settings)
+        found = []
+        for provider in providers:
+            wanted = asking.Wanted(provider, feed, tuple(symbols or ()), interval, bound(start, "start"), bound(end, "end"))
+            with output.working(f"Capturing {provider}"):
+                found += asking.capture(lake, log, wanted, reach)
+    output.answer({"captures": [one.document() for one in found]}, lambda console: reports.print_captures(console, found))
+
+
+def land(home: Home = None, json: Json = False) -> None:
+    """Land what the log holds: messages into raw.messages, history into its tables."""
+    output = Output(as_json=json)
+    with open_lake(home) as lake, output.working("Landing"):
+        report = land_log(lake, open_log(lake.settings))
+    output.answer(
+        report.document(),
+        lambda console: console.print(
+            f"{report.messages:,} messages landed in {report.commits} commits, {sum(report.history.values()):,} rows of history."
+        ),
+    )
+
+
+def promote(
+    providers: Annotated[
+        list[str] | None, typer.Argument(help="Only these; default: all.", metavar="[PROVIDER...]", show_default=False)
+    ] = None,
+    home: Home = None,
+    json: Json = False,
+) -> None:
+    """Promote what has landed: decode, normalize, through the gate, agree, adjust. Held batches do not stop the feed."""
+    output = Output(as_json=json)
+    done = pipeline.Turn()
+    with open_lake(home) as lake, output.working("Promoting"):
+        pipeline.promote_all(lake, done, tuple(providers or ()), lambda text: None)
+    output.answer(done.document(), lambda console: reports.print_turn(console, done))
+
+
+def rebuild(
+    tables: Annotated[list[str], typer.Argument(help="Like normalized.trades or adjusted.bars_1d.", metavar="TABLE...")],
+    home: Home = None,
+    json: Json = False,
+) -> None:
+    """Make tables again from raw and compare: the same rows, the same hash, the same published_at. Exit code 1 when they differ."""
+    output = Output(as_json=json)
+    found = []
+    with open_lake(home) as lake:
+        for table in tables:
+            with output.working(f"Rebuilding {table}"):
+                found.append(rebuild_table(lake, table))
+    output.answer({"rebuilt": [one.document() for one in found]}, lambda console: reports.print_rebuilt(console, found))
+    if not all(one.is_same for one in found):
+        raise typer.Exit(1)
+
+
+def bound(text: str | None, name: str) -> datetime | None:
+    """Return one end of a poll's window: a date means its midnight, UTC."""
+    found = parse_bound(text, name)
+    if found is None or isinstance(found, datetime):
+        return found
+    return datetime.combine(found, time(), UTC)
 
 
 def read_mapping(path: Path | None) -> dict[str, object] | None:

@@ -10,9 +10,10 @@ import typer
 
 from lake.catalog import Lake
 from lake.instants import parse_instant, system_clock
-from lake.log.log import Log
-from lake.log.segments import SegmentLog
 from lake.settings import Settings, load_settings
+from serving.operate.logs import open_log
+
+__all__ = ["AsOf", "Home", "Json", "KnownAsOf", "Reason", "instant", "open_lake", "open_log", "settings_of"]
 
 Home = Annotated[
     Path | None,
@@ -38,18 +39,6 @@ def settings_of(home: Path | None) -> Settings:
 def open_lake(home: Path | None) -> Lake:
     """Return the lake at `home`. Raises NotFoundError when `tickhouse init` has not run there."""
     return Lake.open(settings_of(home), system_clock)
-
-
-def open_log(settings: Settings) -> Log:
-    """Return the embedded log of a lake."""
-    return SegmentLog(
-        settings.log_path,
-        system_clock,
-        segment_bytes=settings.segment_bytes,
-        segment_age_s=settings.segment_age_s,
-        min_free_bytes=settings.min_free_bytes,
-        min_age_s=settings.log_retention_s,
-    )
 
 
 def instant(text: str | None) -> datetime | None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from typing import Any
 
 from rich.console import Console
 from rich.text import Text
 from rich.tree import Tree
 
 from serving.formats import plain_value
-from serving.lineage import Node
 
 MAX_INPUTS = 12
 """Inputs of one row drawn; the JSON form has them all."""
@@ -18,45 +18,45 @@ _HIDDEN = frozenset({"instrument_id", "run_id", "capture_id", "message_seq", "or
 _EXCERPT = 160
 
 
-def print_lineage(console: Console, node: Node) -> None:
-    """Print the way back of one row: each row below what was made of it, each message where it first appears."""
+Document = Mapping[str, Any]
+
+
+def print_lineage(console: Console, node: Document) -> None:
+    """Print the document of `serving.lineage`: each row below what was made of it, each message where it first appears."""
     tree = Tree(_title(node), guide_style="dim")
     _fill(tree, node, set())
     console.print(tree)
 
 
-def _fill(branch: Tree, node: Node, seen: set[tuple[object, object]]) -> None:
-    if node.row:
-        branch.add(Text(_facts(node.row)))
-    for note in node.notes:
+def _fill(branch: Tree, node: Document, seen: set[tuple[object, object]]) -> None:
+    if node["row"]:
+        branch.add(Text(_facts(node["row"])))
+    for note in node.get("notes", ()):
         branch.add(Text(note, style="yellow"))
-    if node.publication is not None:
-        branch.add(
-            Text(
-                f"published {plain_value(node.publication['published_at'])} in snapshot {node.publication['snapshot_id']}",
-                "green",
-            )
-        )
-    if node.gate is not None:
-        words = "{verdict} the gate: {checks_evaluated} of {checks_expected} checks on {row_count} rows".format(**node.gate)
-        branch.add(Text(words, "green" if node.gate["verdict"] == "passed" else "red"))
-    if node.message is not None:
-        _add_message(branch, node.message, seen)
-    for one in node.inputs[:MAX_INPUTS]:
+    published, gate = node.get("publication"), node.get("gate")
+    if published is not None:
+        branch.add(Text(f"published {plain_value(published['published_at'])} in snapshot {published['snapshot_id']}", "green"))
+    if gate is not None:
+        words = "{verdict} the gate: {checks_evaluated} of {checks_expected} checks on {row_count} rows".format(**gate)
+        branch.add(Text(words, "green" if gate["verdict"] == "passed" else "red"))
+    if node.get("message") is not None:
+        _add_message(branch, node["message"], seen)
+    inputs = node["inputs"]
+    for one in inputs[:MAX_INPUTS]:
         _fill(branch.add(_title(one)), one, seen)
-    if len(node.inputs) > MAX_INPUTS:
-        branch.add(Text(f"… and {len(node.inputs) - MAX_INPUTS} more inputs (--json has them)", style="dim"))
+    if len(inputs) > MAX_INPUTS:
+        branch.add(Text(f"… and {len(inputs) - MAX_INPUTS} more inputs (--json has them)", style="dim"))
 
 
-def _title(node: Node) -> Text:
+def _title(node: Document) -> Text:
     title = Text()
-    if node.role:
-        title.append(f"{node.role}: ", style="cyan")
-    title.append(node.event_id, style="bold")
-    if node.table and not node.event_id.startswith(node.table):
-        title.append(f"  in {node.table}", style="dim")
-    if node.step:
-        title.append(f"  by {node.step}", style="dim")
+    if node.get("role"):
+        title.append(f"{node['role']}: ", style="cyan")
+    title.append(node["event_id"], style="bold")
+    if node["table"] and not node["event_id"].startswith(node["table"]):
+        title.append(f"  in {node['table']}", style="dim")
+    if node["step"]:
+        title.append(f"  by {node['step']}", style="dim")
     return title
 
 

@@ -1,30 +1,46 @@
-"""Capturing from the command line: which captures a provider's name stands for, against the simulator or for real."""
+"""Capturing: which captures a provider's name stands for, against the simulator or the provider itself."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 
 from ingest.asks import Address, Ask
 from ingest.capture import CaptureReport, capture_pages, capture_stream
 from ingest.providers import binance, yahoo
+from ingest.simulator import Simulator
 from lake.catalog import Lake
 from lake.errors import InvalidValueError, NotFoundError
 from lake.instants import to_datetime
 from lake.log.log import Log
 
 PROVIDERS = (yahoo.PROVIDER, binance.PROVIDER)
+_POLLED_DAYS = 30
+
+
+class From(StrEnum):
+    """Who answers a capture."""
+
+    SIMULATOR = "simulator"
+    PROVIDER = "provider"
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """Where providers are reached, and what Yahoo is asked when nobody says."""
+
+    yahoo: Address
+    spot: Address
+    usdm: Address
+    asks: tuple[Ask, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What to capture of one provider.
-
-    symbols    empty: a small default universe
-    start, end what to poll over, half open; not for streams
-    address    where the provider is reached; None: the provider's own address
-    """
+    """What to capture of one provider; a poll is over `[start, end)`, by default the last 30 days."""
 
     provider: str
     feed: str | None = None
@@ -32,32 +48,55 @@ class Wanted:
     interval: str = "1d"
     start: datetime | None = None
     end: datetime | None = None
-    address: Callable[[str], Address] | None = None
 
 
-def capture(lake: Lake, log: Log, wanted: Wanted, is_stopped: Callable[[], bool] = lambda: False) -> list[CaptureReport]:
+PROVIDERS_THEMSELVES = Reach(
+    Address(yahoo.ADDRESS),
+    Address(binance.HTTP_ADDRESS["spot"], binance.STREAM_ADDRESS["spot"]),
+    Address(binance.HTTP_ADDRESS["usdm"], binance.STREAM_ADDRESS["usdm"]),
+)
+
+
+def reach_of(simulator: Simulator) -> Reach:
+    """Return how a running simulator is reached; it can be asked everything that was recorded."""
+    return Reach(simulator.yahoo, simulator.binance("spot"), simulator.binance("usdm"), tuple(simulator.yahoo_asks()))
+
+
+@contextmanager
+def reached(source: From, excerpt: int | None = None) -> Iterator[Reach]:
+    """Give where providers are reached: a simulator that lives as long as the context, or the providers themselves."""
+    if source is From.PROVIDER:
+        yield PROVIDERS_THEMSELVES
+        return
+    with Simulator(excerpt=excerpt) as simulator:
+        yield reach_of(simulator)
+
+
+def capture(
+    lake: Lake, log: Log, wanted: Wanted, reach: Reach, is_stopped: Callable[[], bool] = lambda: False
+) -> list[CaptureReport]:
     """Capture what is wanted, one capture after the other, and return what each did.
 
     Raises NotFoundError for an unknown provider or feed, InvalidValueError for what the provider cannot be asked, and
     ProviderUnavailableError when a stream stays dead.
     """
     if wanted.provider == yahoo.PROVIDER:
-        return [_poll_yahoo(lake, log, wanted)]
+        return [_poll_yahoo(lake, log, wanted, reach)]
     if wanted.provider == binance.PROVIDER:
-        return [_listen_to_binance(lake, log, wanted, market, is_stopped) for market in _markets(wanted.feed)]
+        return [_listen_to_binance(lake, log, wanted, reach, market, is_stopped) for market in _markets(wanted.feed)]
     raise NotFoundError(f"provider {wanted.provider!r} cannot be captured; there are {', '.join(PROVIDERS)}")
 
 
-def _poll_yahoo(lake: Lake, log: Log, wanted: Wanted) -> CaptureReport:
+def _poll_yahoo(lake: Lake, log: Log, wanted: Wanted, reach: Reach) -> CaptureReport:
     if wanted.feed not in (None, yahoo.FEED):
         raise NotFoundError(f"no feed yahoo {wanted.feed}; there is {yahoo.FEED}")
     end = wanted.end or to_datetime(lake.clock())
-    start = wanted.start or end - timedelta(days=30)
-    if not wanted.symbols:
-        raise InvalidValueError("yahoo is polled by symbol: name at least one with --symbol")
+    start = wanted.start or end - timedelta(days=_POLLED_DAYS)
     asks = [Ask(symbol, wanted.interval, start.astimezone(UTC), end.astimezone(UTC)) for symbol in wanted.symbols]
-    address = Address(yahoo.ADDRESS) if wanted.address is None else wanted.address(yahoo.FEED)
-    return capture_pages(lake, log, yahoo.Chart(), asks, address, provider=yahoo.PROVIDER, feed=yahoo.FEED)
+    asks = asks or list(reach.asks)
+    if not asks:
+        raise InvalidValueError("yahoo is polled by symbol: name at least one with --symbol")
+    return capture_pages(lake, log, yahoo.Chart(), asks, reach.yahoo, provider=yahoo.PROVIDER, feed=yahoo.FEED)
 
 
 def _markets(feed: str | None) -> tuple[binance.Market, ...]:
@@ -71,10 +110,9 @@ def _markets(feed: str | None) -> tuple[binance.Market, ...]:
 
 
 def _listen_to_binance(
-    lake: Lake, log: Log, wanted: Wanted, market: binance.Market, is_stopped: Callable[[], bool]
+    lake: Lake, log: Log, wanted: Wanted, reach: Reach, market: binance.Market, is_stopped: Callable[[], bool]
 ) -> CaptureReport:
     symbols = wanted.symbols or ("BTCUSDT",)
     session = binance.MarketSession([name for symbol in symbols for name in binance.default_streams(market, symbol)], market)
-    own = Address(binance.HTTP_ADDRESS[market], binance.STREAM_ADDRESS[market])
-    address = own if wanted.address is None else wanted.address(market)
+    address = reach.spot if market == "spot" else reach.usdm
     return capture_stream(lake, log, session, address, provider=binance.PROVIDER, feed=market, is_stopped=is_stopped)

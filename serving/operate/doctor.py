@@ -15,9 +15,11 @@ from pathlib import Path
 from lake.catalog import Lake
 from lake.errors import NotFoundError, TickhouseError
 from lake.instants import Clock
-from lake.log.segments import SegmentLog
+from lake.log.log import RAW_TOPIC
 from lake.settings import Settings
 from lake.tables import TABLES
+from serving.operate.logs import open_log
+from transforms.kernels import kernel_state
 
 LOW_DISK_BYTES = 2 * 1024**3
 """Below this a day of one busy feed may not fit any more."""
@@ -89,6 +91,15 @@ def _installation() -> Iterator[Check]:
         except metadata.PackageNotFoundError:
             missing.append(package)
     yield Check("packages", "ok", ", ".join(found))
+    kernels = kernel_state()
+    if kernels.stale:
+        yield Check("kernels", "note", f"stale: {', '.join(kernels.stale)}", "Compiled from an older source: run `make kernels`.")
+    elif kernels.interpreted:
+        yield Check(
+            "kernels", "note", "interpreted", "Same answers, slower decoding; `make kernels` compiles them where cc exists."
+        )
+    else:
+        yield Check("kernels", "ok", f"compiled: {', '.join(kernels.compiled)}")
     if missing:
         yield Check("missing packages", "bad", ", ".join(missing), "Run `make install`, or `pip install -e .`.")
 
@@ -132,6 +143,6 @@ def _lake(settings: Settings, clock: Clock) -> Iterator[Check]:
         )
     else:
         yield Check("holds", "ok", "none open")
-    bounds = SegmentLog(settings.log_path, clock).bounds("raw")
+    bounds = open_log(settings).bounds(RAW_TOPIC)
     blocks = sum(bound.next - bound.first for bound in bounds.values())
     yield Check("log", "ok", f"{blocks} blocks of messages kept in {len(bounds)} partitions")

@@ -176,15 +176,21 @@ def test_an_ambiguous_symbol_names_the_choices(client: TestClient) -> None:
     assert "listing:BINANCE/BTCUSDT:usdm" in detail
 
 
-ODD = st.text(max_size=20) | st.sampled_from(["2020-08-28", "0", "-1", "NaN", "1d", "999d", "99999999999999mo", "all", "\x00", "é", "%"])
+ODD = st.text(max_size=20) | st.sampled_from(
+    ["2020-08-28", "0", "-1", "NaN", "1d", "999d", "99999999999999mo", "all", "\x00", "é", "%"]
+)
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     route=st.sampled_from(["bars", "trades", "explain"]),
-    name=st.text(min_size=1, max_size=12) | st.sampled_from(["AAPL", str(AAPL), f"{TRADES}:0:1", "adjusted.bars_1d/AAPL/2020-08-28"]),
+    name=st.text(min_size=1, max_size=12)
+    | st.sampled_from(["AAPL", str(AAPL), f"{TRADES}:0:1", "adjusted.bars_1d/AAPL/2020-08-28"]),
     params=st.dictionaries(
-        st.sampled_from(["interval", "start", "end", "adjustment", "as_of", "known_as_of", "provider", "format", "limit", "offset"]), ODD
+        st.sampled_from(
+            ["interval", "start", "end", "adjustment", "as_of", "known_as_of", "provider", "format", "limit", "offset"]
+        ),
+        ODD,
     ),
 )
 def test_no_odd_input_breaks_the_server(client: TestClient, route: str, name: str, params: dict[str, str]) -> None:

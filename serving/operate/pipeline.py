@@ -1,0 +1,68 @@
+"""One turn of the pipeline: land what the log holds, promote it through the gate, make the adjusted layer anew.
+
+The parts themselves are elsewhere (`ingest.landing`, `quality_checks`); here is only their order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ingest.landing import land
+from lake.catalog import Lake
+from lake.errors import NotFoundError
+from lake.log.log import Log
+from quality_checks.adjusting import adjust
+from quality_checks.promotion import PromotionReport, promote, providers_of
+
+Say = Callable[[str], None]
+
+
+@dataclass(slots=True)
+class Turn:
+    """What one turn did."""
+
+    landed: dict[str, Any] = field(default_factory=dict)
+    promoted: dict[str, PromotionReport] = field(default_factory=dict)
+    adjusted: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def holds(self) -> list[str]:
+        """Batches that the gate held in this turn."""
+        return [hold for report in self.promoted.values() for hold in report.holds]
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether there was nothing to do."""
+        return not self.landed.get("messages") and not any(report.messages for report in self.promoted.values())
+
+    def document(self) -> dict[str, object]:
+        """Return the turn as JSON values."""
+        promoted = {name: report.document() for name, report in self.promoted.items()}
+        return {"landed": self.landed, "promoted": promoted, "adjusted": self.adjusted, "holds": self.holds}
+
+
+def turn(lake: Lake, log: Log, providers: Sequence[str] = (), say: Say = lambda text: None) -> Turn:
+    """Land and promote everything there is now; safe to repeat after any crash.
+
+    providers   only these are promoted; none: every provider with data
+    """
+    done = Turn(landed=land(lake, log).document())
+    promote_all(lake, done, providers, say)
+    return done
+
+
+def promote_all(lake: Lake, done: Turn, providers: Sequence[str], say: Say) -> None:
+    """Promote providers one after the other, then adjust; fills `done`. Raises NotFoundError for an unknown provider."""
+    known = providers_of(lake)
+    unknown = sorted(set(providers) - set(known))
+    if unknown:
+        raise NotFoundError(f"no provider {', '.join(unknown)}; there are {', '.join(known)}")
+    for provider in providers or known:
+        say(f"promoting {provider}")
+        report = promote(lake, provider, told=lambda so_far: say(f"promoting {so_far.provider}: {so_far.messages:,} messages"))
+        if report.messages or report.waiting or providers:
+            done.promoted[provider] = report
+    say("agreeing and adjusting")
+    done.adjusted = adjust(lake).document()
