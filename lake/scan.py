@@ -214,6 +214,8 @@ def _fetch(query: str, needed: dict[str, pa.Table], schema: pa.Schema) -> pa.Tab
         return cursor.sql(query).to_arrow_table().cast(schema)
     except duckdb.IOException:
         raise
+    except duckdb.OutOfMemoryException as error:
+        raise MemoryError(f"the rows asked for do not fit into memory; ask for fewer: {error}") from error
     except (duckdb.Error, pa.ArrowInvalid) as error:
         raise CorruptedError(f"a data file cannot be read as its table says: {error}") from error
     finally:

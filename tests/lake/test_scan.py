@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyiceberg.manifest import ManifestContent
 from pyiceberg.table import Table as IcebergTable
@@ -114,6 +114,7 @@ def wheres(draw: st.DrawFn) -> Where:
 
 
 @given(st.lists(wheres(), max_size=3))
+@settings(max_examples=30)
 def test_a_read_is_a_plain_scan_filtered(full: Lake, where: list[Where]) -> None:
     expected = [row for row in everything_of(full) if all(holds(row, one) for one in where)]
     found = read(full, TRADES, where=where)
@@ -414,6 +415,7 @@ def landed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lake]:
     st.sampled_from(["binance", "yahoo", "nobody"]),
     st.integers(0, 60),
 )
+@settings(max_examples=20)
 def test_offsets_give_the_first_messages_in_order(landed: Lake, low: Vector, high: Vector, provider: str, count: int) -> None:
     def place(row: dict[str, Any]) -> tuple[int, int, int]:
         return row["log_partition"], row["log_offset"], row["message_seq"]
