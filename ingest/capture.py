@@ -164,8 +164,9 @@ def capture_pages(
     rng: random.Random | None = None,
     backoff: Backoff = PATIENCE,
     timeout_s: float = 30.0,
+    pause_s: float = 0.0,
 ) -> CaptureReport:
-    """Ask a provider each of `asks`, in order; returns what came of them.
+    """Ask a provider each of `asks`, in order, `pause_s` apart; returns what came of them.
 
     An ask that fails for good is an outcome, not an exception. A refusal that every further ask would meet (credentials,
     entitlement, quota) ends the capture. Raises InvalidValueError for an ask that cannot be put, LogFullError.
@@ -180,7 +181,9 @@ def capture_pages(
     with HttpTransport(
         address, ledger, clock=lake.clock, sleep=sleep, rng=rng, backoff=backoff, timeout_s=timeout_s
     ) as transport:
-        for ask, words in zip(asks, asked, strict=True):
+        for number, (ask, words) in enumerate(zip(asks, asked, strict=True)):
+            if number and pause_s > 0:
+                sleep(pause_s)
             reading = transport.ask(pages, ask)
             report.outcomes.append({"ask": words, "verdict": reading.verdict.value, "detail": reading.detail})
             if reading.verdict in REFUSED:

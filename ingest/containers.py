@@ -5,6 +5,7 @@ A file may be gzip (told by its first bytes). A damaged one gives what can be re
 
 from __future__ import annotations
 
+import hashlib
 import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -65,18 +66,24 @@ class Source:
         self.path = path
         self.damage: str | None = None
         """After reading: what is wrong with the file, or None."""
+        self.sha256 = ""
+        """After reading to the end: of the content, in hex."""
 
     def chunks(self) -> Iterator[bytes]:
         """Yield the content; sets `damage` when the rest cannot be read."""
         self.damage = None
+        digest = hashlib.sha256()
         try:
             with self.path.open("rb") as file:
                 head = file.read(2)
                 file.seek(0)
                 raw = iter(lambda: file.read(_READ_BYTES), b"")
-                yield from self._gunzipped(raw) if head == b"\x1f\x8b" else raw
+                for chunk in self._gunzipped(raw) if head == b"\x1f\x8b" else raw:
+                    digest.update(chunk)
+                    yield chunk
         except OSError as error:
             self.damage = f"cannot be read: {error}"
+        self.sha256 = digest.hexdigest()
 
     def beginning(self) -> bytes:
         """Return the first bytes of the content."""

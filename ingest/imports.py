@@ -175,14 +175,11 @@ def _could_be(named: tuple[str, str], path: Path, source: Source) -> bool:
 
 
 def _capture_of(lake: Lake, named: tuple[str, str], source: Source, told: Told) -> tuple[Capture, int]:
-    content, size = hashlib.sha256(), 0
-    for chunk in source.chunks():
-        content.update(chunk)
-        size += len(chunk)
+    size = sum(len(chunk) for chunk in source.chunks())
     delivery = {"received_at": told.received_at and told.received_at.isoformat(), "manifest": told.manifest}
-    identity = orjson.dumps([*named, content.hexdigest(), told.mapping, delivery], option=orjson.OPT_SORT_KEYS, default=str)
+    identity = orjson.dumps([*named, source.sha256, told.mapping, delivery], option=orjson.OPT_SORT_KEYS, default=str)
     provider, feed = named
-    detail = {"file": told.file, "sha256": content.hexdigest(), "bytes": size, "damage": source.damage, **delivery}
+    detail = {"file": told.file, "sha256": source.sha256, "bytes": size, "damage": source.damage, **delivery}
     capture = Capture(
         capture_id=f"{provider}-{feed}-import-{hashlib.sha256(identity).hexdigest()[:24]}",
         provider=provider,
@@ -199,7 +196,7 @@ def _capture_of(lake: Lake, named: tuple[str, str], source: Source, told: Told) 
 def _append(
     lake: Lake, log: Log, capture: Capture, pieces: Iterable[Piece], source: Source, sleep: Callable[[float], None]
 ) -> FileReport:
-    key = f"import:{capture.capture_id}"
+    key, sha256 = f"import:{capture.capture_id}", source.sha256
     job = lake.state.job(key)
     if job is not None and job.get("status") == "done":
         total = int(str(job["messages"]))
@@ -220,6 +217,9 @@ def _append(
             if message.message_seq >= present:
                 recorder.record([message])
         recorder.flush()
+        if source.sha256 != sha256:
+            changed = "the file changed while it was imported: what was read is in the log, import it again"
+            return FileReport(str(source.path), "failed", capture.capture_id, total, max(total - present, 0), changed)
         lake.state.save_job(key, {"status": "done", "messages": total})
     status = "already" if total and total <= present else "imported" if total else "failed"
     error = source.damage or (None if total else "the file holds no messages")

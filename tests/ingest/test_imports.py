@@ -15,9 +15,11 @@ from ingest.landing import land
 from ingest.simulator.recorded import FOLDER, binance, binance_file, charts
 from lake.catalog import Lake
 from lake.errors import InvalidValueError, NotFoundError
+from lake.instants import system_clock
 from lake.log.log import RAW_TOPIC
 from lake.log.segments import SegmentLog
 from lake.scan import read
+from lake.steps import Steps
 from tests.ingest.conftest import history_of, messages_of
 
 SPOT = binance_file("spot")
@@ -141,6 +143,34 @@ def test_lines_that_are_no_frames_are_messages_too(lake: Lake, log: SegmentLog, 
     report = import_paths(lake, log, "binance", "spot", [path])
     assert report.messages == 4
     assert [row["payload"] for row in messages_of(log)][1:] == [b"nonsense", b"99999999999999999999 {}", b'17231 {"a":1}\r']
+
+
+@given(st.binary(max_size=3_000), st.data())
+def test_a_cut_gzip_gives_a_beginning_and_says_so(
+    tmp_path_factory: pytest.TempPathFactory, content: bytes, data: st.DataObject
+) -> None:
+    packed = gzip.compress(content[:500]) + gzip.compress(content[500:])
+    cut = data.draw(st.integers(2, len(packed)))
+    path = tmp_path_factory.mktemp("gz") / "x.gz"
+    path.write_bytes(packed[:cut])
+    source = Source(path)
+    found = b"".join(source.chunks())
+    assert content.startswith(found)
+    assert source.damage is not None or found in (content, content[:500])
+
+
+def test_a_file_that_changes_while_it_is_imported_is_told(lake: Lake, log: SegmentLog, tmp_path: Path) -> None:
+    path = small(tmp_path / "a.txt", 1_500)
+
+    class Meddler(Steps):
+        def reached(self, name: str) -> None:
+            with path.open("ab") as file:
+                file.write(b"1723161253937085768 {}\n")
+
+    with Lake.open(lake.settings, system_clock, Meddler()) as meddled:
+        report = import_paths(meddled, log, "binance", "spot", [path])
+    assert report.files[0].status == "failed"
+    assert "changed while it was imported" in report.errors[0]
 
 
 @pytest.mark.parametrize("content", [b"", gzip.compress(b""), b"\n\n"])

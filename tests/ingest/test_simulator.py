@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import asyncio
 import json
 import subprocess
 import sys
@@ -195,7 +194,6 @@ def test_recorded_pace_keeps_the_recorded_distances() -> None:
 
     async def sleep(seconds: float) -> None:
         slept.append(seconds)
-        await asyncio.sleep(0)
 
     frozen = int(datetime(2024, 8, 9, tzinfo=UTC).timestamp()) * 1_000_000_000
     with Simulator(clock=lambda: frozen, pace="recorded", excerpt=50, sleep=sleep) as sim:
