@@ -26,7 +26,7 @@ from lake.scan import read
 from lake.tables import TABLES, PublishedBy, table_named
 from lake.values import Vector
 from quality_checks.adjusting import ACTIONS, AGREED, BARS, FACTORS
-from quality_checks.promotion import adds_up
+from quality_checks.promotion import adds_up, tables_of
 from transforms.steps import derived_ids
 
 NORMALIZED = tuple(name for name in TABLES if name.startswith("normalized."))
@@ -178,12 +178,16 @@ def _is_before(places: pl.DataFrame, position: Mapping[str, int]) -> pl.Series:
 
 def _promoted(lake: Lake) -> tuple[int, list[str]]:
     faults, count = [], 0
-    for table, owner, position in _owners(lake):
-        behind = _is_before(_places(lake, owner), position)
-        count += len(behind)
-        waiting = len(behind) - int(behind.sum())
-        if waiting:
-            faults.append(f"{table}: {waiting} messages of {owner} wait for promotion")
+    for owner in read(lake, "raw.messages", ["provider"])["provider"].unique().to_pylist():
+        places = _places(lake, owner)
+        if not tables_of(owner):
+            faults.append(f"{len(places)} messages of {owner} wait: no feed reads them")
+        for table in tables_of(owner):
+            behind = _is_before(places, lake.head(table).vector(owner))
+            count += len(behind)
+            waiting = len(behind) - int(behind.sum())
+            if waiting:
+                faults.append(f"{table}: {waiting} messages of {owner} wait for promotion")
     return count, faults
 
 
