@@ -43,9 +43,9 @@ def decode_frames(messages: pa.Table, scan: Callable[[bytes, bytes], kernel.Fram
     unread: Sequence[int] = range(messages.num_rows)
     if scan is not None:
         frames = scan(data, offsets.tobytes())
-        parts[TRADES].append(_trades_of(frames))
-        parts[QUOTES].append(_quotes_of(frames))
-        parts[BOOK_EVENTS].append(_levels_of(frames))
+        parts[TRADES] += _trades_of(frames)
+        parts[QUOTES] += _quotes_of(frames)
+        parts[BOOK_EVENTS] += _levels_of(frames)
         unread = _ints(frames.unread.getvalue()).tolist()
     rest = JsonFrames()
     if len(unread):
@@ -53,9 +53,9 @@ def decode_frames(messages: pa.Table, scan: Callable[[bytes, bytes], kernel.Fram
         for message in unread:
             payload = data[offsets[message] : offsets[message + 1]]
             rest.read(message, payload, requests[message], statuses[message])
-        parts[TRADES].append(_trades(rest.trades))
-        parts[QUOTES].append(_quotes(rest.quotes))
-        parts[BOOK_EVENTS].append(_levels(rest.levels))
+        parts[TRADES] += _trades(rest.trades)
+        parts[QUOTES] += _quotes(rest.quotes)
+        parts[BOOK_EVENTS] += _levels(rest.levels)
     return decoded({name: _in_order(name, tables) for name, tables in parts.items()}, rest.refused, messages.num_rows)
 
 
@@ -107,8 +107,7 @@ def _coded(texts_given: Sequence[str | None]) -> tuple[Int64s, list[str | None]]
 
 def _stamps(ms: Int64s) -> pa.Array:
     told = ms >= 0
-    stamps = pa.array(ms * _MICROS_PER_MILLI, _UTC_MICROS, mask=None if told.all() else ~told)
-    return stamps
+    return pa.array(ms * _MICROS_PER_MILLI, mask=None if told.all() else ~told).view(_UTC_MICROS)
 
 
 def _nanos(ms: Int64s) -> pa.Array:
@@ -145,7 +144,7 @@ def _texts(names: Sequence[bytes]) -> list[str]:
     return [name.decode("ascii") for name in names]
 
 
-def _trades_of(frames: kernel.Frames) -> pa.Table:
+def _trades_of(frames: kernel.Frames) -> list[pa.Table]:
     flags = _ints(frames.trade_flags.getvalue())
     return _trade_table(
         message=_ints(frames.trade_message.getvalue()),
@@ -159,7 +158,7 @@ def _trades_of(frames: kernel.Frames) -> pa.Table:
     )
 
 
-def _trades(found: TradeColumns) -> pa.Table:
+def _trades(found: TradeColumns) -> list[pa.Table]:
     codes, symbols = _coded(found.symbol)
     return _trade_table(
         message=np.array(found.message, np.int64),
@@ -183,7 +182,9 @@ def _trade_table(
     symbol: tuple[Int64s, list[str]],
     is_buyer_maker: Int64s,
     conditions: tuple[Int64s, Sequence[str | None]],
-) -> pa.Table:
+) -> list[pa.Table]:
+    if not len(message):
+        return []
     ids = pa.array(trade_id)
     arrays = {
         **_of_symbol(*symbol),
@@ -198,10 +199,10 @@ def _trade_table(
         "message_index": pa.array(message),
         "ordinal": _ordinals(len(message)),
     }
-    return columns_table(TRADES, arrays)
+    return [columns_table(TRADES, arrays)]
 
 
-def _quotes_of(frames: kernel.Frames) -> pa.Table:
+def _quotes_of(frames: kernel.Frames) -> list[pa.Table]:
     return _quote_table(
         message=_ints(frames.quote_message.getvalue()),
         ms=_ints(frames.quote_ms.getvalue()),
@@ -212,7 +213,7 @@ def _quotes_of(frames: kernel.Frames) -> pa.Table:
     )
 
 
-def _quotes(found: QuoteColumns) -> pa.Table:
+def _quotes(found: QuoteColumns) -> list[pa.Table]:
     codes, symbols = _coded(found.symbol)
     return _quote_table(
         message=np.array(found.message, np.int64),
@@ -232,7 +233,9 @@ def _quote_table(
     bid: tuple[Int64s, Int64s],
     ask: tuple[Int64s, Int64s],
     symbol: tuple[Int64s, list[str]],
-) -> pa.Table:
+) -> list[pa.Table]:
+    if not len(message):
+        return []
     arrays = {
         **_of_symbol(*symbol),
         "ts_event": _stamps(ms),
@@ -245,10 +248,10 @@ def _quote_table(
         "message_index": pa.array(message),
         "ordinal": _ordinals(len(message)),
     }
-    return columns_table(QUOTES, arrays)
+    return [columns_table(QUOTES, arrays)]
 
 
-def _levels_of(frames: kernel.Frames) -> pa.Table:
+def _levels_of(frames: kernel.Frames) -> list[pa.Table]:
     bids, asks = _ints(frames.depth_bids.getvalue()), _ints(frames.depth_asks.getvalue())
     counts = bids + asks
     starts = np.cumsum(counts) - counts
@@ -275,7 +278,7 @@ def _levels_of(frames: kernel.Frames) -> pa.Table:
     )
 
 
-def _levels(found: LevelColumns) -> pa.Table:
+def _levels(found: LevelColumns) -> list[pa.Table]:
     codes, symbols = _coded(found.symbol)
     channel_codes, channels = _coded(found.channel)
     return _level_table(
@@ -302,7 +305,9 @@ def _level_table(
     is_snapshot: Int64s,
     is_ask: Int64s,
     level: tuple[Int64s, Int64s],
-) -> pa.Table:
+) -> list[pa.Table]:
+    if not len(message):
+        return []
     first, last, previous = sequences
     places = pa.array(index.astype(np.int32))
     arrays = {
@@ -321,14 +326,13 @@ def _level_table(
         "message_index": pa.array(message),
         "ordinal": places,
     }
-    return columns_table(BOOK_EVENTS, arrays)
+    return [columns_table(BOOK_EVENTS, arrays)]
 
 
 def _in_order(table: str, parts: list[pa.Table]) -> pa.Table:
     """Return the rows of `parts` by message and ordinal, whichever way they were read."""
-    filled = [part for part in parts if part.num_rows]
-    if not filled:
+    if not parts:
         return columns_table(table, {})
-    if len(filled) == 1:
-        return filled[0]
-    return pa.concat_tables(filled).sort_by([("message_index", "ascending"), ("ordinal", "ascending")])
+    if len(parts) == 1:
+        return parts[0]
+    return pa.concat_tables(parts).sort_by([("message_index", "ascending"), ("ordinal", "ascending")])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 
 import numpy as np
 import pyarrow as pa
@@ -61,10 +62,12 @@ REFUSED_SCHEMA: pa.Schema = pa.schema(
     ]
 )
 
+_NOTHING_REFUSED: pa.Table = REFUSED_SCHEMA.empty_table()
 _LONGEST_VALUE = 200
 """A refused value is quoted up to here; the payload keeps the rest."""
 
 
+@cache
 def decoded_schema(table: str) -> pa.Schema:
     """Return the columns a decoder gives for `table`: what it can know of the table's own, hints, and the message's place.
 
@@ -125,6 +128,8 @@ class Refusals:
 
     def table(self) -> pa.Table:
         """Return what was collected, in REFUSED_SCHEMA, ordered by message and ordinal."""
+        if not self.message_index:
+            return _NOTHING_REFUSED
         columns = [self.message_index, self.ordinal, self.table_name, self.rule, self.value, self.expected]
         arrays = [pa.array(values, kind.type) for values, kind in zip(columns, REFUSED_SCHEMA, strict=True)]
         found = pa.Table.from_arrays(arrays, schema=REFUSED_SCHEMA)
@@ -162,9 +167,16 @@ class Rows:
 def columns_table(table: str, arrays: Mapping[str, pa.Array]) -> pa.Table:
     """Return a table in `decoded_schema(table)` from whole columns; one left out is null."""
     schema = decoded_schema(table)
-    length = len(next(iter(arrays.values()))) if arrays else 0
+    if not arrays:
+        return _empty(table)
+    length = len(next(iter(arrays.values())))
     filled = [arrays[kind.name] if kind.name in arrays else pa.nulls(length, kind.type) for kind in schema]
     return pa.Table.from_arrays(filled, schema=schema)
+
+
+@cache
+def _empty(table: str) -> pa.Table:
+    return decoded_schema(table).empty_table()
 
 
 def decoded(tables: Mapping[str, pa.Table], refused: Refusals, messages: int, skipped: int = 0) -> Decoded:
@@ -172,7 +184,8 @@ def decoded(tables: Mapping[str, pa.Table], refused: Refusals, messages: int, sk
     told = np.zeros(messages, np.bool_)
     told[refused.message_index] = True
     for rows in tables.values():
-        told[rows["message_index"].to_numpy()] = True
+        if rows.num_rows:
+            told[rows["message_index"].to_numpy()] = True
     return Decoded(dict(tables), refused.table(), messages - int(told.sum()), skipped)
 
 
