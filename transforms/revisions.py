@@ -189,10 +189,12 @@ def distinct_facts(new: pa.Table, existing: pa.Table, table: Table) -> Distinct:
     names = [*keys, *content, *_WHO, "ts_recv"]
     frame = pl.concat([_frame(existing, names), _frame(new, names)]).with_columns(row=pl.int_range(pl.len()) - existing.num_rows)
     has_key = pl.all_horizontal(pl.col(name).is_not_null() for name in keys)
-    keyed = _rivals(frame.filter(has_key), keys)
-    firsts = keyed.filter(pl.int_range(pl.len()).over(keys) == 0)
+    telling = [name for name in keys if frame[name].n_unique() > 1] or keys[:1]  # a constant tells no key from another
+    keyed = _rivals(frame.filter(has_key), telling)
+    firsts = keyed.filter(pl.int_range(pl.len()).over(telling) == 0)
     judged = keyed.filter(pl.col("row") >= 0).join(
-        firsts.select(*keys, pl.col("row").alias("winner"), *(pl.col(name).alias(f"won_{name}") for name in content)), on=keys
+        firsts.select(*telling, pl.col("row").alias("winner"), *(pl.col(name).alias(f"won_{name}") for name in content)),
+        on=telling,
     )
     judged = judged.filter(pl.col("row") != pl.col("winner"))
     is_same = pl.all_horizontal(pl.col(name).eq_missing(pl.col(f"won_{name}")) for name in content)

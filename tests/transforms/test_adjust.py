@@ -5,7 +5,7 @@ from fractions import Fraction
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from lake.errors import InvalidValueError
@@ -133,7 +133,6 @@ def written(history: list[tuple[int, object]]) -> list[dict[str, object]]:
     ]
 
 
-@settings(deadline=None, max_examples=60)
 @given(prices, histories, st.integers(1, 7))
 def test_the_laws_of_adjustment(closes, history, moment):
     bars = of(AGREED, *(agreed(day, close, volume=1000) for day, close in zip(DAYS, closes, strict=True)))

@@ -1,7 +1,7 @@
 import json
 
 import pyarrow as pa
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from lake.values import event_id
@@ -135,7 +135,6 @@ def written(items: list[tuple[str, int, int, int, bool]]) -> list[dict[str, obje
     ]  # fmt: skip
 
 
-@settings(deadline=None, max_examples=60)
 @given(facts, st.randoms())
 def test_the_order_of_arrival_never_matters(items, random):
     rows = written(items)
@@ -146,7 +145,6 @@ def test_the_order_of_arrival_never_matters(items, random):
     assert sorted(map(str, one.lineage.to_pylist())) == sorted(map(str, other.lineage.to_pylist()))
 
 
-@settings(deadline=None, max_examples=60)
 @given(facts, st.integers(0, 8))
 def test_facts_known_later_change_no_earlier_row(items, days):
     rows, moment = written(items), at("2020-08-26", 21 + 24 * days)

@@ -3,7 +3,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.transforms.making import ACTIONS, BARS, at, bar, dividend, of, split
@@ -77,7 +77,6 @@ def test_digits_that_no_float_image_has_are_taken_as_they_are():
     ]
 
 
-@settings(deadline=None)
 @given(st.integers(2_000, 400_000), st.sampled_from([(2, 1), (3, 1), (4, 1), (20, 1), (3, 2), (1, 3), (7, 5)]))
 def test_cents_come_back_through_yahoos_32_bit_floats(cents: int, ratio: tuple[int, int]):
     new, old = ratio

@@ -2,7 +2,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from lake.errors import InvalidValueError
@@ -105,7 +105,6 @@ def test_an_unknown_interval_is_refused(interval: str):
         bar_ends(stamps("2020-01-02T15:00"), days("2020-01-02"), interval, NEW_YORK)
 
 
-@settings(deadline=None, max_examples=30)
 @given(
     st.lists(
         st.integers(-10_000_000, 60_000_000).map(lambda minutes: datetime(2000, 1, 1, tzinfo=UTC) + timedelta(minutes=minutes)),

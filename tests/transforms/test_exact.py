@@ -3,7 +3,7 @@ from fractions import Fraction
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from lake.errors import InvalidValueError
@@ -16,7 +16,6 @@ def values(precision: int) -> st.SearchStrategy[list[int | None]]:
     return st.lists(st.none() | st.integers(1 - 10**precision, 10**precision - 1))
 
 
-@settings(deadline=None)
 @given(values(38), st.integers(0, 3))
 def test_wide_columns_go_through_integers_unchanged(units: list[int | None], offset: int):
     column = from_unscaled(units, FACTOR)
@@ -26,7 +25,6 @@ def test_wide_columns_go_through_integers_unchanged(units: list[int | None], off
     assert unscaled(pa.chunked_array([column, column])) == units + units
 
 
-@settings(deadline=None)
 @given(values(18))
 def test_narrow_columns_hold_the_decimals_they_say(units: list[int | None]):
     column = from_unscaled(units, PRICE)

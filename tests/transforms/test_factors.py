@@ -2,7 +2,7 @@ from decimal import Decimal
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.transforms.making import ACTIONS, AGREED, FACTORS, STAMPS, agreed, at, dividend, of, split
@@ -162,7 +162,6 @@ def written(items: list[tuple[str, str, int, int, int, str, int]]) -> list[dict[
     return rows
 
 
-@settings(deadline=None, max_examples=80)
 @given(moves, st.randoms())
 def test_the_order_of_arrival_never_matters(items, random):
     rows = written(items)
@@ -175,7 +174,6 @@ def test_the_order_of_arrival_never_matters(items, random):
     assert one.blocked == other.blocked
 
 
-@settings(deadline=None, max_examples=80)
 @given(moves, st.integers(1, 12))
 def test_facts_known_later_change_no_earlier_factor(items, day):
     moment = at(f"2021-03-{day:02}", 2)

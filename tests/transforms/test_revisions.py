@@ -1,7 +1,7 @@
 from datetime import timedelta
 
 import pyarrow as pa
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from lake.tables import table_named
@@ -32,7 +32,6 @@ def told(rows: pa.Table) -> list[tuple[object, ...]]:
 deliveries = st.lists(st.tuples(st.integers(1, 3), st.integers(1, 40)), min_size=1, max_size=7, unique_by=lambda item: item[1])
 
 
-@settings(deadline=None)
 @given(deliveries, st.randoms())
 def test_the_order_within_a_call_never_matters(items, random):
     rows = [delivered(close, hours, number) for number, (close, hours) in enumerate(items)]
@@ -44,7 +43,6 @@ def test_the_order_within_a_call_never_matters(items, random):
     assert one.refused.num_rows == one.moved == 0
 
 
-@settings(deadline=None)
 @given(st.permutations(range(1, 8)), st.lists(st.integers(1, 40), min_size=1, max_size=7, unique=True), st.randoms(), st.data())
 def test_landing_in_many_calls_in_any_order_ends_the_same(closes, hours, random, data):
     rows = [delivered(close, hour, number) for number, (close, hour) in enumerate(zip(closes, hours, strict=False))]
@@ -160,7 +158,6 @@ def test_without_an_id_and_a_venue_clock_nothing_is_a_repetition():
     assert distinct_facts(of(quotes, *kept), quotes.arrow_schema().empty_table(), quotes).rows.num_rows == 3
 
 
-@settings(deadline=None, max_examples=30)
 @given(st.lists(st.tuples(st.integers(1, 4), st.integers(1, 2)), max_size=12), st.randoms())
 def test_distinct_trades_balance_and_do_not_depend_on_order(items, random):
     rows = [trade(number, trade_id=str(key), price=price) for number, (key, price) in enumerate(items)]
