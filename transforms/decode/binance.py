@@ -13,8 +13,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from transforms.decode.binance_json import JsonFrames, LevelColumns, QuoteColumns, TradeColumns
+from transforms.decode.binance_json import FIRST_ERROR_STATUS, JsonFrames, LevelColumns, QuoteColumns, TradeColumns
 from transforms.decode.decoded import BOOK_EVENTS, QUOTES, TRADES, Decoded, columns_table, decoded, texts
 from transforms.kernels import binance as kernel
 from transforms.numbers import PRICE_SCALE, SIZE_SCALE, Int64s, decimals
@@ -69,6 +70,9 @@ def quote_asset(symbol: str) -> str | None:
 def _flat(messages: pa.Table) -> tuple[bytes, Int64s]:
     """Return all payloads in one run of bytes, and where each begins and the last ends."""
     column = messages["payload"].cast(pa.large_binary()).combine_chunks()
+    if "status" in messages.column_names and messages["status"].null_count < len(column):
+        is_error = pc.fill_null(pc.greater_equal(messages["status"], FIRST_ERROR_STATUS), False).combine_chunks()
+        column = pc.if_else(is_error, pa.scalar(b"", pa.large_binary()), column)  # no scanner may find a fact in an error
     if isinstance(column, pa.ChunkedArray):
         column = pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], pa.large_binary())
     if column.null_count:

@@ -21,6 +21,7 @@ SNAPSHOT_CHANNEL = "depth_snapshot"
 BARE_CHANNEL = "depth"
 """The channel of a depth update outside `{"stream":…}`: the socket knew it, the frame does not tell."""
 
+FIRST_ERROR_STATUS = 400
 _LAST_MS = 253_402_300_799_999
 _INT64_MOST = 2**63 - 1
 _decode = msgspec.json.Decoder().decode
@@ -83,7 +84,7 @@ class JsonFrames:
 
     def read(self, message: int, payload: bytes, request: str | None, status: int | None) -> None:
         """Append what one message says; an acknowledgement or an error recorded as received appends nothing."""
-        if status is not None and status >= 400:
+        if status is not None and status >= FIRST_ERROR_STATUS:
             return
         try:
             found = _decode(payload)

@@ -140,8 +140,11 @@ def test_the_quote_asset_is_the_longest_known_end(symbol, asset):
 
 
 def test_an_http_error_is_control_whatever_its_body():
-    found = binance.decode(messages([b'{"code":-1003,"msg":"Too many requests"}', b"<html>", TRADE], statuses=[429, 502, 418]))
-    assert (found.control, found.fact_count, found.refused.num_rows) == (3, 0, 0)
+    bodies = [b'{"code":-1003,"msg":"Too many requests"}', b"<html>", TRADE, FUTURE, TRADE]
+    for scan in (*FORMS.values(), None):
+        found = binance.decode_frames(messages(bodies, statuses=[429, 502, 418, 200, None]), scan)
+        assert (found.control, found.refused.num_rows) == (3, 0)
+        assert found.tables[TRADES]["message_index"].to_pylist() == [3, 4]
 
 
 def test_no_messages_give_no_rows():
