@@ -247,7 +247,8 @@ class _Reader:
     def _gate(self, table: str, publication: Mapping[str, object]) -> Row | None:
         found = records(self._rows("quality.gate_runs", {"run_id": publication["run_id"], "table_name": table}))
         passed = [row for row in found if row["verdict"] == "passed"]
-        return (passed or found or [None])[-1]
+        judged = passed or found
+        return judged[-1] if judged else None
 
     def _whereabouts(self, capture_id: str, message_seq: int) -> list[str]:
         """Say which holds keep facts of this message back."""

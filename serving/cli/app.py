@@ -12,7 +12,7 @@ from typer.exceptions import TyperException
 from lake.errors import TickhouseError
 from lake.telemetry import set_up_logging
 from serving.cli import answering, desk, moving, running, setting_up
-from serving.cli.output import print_error
+from serving.cli.output import print_error, print_usage_error
 from serving.outcomes import EXIT_CODES, INTERRUPTED
 
 EPILOG = "Exit codes: " + "; ".join(f"{code} {meaning}" for code, meaning in EXIT_CODES.items()) + "."
@@ -43,7 +43,7 @@ def run(arguments: Sequence[str]) -> int:
     except TickhouseError as error:
         return print_error(error, as_json="--json" in arguments)
     except TyperException as error:
-        error.show()
+        print_usage_error(error.format_message(), as_json="--json" in arguments)
         return int(error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED

@@ -13,6 +13,7 @@ from lake.heads import Hold
 from quality_checks import holds as gate_holds
 from quality_checks.adjusting import adjust
 from quality_checks.verify import verify as verify_lake
+from serving.cli import reports
 from serving.cli.options import Home, Json, Reason, open_lake, open_log
 from serving.cli.output import Output
 
@@ -88,8 +89,8 @@ def verify(home: Home = None, json: Json = False) -> None:
     output = Output(as_json=json)
     with open_lake(home) as lake, output.working("Proving hashes, counts and lineage"):
         report = verify_lake(lake, open_log(lake.settings))
-    output.answer(report.document(), lambda console: print_checks(console, report))
-    if not report.ok:
+    output.answer(report.document(), lambda console: reports.print_checks(console, report))
+    if not report.is_ok:
         raise typer.Exit(1)
 
 

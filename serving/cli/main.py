@@ -7,6 +7,10 @@ import warnings
 from typing import TextIO
 
 
+_DECODING = {"demo", "up", "import", "promote", "rebuild"}
+"""Verbs that a warning about slow kernels concerns."""
+
+
 def main() -> None:
     """Run one verb and leave the process with its exit code."""
     warnings.showwarning = _tell
@@ -23,7 +27,9 @@ def _tell(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    """Write a warning as one line for a person; those of libraries are for their developers."""
+    """Write a warning as one line for a person who decodes something; those of libraries are for their developers."""
+    if not set(sys.argv[1:2]) & _DECODING:
+        return
     if category.__module__.partition(".")[0] in ("lake", "transforms", "quality_checks", "ingest", "serving"):
         sys.stderr.write(f"note: {message}\n")
 

@@ -86,7 +86,7 @@ def capture(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Ask providers and listen to their streams; everything received goes into the log. Then land and promote."""
+    """Ask providers and listen to their streams; everything received goes into the log, for `land` and `promote`."""
     output = Output(as_json=json)
     with open_lake(home) as lake, asking.reached(source, excerpt) as reach:
         log = open_log(lake.settings)
@@ -131,7 +131,7 @@ def rebuild(
     home: Home = None,
     json: Json = False,
 ) -> None:
-    """Make tables again from raw and compare: the same rows, the same hash, the same published_at. Exit code 1 when they differ."""
+    """Make tables again from raw and compare row by row, hash and published_at too. Exit code 1 when they differ."""
     output = Output(as_json=json)
     found = []
     with open_lake(home) as lake:

@@ -15,6 +15,8 @@ from rich.text import Text
 from serving import formats
 from serving.outcomes import details_of, outcome_of
 
+_PLAIN_ENOUGH = (2, 3)
+"""Exit codes of errors whose message already says what to do: a wrong value, a name that does not exist."""
 PLAIN_WIDTH = 160
 """Columns of text that goes to a pipe or file, where nobody's terminal decides."""
 
@@ -72,8 +74,20 @@ def print_error(error: BaseException, *, as_json: bool) -> int:
     else:
         shown = console(to_stderr=True)
         shown.print(Text.assemble((f"{outcome.title}: ", "bold red"), str(error)), soft_wrap=True)
-        shown.print(Text(outcome.advice, style="dim"), soft_wrap=True)
+        if outcome.exit_code not in _PLAIN_ENOUGH:
+            shown.print(Text(outcome.advice, style="dim"), soft_wrap=True)
     return outcome.exit_code
+
+
+def print_usage_error(message: str, *, as_json: bool) -> None:
+    """Print what is wrong about the words given; nothing when the help was asked for by giving none."""
+    if as_json:
+        problem = {"type": "urn:tickhouse:problem:wrong-usage", "title": "Wrong usage", "detail": message, "exit_code": 2}
+        sys.stderr.write(orjson.dumps(problem, option=orjson.OPT_INDENT_2).decode() + "\n")
+    elif message:
+        shown = console(to_stderr=True)
+        shown.print(Text.assemble(("Wrong usage: ", "bold red"), message), soft_wrap=True)
+        shown.print(Text("`tickhouse --help` and `tickhouse VERB --help` tell what there is.", style="dim"), soft_wrap=True)
 
 
 def listing(title: str | None, columns: Sequence[str], rows: Sequence[Sequence[object]], right: Sequence[str] = ()) -> Table:

@@ -14,6 +14,7 @@ from lake import scan
 from lake.catalog import Lake
 from lake.scan import Where
 from quality_checks.rebuild import RebuildReport
+from quality_checks.verify import VerifyReport
 from serving.cli.output import listing
 from serving.operate.pipeline import Turn
 
@@ -98,3 +99,12 @@ def print_rebuilt(console: Console, reports: Sequence[RebuildReport]) -> None:
         console.print(Text(f"{report.table}: {report.rows:,} rows made again from raw: {told} (hash {report.after[:16]})", style))
         for line in report.shown:
             console.print(Text(f"    {line}", style="yellow"), soft_wrap=True)
+
+
+def print_checks(console: Console, report: VerifyReport) -> None:
+    """Print every check of `verify`, and the first of what is wrong."""
+    for check in report.checks:
+        mark = Text("ok   ", "green") if check.is_ok else Text("WRONG ", "bold red")
+        console.print(Text.assemble(mark, f"{check.name.replace('_', ' ')}: {check.count:,} looked at"))
+        for fault in check.faults:
+            console.print(Text(f"       {fault}", style="yellow"), soft_wrap=True)

@@ -9,11 +9,12 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import orjson
 
-from ingest.capture import capture_once
+from ingest.capture import CaptureReport, capture_once
 from ingest.imports import import_paths
 from ingest.simulator import DEMO, Simulator
 from ingest.simulator.recorded import FOLDER
@@ -27,7 +28,7 @@ from serving.operate import asking, pipeline
 
 EXCERPT = 3_000
 """Messages of each recorded stream that the demo replays: enough to be held, small enough to be quick."""
-BATCH_MESSAGES = 1_500
+BATCH_MESSAGES = 2_500
 """Messages of a batch: several batches a stream, so that one can be held while the feed goes on."""
 WANTED = {
     "demo-yahoo": asking.Wanted("yahoo"),
@@ -86,9 +87,13 @@ def _capture(lake: Lake, log: Log, say: Say) -> tuple[dict[str, dict[str, Any]],
         reach = asking.reach_of(simulator)
         for key, wanted in WANTED.items():
             say(f"capturing {wanted.provider} {wanted.feed or ''}".rstrip())
-            reports[key], _ = capture_once(lake, key, lambda wanted=wanted: asking.capture(lake, log, wanted, reach)[0])
+            reports[key], _ = capture_once(lake, key, partial(_first, lake, log, wanted, reach))
             lake.state.save_job(_FAULTS, {"faults": _joined(lake, simulator.summary())})
     return reports, (lake.state.job(_FAULTS) or {"faults": []})["faults"], True
+
+
+def _first(lake: Lake, log: Log, wanted: asking.Wanted, reach: asking.Reach) -> CaptureReport:
+    return asking.capture(lake, log, wanted, reach)[0]
 
 
 def _joined(lake: Lake, faults: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -107,7 +107,7 @@ def held(console: Console, told: Tour) -> None:
     """The poisoned batch."""
     say(
         console,
-        "The simulator multiplied the prices of a run of trades by 100. Each trade is well formed; together they are not believable.",
+        "The simulator multiplied the prices of a run of trades by 100. Each is well formed; together they are not believable.",
     )
     if not told["held"]:
         console.print("Nothing was held in this lake.")
@@ -141,7 +141,7 @@ def split(console: Console, told: Tour) -> None:
     page = told["split"]
     say(
         console,
-        "Bars as traded from a CSV file, the 4:1 split from a reorganisation notice. Nothing is stored adjusted: factors are applied.",
+        "Bars as traded from a CSV file, the 4:1 split from a notice. Prices are kept as traded, factors are applied to them.",
     )
     rows = [
         [row["session_date"], row["close"], row["price_factor"], row["adjusted_close"], row["volume"], row["adjusted_volume"]]
