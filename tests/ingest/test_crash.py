@@ -47,7 +47,6 @@ def test_a_capture_killed_half_way_is_kept_and_done_again(root: Path, tmp_path: 
         before = messages_of(log)
     assert before
     main("capture", tmp_path)
-    main("capture", tmp_path)
     lake, log = opened(tmp_path)
     with lake, log:
         after = messages_of(log)
