@@ -1,11 +1,9 @@
 """The scanner of Binance's three frequent frames: trade, bookTicker and depthUpdate, bytes in, columns out.
 
 It knows the exact text that Binance writes (keys in its order, no spaces) for spot and USDⓈ-M futures, inside
-`{"stream":…,"data":…}` or bare, and reads no other: a frame that differs in anything, down to a digit too many, is left
-to the caller by its index. What it does read is what a JSON parser and exact decimals would give.
-
-Columns are bytes of little-endian int64, one write a value; a column per quantity, no objects a row. Prices and sizes are
-integers scaled by 9 and 8 digits. -1 stands for "not told": none of these quantities is negative.
+`{"stream":…,"data":…}` or bare. A frame that differs in anything, down to a digit too many, is left to the caller by its
+index; what it does read is what a JSON parser and exact decimals would give. Columns are bytes of little-endian int64, no
+objects a row; prices and sizes are scaled by 9 and 8 digits; -1 is "not told": none of these quantities is negative.
 """
 
 from __future__ import annotations
@@ -46,11 +44,11 @@ class Names:
         name = data[start:end]
         found = self._codes.get(name, -1)
         if found < 0:
+            if len(name) == 0:
+                return -1
             for char in name:
                 if char < 33 or char > 126 or char in (_QUOTE, _BACKSLASH):
                     return -1
-            if len(name) == 0:
-                return -1
             found = len(self.seen)
             self.seen.append(name)
             self._codes[name] = found
@@ -67,7 +65,6 @@ class Frames:
         self.symbols = Names()
         self.streams = Names()
         self.unread = BytesWriter()
-
         self.trade_message = BytesWriter()
         self.trade_ms = BytesWriter()
         self.trade_id = BytesWriter()
@@ -75,7 +72,6 @@ class Frames:
         self.trade_size = BytesWriter()
         self.trade_symbol = BytesWriter()
         self.trade_flags = BytesWriter()
-
         self.quote_message = BytesWriter()
         self.quote_ms = BytesWriter()
         self.quote_sequence = BytesWriter()
@@ -84,7 +80,6 @@ class Frames:
         self.quote_ask_price = BytesWriter()
         self.quote_ask_size = BytesWriter()
         self.quote_symbol = BytesWriter()
-
         self.depth_message = BytesWriter()
         self.depth_ms = BytesWriter()
         self.depth_first = BytesWriter()
@@ -104,9 +99,7 @@ def read_frames(data: bytes, offsets: bytes) -> Frames:
     count: i64 = len(offsets) // 8 - 1
     message: i64 = 0
     while message < count:
-        start = read_i64_le(offsets, message * 8)
-        end = read_i64_le(offsets, message * 8 + 8)
-        if not _read_frame(frames, data, message, start, end):
+        if not _read_frame(frames, data, message, read_i64_le(offsets, message * 8), read_i64_le(offsets, message * 8 + 8)):
             write_i64_le(frames.unread, message)
         message += 1
     return frames
@@ -230,11 +223,10 @@ def _read_trade(frames: Frames, data: bytes, message: i64, i: i64, end: i64) -> 
     if event_ms < 0 or not is_at(data, i, end, b',"s":"'):
         return False
     name_start = i + 6
-    i = _name_end(data, name_start, end)
-    name_end = i
-    if not is_at(data, i, end, b'","t":'):
+    name_end = _name_end(data, name_start, end)
+    if not is_at(data, name_end, end, b'","t":'):
         return False
-    trade_id, i = whole(data, i + 6, end)
+    trade_id, i = whole(data, name_end + 6, end)
     if trade_id < 0 or not is_at(data, i, end, b',"p":"'):
         return False
     price, i = scaled(data, i + 6, end, PRICE_SCALE)
@@ -243,33 +235,26 @@ def _read_trade(frames: Frames, data: bytes, message: i64, i: i64, end: i64) -> 
     size, i = scaled(data, i + 6, end, SIZE_SCALE)
     if size < 0:
         return False
-    flags: i64 = 0
     if is_futures:
         if not is_at(data, i, end, b',"X":"MARKET"'):
             return False
-        flags = IS_MARKET
         i += 13
     else:
         if not is_at(data, i, end, b',"T":'):
             return False
         trade_ms, i = _stamp(data, i + 5, end)
-    if trade_ms < 0:
+    if trade_ms < 0 or not is_at(data, i, end, b',"m":'):
         return False
-    if is_at(data, i, end, b',"m":true'):
-        flags += IS_BUYER_MAKER
-        i += 9
-    elif is_at(data, i, end, b',"m":false'):
-        i += 10
-    else:
-        return False
-    if not is_futures:
-        if is_at(data, i, end, b',"M":true'):
-            i += 9
-        elif is_at(data, i, end, b',"M":false'):
-            i += 10
-        else:
+    flags, i = _truth(data, i + 5, end)
+    if flags >= 0 and is_futures:
+        flags += IS_MARKET
+    elif flags >= 0:
+        if not is_at(data, i, end, b',"M":'):
             return False
-    if i + 1 != end or data[i] != 125:
+        ignored, i = _truth(data, i + 5, end)
+        if ignored < 0:
+            return False
+    if flags < 0 or i + 1 != end or data[i] != 125:
         return False
     symbol = frames.symbols.code(data, name_start, name_end)
     if symbol < 0:
@@ -289,11 +274,10 @@ def _read_quote(frames: Frames, data: bytes, message: i64, i: i64, end: i64, is_
     if sequence < 0 or not is_at(data, i, end, b',"s":"'):
         return False
     name_start = i + 6
-    i = _name_end(data, name_start, end)
-    name_end = i
-    if not is_at(data, i, end, b'","b":"'):
+    name_end = _name_end(data, name_start, end)
+    if not is_at(data, name_end, end, b'","b":"'):
         return False
-    bid_price, i = scaled(data, i + 7, end, PRICE_SCALE)
+    bid_price, i = scaled(data, name_end + 7, end, PRICE_SCALE)
     if bid_price < 0 or not is_at(data, i, end, b',"B":"'):
         return False
     bid_size, i = scaled(data, i + 6, end, SIZE_SCALE)
@@ -339,11 +323,10 @@ def _read_depth(frames: Frames, data: bytes, message: i64, i: i64, end: i64, str
     if depth_ms < 0 or not is_at(data, i, end, b',"s":"'):
         return False
     name_start = i + 6
-    i = _name_end(data, name_start, end)
-    name_end = i
-    if not is_at(data, i, end, b'","U":'):
+    name_end = _name_end(data, name_start, end)
+    if not is_at(data, name_end, end, b'","U":'):
         return False
-    first, i = whole(data, i + 6, end)
+    first, i = whole(data, name_end + 6, end)
     if first < 0 or not is_at(data, i, end, b',"u":'):
         return False
     last, i = whole(data, i + 5, end)
@@ -393,18 +376,24 @@ def _read_levels(frames: Frames, data: bytes, i: i64, end: i64) -> tuple[i64, i6
         write_i64_le(frames.level_price, price)
         write_i64_le(frames.level_size, size)
         count += 1
-        i += 1
-        if data[i] == 93:
-            return count, i + 1
-        if data[i] != _COMMA:
+        i += 2
+        if data[i - 1] == 93:
+            return count, i
+        if data[i - 1] != _COMMA:
             return -1, i
-        i += 1
+    return -1, i
+
+
+def _truth(data: bytes, i: i64, end: i64) -> tuple[i64, i64]:
+    """Return (1 for true or 0 for false, next index); (-1, i) for anything else."""
+    if is_at(data, i, end, b"true"):
+        return 1, i + 4
+    if is_at(data, i, end, b"false"):
+        return 0, i + 5
     return -1, i
 
 
 def _stamp(data: bytes, i: i64, end: i64) -> tuple[i64, i64]:
     """Return (milliseconds, next index) of a stamp of 13 digits, years 2001 to 2286; (-1, i) for any other."""
     value, k = whole(data, i, end)
-    if k - i != 13:
-        return -1, i
-    return value, k
+    return (value, k) if k - i == 13 else (-1, i)

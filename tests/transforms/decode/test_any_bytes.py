@@ -79,7 +79,7 @@ def replaced(draw, provider):
     return json.dumps(whole).encode(), request
 
 
-def accounted(feed, payload, request, status=None, headers=None):
+def assert_accounted(feed, payload, request, status=None, headers=None):
     table = messages([payload, payload], statuses=[status, None], headers=[headers, None])
     table = table.set_column(table.schema.get_field_index("request"), "request", [[request, request]])
     found = feed.decode(table)
@@ -98,7 +98,7 @@ def test_bytes_of_any_kind_are_accounted_for(key):
         st.binary(max_size=60), st.none() | st.text(max_size=20), st.none() | st.sampled_from([200, 204, 404, 500]), json_values
     )
     def run(payload, request, status, headers):
-        accounted(FEEDS[key], payload, request, status, headers)
+        assert_accounted(FEEDS[key], payload, request, status, headers)
 
     run()
 
@@ -107,7 +107,7 @@ def test_bytes_of_any_kind_are_accounted_for(key):
 def test_damaged_messages_are_accounted_for(key):
     @given(damaged(key[0]) | replaced(key[0]))
     def run(message):
-        accounted(FEEDS[key], *message)
+        assert_accounted(FEEDS[key], *message)
 
     run()
 
@@ -126,7 +126,7 @@ def test_any_mapping_is_accounted_for(key):
                     | st.sampled_from(["%Y%Y", "%Y-%m-%d", "epoch_ms", "end", "float_image", 3, -3, "\x00", {"time": "a"}])
                 )
             )
-        accounted(FEEDS[key], seed[0], json.dumps({"mapping": changed}))
+        assert_accounted(FEEDS[key], seed[0], json.dumps({"mapping": changed}))
 
     run()
 
@@ -136,4 +136,4 @@ def test_any_mapping_is_accounted_for(key):
     "payload", [b"[" * 100_000, b'{"a":' * 100_000, b"9" * 200_000, b'"' * 100_000], ids=["lists", "objects", "digits", "quotes"]
 )
 def test_depth_and_length_do_no_harm(key, payload):
-    accounted(FEEDS[key], payload, json.dumps({"mapping": json.loads(SEEDS["csv"][0][1])["mapping"]}))
+    assert_accounted(FEEDS[key], payload, json.dumps({"mapping": json.loads(SEEDS["csv"][0][1])["mapping"]}))

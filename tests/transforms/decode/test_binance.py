@@ -21,7 +21,7 @@ BOOKS = [line for line in LINES if b"bookTicker" in line]
 FRAMES = [TRADE, FUTURE, BOOKS[0], BOOKS[-1], *sorted((line for line in LINES if b"depthUpdate" in line), key=len)[:2]]
 
 
-def same(found, other):
+def assert_same(found, other):
     assert found.refused.equals(other.refused)
     assert (found.control, found.skipped) == (other.control, other.skipped)
     for name, table in found.tables.items():
@@ -32,7 +32,7 @@ def same(found, other):
 @pytest.mark.parametrize("name", [*EXCERPTS, "odd_frames"])
 def test_kernel_and_parser_give_the_same_rows(form, name):
     _, given_messages = sample(SAMPLES / "binance" / name)
-    same(binance.decode_frames(given_messages, FORMS[form]), binance.decode_frames(given_messages, None))
+    assert_same(binance.decode_frames(given_messages, FORMS[form]), binance.decode_frames(given_messages, None))
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -100,7 +100,7 @@ def test_any_damage_means_the_same_to_kernel_and_parser(frames):
     given_messages = messages(frames)
     expected = binance.decode_frames(given_messages, None)
     for scan in FORMS.values():
-        same(binance.decode_frames(given_messages, scan), expected)
+        assert_same(binance.decode_frames(given_messages, scan), expected)
 
 
 @given(
