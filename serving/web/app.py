@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from fastapi.responses import RedirectResponse
 
 from lake.catalog import Lake
-from serving.web import problems, routes
+from serving.web import pages, problems, routes
 
 DESCRIPTION = """
 Questions to a market-data lakehouse, all read-only.
@@ -28,18 +28,15 @@ def create_app(lake: Lake) -> FastAPI:
         version=_version(),
         description=DESCRIPTION,
         openapi_url="/api/v1/openapi.json",
-        docs_url="/docs",
+        docs_url=None,
         redoc_url=None,
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
         contact={"name": "tickhouse", "url": "https://localhost/"},
     )
     app.state.lake = lake
     app.include_router(routes.router, prefix="/api/v1")
+    pages.install(app)
     problems.install(app)
-
-    @app.get("/", include_in_schema=False)
-    def home() -> RedirectResponse:
-        return RedirectResponse("/docs")
 
     @app.get("/openapi.json", include_in_schema=False)
     def openapi() -> RedirectResponse:
