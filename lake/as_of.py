@@ -147,10 +147,13 @@ def publications(lake: Lake) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=LEDGER_SCHEMA)
 
 
-def ledger(lake: Lake, table: str) -> list[Settled]:
-    """Return every ledger entry of a table in order of time, empty batches and rejects included: what `verify` adds up."""
+def ledger(lake: Lake, table: str, since: datetime | None = None) -> list[Settled]:
+    """Return every ledger entry of a table in order of time, empty batches and rejects included: what `verify` adds up.
+
+    since   only entries published then or later
+    """
     reconcile(lake, table)
-    entries, ranges = lake.state.ledger(table)
+    entries, ranges = lake.state.ledger(table, 0 if since is None else to_ns(since) // _NANOS_PER_MS)
     return [
         Settled(
             table=table,
@@ -166,6 +169,12 @@ def ledger(lake: Lake, table: str) -> list[Settled]:
         )
         for entry in entries
     ]
+
+
+def published_messages(lake: Lake, table: str, capture_id: str, from_seq: int) -> list[tuple[int, int]]:
+    """Return (first, last) of message ranges of a capture that are on main of a table and reach to `from_seq` or beyond."""
+    reconcile(lake, table)
+    return lake.state.ranges_of_capture(table, capture_id, from_seq)
 
 
 def has_published(lake: Lake, table: str, run_id: str) -> bool:

@@ -25,6 +25,18 @@ class NotFoundError(TickhouseError):
     """The thing asked for does not exist: ask for something that does."""
 
 
+class DemandError(TickhouseError):
+    """What exists is older than demanded, or of a quality nobody measured: relax the demand, or wait."""
+
+
+class AccessError(TickhouseError):
+    """The caller's key is missing, unknown, revoked or lacks the scope: send one that fits."""
+
+
+class BusyError(TickhouseError):
+    """As much is under way as there may be: try again in a moment."""
+
+
 class ProtocolError(TickhouseError):
     """Bytes of a provider could not be read: quarantine this message and go on."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -20,6 +20,7 @@ PREFIX = "TICKHOUSE_"
 _PLACES = {"home", "catalog_url", "warehouse", "log_path", "state_url", "min_free_bytes", "lease_timeout_s"} | {
     "api_host",
     "api_port",
+    "api_auth",
     "kill_at",
 }
 """Fields that say where and when, not what: two lakes that differ only in these hold the same rows."""
@@ -54,6 +55,13 @@ class Settings(BaseSettings):
     lease_timeout_s: float = Field(30.0, ge=0, description="Seconds to wait for a lease that a living process holds.")
     api_host: str = Field("127.0.0.1", description="Address the HTTP interface listens on.")
     api_port: int = Field(8000, ge=0, le=65535, description="Port the HTTP interface listens on.")
+    api_auth: Literal["auto", "keys", "none"] = Field(
+        "auto",
+        description="Whether HTTP needs a key: keys, none, or auto: as soon as one was made, and always beyond loopback.",
+    )
+    jobs_from: Literal["simulator", "provider"] = Field(
+        "simulator", description="Who is asked by jobs of POST /integration/process: the simulator, or the provider itself."
+    )
     kill_at: str = Field("", description="For crash tests: the step boundary at which the process kills itself.")
 
     @model_validator(mode="after")

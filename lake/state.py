@@ -296,16 +296,24 @@ class State:
         with self.reading() as connection:
             return [dict(row) for row in connection.execute(query).mappings()]
 
-    def ledger(self, table: str) -> tuple[list[dict[str, Any]], dict[int, list[tuple[str, int, int]]]]:
-        """Return every entry of a table in order of time, and the message ranges by snapshot id."""
-        entries = sa.select(_PUBLICATIONS).where(_PUBLICATIONS.c.table_name == table)
-        in_order = entries.order_by(_PUBLICATIONS.c.published_at_ms, _PUBLICATIONS.c.snapshot_id)
-        ranges = sa.select(_RANGES).where(_RANGES.c.table_name == table).order_by(_RANGES.c.capture_id, _RANGES.c.first_seq)
+    def ledger(self, table: str, since_ms: int = 0) -> tuple[list[dict[str, Any]], dict[int, list[tuple[str, int, int]]]]:
+        """Return the entries of a table published at `since_ms` or later, in order of time, and their ranges by snapshot."""
+        mine = (_PUBLICATIONS.c.table_name == table, _PUBLICATIONS.c.published_at_ms >= since_ms)
+        in_order = sa.select(_PUBLICATIONS).where(*mine).order_by(_PUBLICATIONS.c.published_at_ms, _PUBLICATIONS.c.snapshot_id)
+        joined = sa.select(_RANGES).join(_PUBLICATIONS, _SAME_SNAPSHOT).where(*mine)
+        ranges = joined.order_by(_RANGES.c.capture_id, _RANGES.c.first_seq)
         found: dict[int, list[tuple[str, int, int]]] = {}
         with self.reading() as connection:
             for row in connection.execute(ranges):
                 found.setdefault(row.snapshot_id, []).append((row.capture_id, row.first_seq, row.last_seq))
             return [dict(row) for row in connection.execute(in_order).mappings()], found
+
+    def ranges_of_capture(self, table: str, capture_id: str, from_seq: int) -> list[tuple[int, int]]:
+        """Return (first, last) of the booked message ranges of one capture that reach to `from_seq` or beyond."""
+        ranges = _RANGES.c
+        mine = (ranges.table_name == table, ranges.capture_id == capture_id, ranges.last_seq >= from_seq)
+        with self.reading() as connection:
+            return [(row.first_seq, row.last_seq) for row in connection.execute(sa.select(_RANGES).where(*mine))]
 
     def has_run(self, table: str, run_id: str, acts: Sequence[str]) -> bool:
         """Return whether an entry of `acts` names a run."""

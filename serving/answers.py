@@ -8,7 +8,9 @@ from datetime import UTC, date, datetime, time
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from lake.catalog import Lake
 from lake.errors import InvalidValueError
+from lake.instants import to_datetime
 from lake.scan import Where
 
 
@@ -24,6 +26,47 @@ def newest(table: pa.Table, column: str) -> datetime | None:
     """Return the latest instant of a column, None for no rows."""
     found: datetime | None = pc.max(table[column]).as_py() if table.num_rows else None
     return found
+
+
+def snapshots_of(lake: Lake, *tables: str) -> dict[str, str]:
+    """Return main's snapshot of each table now, ids as text."""
+    return {name: str(lake.head(name).snapshot_id) for name in tables}
+
+
+def told(
+    lake: Lake,
+    snapshots: dict[str, str],
+    fresh: datetime | None,
+    basis: str = "as_recorded",
+    as_of: datetime | None = None,
+    known_as_of: datetime | None = None,
+    **more: object,
+) -> dict[str, object]:
+    """Return the metadata that every answer has, and `more`.
+
+    snapshots   table -> snapshot it was read from, taken before reading
+    fresh       instant of the newest row, None where nothing tells
+    basis       what prices stand on; `as_recorded` where there are none
+    """
+    return {
+        "snapshots": snapshots,
+        "basis": basis,
+        "fresh": fresh,
+        "completeness": None,
+        "quality_score": None,
+        "source": "lake",
+        "status": "confirmed",
+        "answered_at": to_datetime(lake.clock()),
+        "as_of": as_of,
+        "known_as_of": known_as_of,
+        **more,
+    }
+
+
+def page(table: pa.Table, limit: int, offset: int) -> tuple[pa.Table, dict[str, object]]:
+    """Return the rows asked for, and what tells a client whether to go on."""
+    rows = table.slice(offset, limit)
+    return rows, {"total_count": table.num_rows, "offset": offset, "has_more": offset + rows.num_rows < table.num_rows}
 
 
 def parse_bound(text: str | None, name: str) -> date | datetime | None:

@@ -31,17 +31,23 @@ PUBLICATIONS = "ops.publications"
 _PUBLICATIONS_DOC = "Which run published which messages of a table, and when: the ledger behind --as-of."
 _ROW_SOURCES = frozenset({"range", "generate_series", "unnest", "json_each", "json_tree", "repeat"})
 """Table functions that make rows out of their arguments and reach nothing outside."""
+_BATCH_ROWS = 2_048
+"""DuckDB's own vector: the least that can be looked at before it counts."""
 _STATEMENT = re.compile(r"StatementType\.(\w+)")
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one query may take. Time counts from the start of execution; rows beyond the limit are cut off and said so."""
+    """What one query may take. Time counts from the start of execution; rows beyond the limits are cut off and said so.
+
+    bytes   of the answer as Arrow; `memory` bounds what DuckDB works with, which leaves the answer out
+    """
 
     rows: int = 1_000_000
     seconds: float = 60.0
     memory: str = "1GB"
     threads: int = 2
+    bytes: int = 1 << 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,14 +107,17 @@ def tables_of(query: str) -> _Named:
     """Return the tables that `query` names. Raises as `answer` does, before anything is opened."""
     with _connection(Limits()) as connection:
         ((text,),) = connection.execute("SELECT json_serialize_sql(?)", [query]).fetchall()
-        tree = json.loads(text)
-        if tree["error"]:
-            _refuse(connection, query, tree)
-    statements = tree["statements"]
-    if len(statements) != 1:
-        raise InvalidValueError(f"one SELECT statement is allowed a query; found {len(statements)} statements")
-    named = _Named()
-    _walk(statements[0]["node"], frozenset(), named)
+        try:
+            tree = json.loads(text)
+            if tree["error"]:
+                _refuse(connection, query, tree)
+            statements = tree["statements"]
+            if len(statements) != 1:
+                raise InvalidValueError(f"one SELECT statement is allowed a query; found {len(statements)} statements")
+            named = _Named()
+            _walk(statements[0]["node"], frozenset(), named)
+        except RecursionError as error:
+            raise InvalidValueError("the query is nested too deeply; write it in fewer levels") from error
     return named
 
 
@@ -192,8 +201,8 @@ def _fetch(connection: duckdb.DuckDBPyConnection, query: str, limits: Limits) ->
     timer = threading.Timer(limits.seconds, stop)
     timer.start()
     try:
-        reader = connection.sql(query).to_arrow_reader(min(limits.rows + 1, 65_536))
-        return _bounded(reader, limits.rows)
+        reader = connection.sql(query).to_arrow_reader(min(limits.rows + 1, _BATCH_ROWS))
+        return _bounded(reader, limits)
     except (duckdb.Error, pa.ArrowException) as error:
         if timed_out.is_set():
             raise InvalidValueError(f"the query ran longer than {limits.seconds:g} s and was stopped; narrow it") from error
@@ -206,15 +215,18 @@ def _fetch(connection: duckdb.DuckDBPyConnection, query: str, limits: Limits) ->
         timer.cancel()
 
 
-def _bounded(reader: pa.RecordBatchReader, rows: int) -> tuple[pa.Table, bool]:
+def _bounded(reader: pa.RecordBatchReader, limits: Limits) -> tuple[pa.Table, bool]:
     batches: list[pa.RecordBatch] = []
-    count = 0
+    count = size = 0
     for batch in reader:
-        batches.append(batch)
         count += batch.num_rows
-        if count > rows:
+        size += batch.nbytes
+        if size > limits.bytes:
+            return pa.Table.from_batches(batches, reader.schema).slice(0, limits.rows), True
+        batches.append(batch)
+        if count > limits.rows:
             break
-    return pa.Table.from_batches(batches, reader.schema).slice(0, rows), count > rows
+    return pa.Table.from_batches(batches, reader.schema).slice(0, limits.rows), count > limits.rows
 
 
 def _source(lake: Lake, name: str, as_of: datetime | None, known_as_of: datetime | None) -> Any:

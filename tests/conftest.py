@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 from pathlib import Path
@@ -16,8 +17,12 @@ ROOT = Path(__file__).parents[1]
 OPTIONAL_PARTS = {
     "cc": lambda: shutil.which("cc") is not None,
     "compiled": lambda: transforms.kernels.kernel_state().is_compiled,
+    "spark": lambda: importlib.util.find_spec("pyspark") is not None and shutil.which("java") is not None,
 }
 """Parts that a test may need, by the name given to `@pytest.mark.needs(...)`, and how to find them."""
+
+OPT_IN = {"spark"}
+"""Parts so heavy (467 MB) that TICKHOUSE_REQUIRE=all does not ask for them: `pip install tickhouse[spark]` and a Java do."""
 
 _require = os.environ.get("TICKHOUSE_REQUIRE", "")
 if os.environ.get("TICKHOUSE_KERNELS") == "interpreted":
@@ -41,7 +46,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         for part in mark.args:
             if OPTIONAL_PARTS[part]():
                 continue
-            if _require == "all":
+            if _require == "all" and part not in OPT_IN:
                 pytest.fail(f"TICKHOUSE_REQUIRE=all, but {part} was not found on this machine")
             pytest.skip(f"{part} was not found on this machine")
 

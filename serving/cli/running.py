@@ -60,4 +60,4 @@ def announce(output: Output, server: supervisor.WebServer) -> None:
         document, lambda console: console.print(Text(f"Answering at {server.address}/api/v1, pages at {server.address}/docs"))
     )
     if not server.is_loopback:
-        output.err.print(Text("No keys yet: whoever reaches this address can read the whole lake.", style="bold yellow"))
+        output.err.print(Text("Beyond loopback every question needs a key: `tickhouse keys add NAME` makes one (see TICKHOUSE_API_AUTH).", style="bold yellow"))

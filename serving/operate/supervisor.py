@@ -44,7 +44,12 @@ class WebServer:
         self.host = host
         self.port = int(self._socket.getsockname()[1])
         config = uvicorn.Config(
-            create_app(lake), log_config=None, access_log=False, lifespan="off", ws="none", server_header=False
+            create_app(lake, is_loopback=host in _LOOPBACK),
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            ws="websockets-sansio",
+            server_header=False,
         )
         self._server = uvicorn.Server(config)
 

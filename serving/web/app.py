@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from importlib import metadata
+from typing import Any
 
 from fastapi import FastAPI
 from fastapi.responses import RedirectResponse
 
 from lake.catalog import Lake
-from serving.web import pages, problems, routes
+from serving.keys import Keyring
+from serving.web import iceberg, market, pages, problems, quality, routes, sql_route
+from serving.web.access import Access, Policy
+from serving.web.iceberg_errors import ReadOnly
+from serving.web.sql_route import AT_ONCE, Places
 
 DESCRIPTION = """
 Questions to a market-data lakehouse, all read-only.
@@ -21,8 +26,11 @@ Questions to a market-data lakehouse, all read-only.
 """
 
 
-def create_app(lake: Lake) -> FastAPI:
-    """Return the application that answers from `lake`."""
+def create_app(lake: Lake, *, is_loopback: bool | None = None) -> FastAPI:
+    """Return the application that answers from `lake`.
+
+    is_loopback   whether only this machine reaches it; None: there is no server around it
+    """
     app = FastAPI(
         title="tickhouse",
         version=_version(),
@@ -34,15 +42,42 @@ def create_app(lake: Lake) -> FastAPI:
         contact={"name": "tickhouse", "url": "https://localhost/"},
     )
     app.state.lake = lake
-    app.include_router(routes.router, prefix="/api/v1")
+    app.state.sql_places = Places(AT_ONCE)
+    for router in (routes.router, market.router, quality.router, sql_route.router):
+        app.include_router(router, prefix="/api/v1")
+    app.include_router(iceberg.router, prefix="/iceberg/v1")
+    app.add_api_route("/health", routes.get_health, include_in_schema=False)  # where a balancer looks for it
     pages.install(app)
     problems.install(app)
+    app.add_middleware(ReadOnly)
+    app.add_middleware(Access, keyring=Keyring(lake), policy=Policy(lake.settings.api_auth, is_loopback))
+    _document_keys(app)
 
     @app.get("/openapi.json", include_in_schema=False)
     def openapi() -> RedirectResponse:
         return RedirectResponse("/api/v1/openapi.json")
 
     return app
+
+
+def _document_keys(app: FastAPI) -> None:
+    """Tell in the OpenAPI document how a key is sent; the gate itself is `serving.web.access`."""
+    make = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = make()
+        document.setdefault("components", {})["securitySchemes"] = {
+            "key": {
+                "type": "http",
+                "scheme": "bearer",
+                "description": "`tickhouse keys add`; none is needed on loopback before.",
+            },
+            "key_header": {"type": "apiKey", "in": "header", "name": "X-Api-Key"},
+        }
+        document["security"] = [{}, {"key": []}, {"key_header": []}]
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way to extend the document
 
 
 def _version() -> str:

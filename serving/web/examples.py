@@ -12,7 +12,7 @@ _INSTRUMENT = {
     "currency": "USD",
     "mic": "XNAS",
 }
-_METADATA = {
+METADATA = {
     "instrument": _INSTRUMENT,
     "snapshots": {"adjusted.agreed_bars": "3821550127947089009", "adjusted.factors": "5502431930012311702"},
     "basis": "split_adjusted",
@@ -24,7 +24,7 @@ _METADATA = {
     "known_as_of": None,
 }
 BARS: dict[str, Any] = {
-    "metadata": {**_METADATA, "interval": "1d", "adjustment": "splits"},
+    "metadata": {**METADATA, "interval": "1d", "adjustment": "splits"},
     "row_count": 2,
     "columns": {
         "session_date": ["2020-08-28", "2020-08-31"],
@@ -40,7 +40,7 @@ BARS: dict[str, Any] = {
 }
 TRADES: dict[str, Any] = {
     "metadata": {
-        **_METADATA,
+        **METADATA,
         "instrument": {**_INSTRUMENT, "identity": "listing:BINANCE/BTCUSDT:spot", "symbol": "BTCUSDT", "name": None, "mic": None},
         "snapshots": {"normalized.trades": "3821550127947089009"},
         "basis": "as_traded",

@@ -11,9 +11,10 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
-from lake.errors import ProviderUnavailableError, TickhouseError
+from lake.errors import BusyError, ProviderUnavailableError, TickhouseError
 from serving.formats import plain_value
 from serving.outcomes import DEFECT, details_of, outcome_of
+from serving.web.iceberg_errors import error_response, is_iceberg
 
 LOGGER = logging.getLogger("tickhouse.web")
 MEDIA_TYPE = "application/problem+json"
@@ -34,7 +35,9 @@ class Problem(BaseModel):
 
 
 def response_of(request: Request, status: int, type_: str, title: str, detail: str, **more: object) -> Response:
-    """Return a problem document."""
+    """Return a problem document; below /iceberg/ the same as Iceberg's clients read it."""
+    if is_iceberg(request.url.path):
+        return error_response(request.url.path, status, detail)
     body = {"type": type_, "title": title, "status": status, "detail": detail, "instance": request.url.path, **more}
     return Response(orjson.dumps(plain_value(body)), status, media_type=MEDIA_TYPE)
 
@@ -56,6 +59,8 @@ def _expected(request: Request, error: Exception) -> Response:
     )
     if isinstance(error, ProviderUnavailableError):
         response.headers["Retry-After"] = str(math.ceil(error.retry_after_s))
+    elif isinstance(error, BusyError):
+        response.headers["Retry-After"] = "1"
     return response
 
 

@@ -1,0 +1,128 @@
+"""Routes of quotes, snapshots, instruments, corporate actions, calendars and feeds."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query, Request, Response
+
+from serving import quotes as quoted
+from serving import reference
+from serving.answers import parse_bound
+from serving.trades import MAX_LIMIT
+from serving.web import more_examples as examples
+from serving.web.parameters import AsOf, Demanded, End, KnownAsOf, Offset, Provider, Start, Symbol, WireFormat, instant
+from serving.web.responses import answers, lake_of, respond
+
+router = APIRouter()
+Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT, description="Most rows of this answer.")]
+
+
+@router.get(
+    "/quotes/{symbol:path}", responses=answers(examples.QUOTES), response_class=Response, summary="Quotes of one instrument"
+)
+def get_quotes(
+    request: Request,
+    symbol: Symbol,
+    wire: WireFormat,
+    demands: Demanded,
+    start: Start = None,
+    end: End = None,
+    as_of: AsOf = None,
+    known_as_of: KnownAsOf = None,
+    provider: Provider = None,
+    limit: Limit = 1_000,
+    offset: Offset = 0,
+) -> Response:
+    """Best bid and offer in the order received; without start and end, those of the newest session."""
+    question = quoted.QuotesQuestion(
+        symbol,
+        parse_bound(start, "start"),
+        parse_bound(end, "end"),
+        provider,
+        instant(as_of),
+        instant(known_as_of),
+        limit,
+        offset,
+    )
+    return respond(request, quoted.quotes(lake_of(request), question), wire, demands)
+
+
+@router.get("/snapshot", responses=answers(examples.SNAPSHOT), response_class=Response, summary="The last of each kind")
+def get_snapshot(
+    request: Request,
+    wire: WireFormat,
+    demands: Demanded,
+    symbols: Annotated[
+        str,
+        Query(
+            description="Symbols, identity keys or ids, joined by commas.", examples=["AAPL,MSFT"], min_length=1, max_length=8192
+        ),
+    ],
+    provider: Provider = None,
+    as_of: AsOf = None,
+    known_as_of: KnownAsOf = None,
+) -> Response:
+    """Last trade, last quote and last agreed daily bar of several instruments, each with its own instant."""
+    wanted = [part.strip() for part in symbols.split(",") if part.strip()]
+    found = quoted.snapshot(lake_of(request), wanted, provider, instant(as_of), instant(known_as_of))
+    return respond(request, found, wire, demands)
+
+
+@router.get("/instruments", responses=answers(examples.INSTRUMENTS), response_class=Response, summary="What can be asked for")
+def get_instruments(
+    request: Request,
+    wire: WireFormat,
+    demands: Demanded,
+    search: Annotated[
+        str | None, Query(description="Part of a symbol, name or identity.", examples=["apple"], max_length=128)
+    ] = None,
+    provider: Provider = None,
+    as_of: AsOf = None,
+    limit: Limit = 1_000,
+    offset: Offset = 0,
+) -> Response:
+    """Instruments by identity, with every symbol that means them."""
+    found = reference.instruments(lake_of(request), search, provider, instant(as_of), limit, offset)
+    return respond(request, found, wire, demands)
+
+
+@router.get(
+    "/corporate-actions/{symbol:path}",
+    responses=answers(examples.ACTIONS),
+    response_class=Response,
+    summary="Splits and dividends of one instrument",
+)
+def get_corporate_actions(
+    request: Request,
+    symbol: Symbol,
+    wire: WireFormat,
+    demands: Demanded,
+    start: Annotated[date | None, Query(description="Of the ex-date, included.", examples=["2020-01-01"])] = None,
+    end: Annotated[date | None, Query(description="Of the ex-date, not included.", examples=["2021-01-01"])] = None,
+    provider: Provider = None,
+    as_of: AsOf = None,
+    known_as_of: KnownAsOf = None,
+) -> Response:
+    """Announcements, the newest version of each, with the factor made of it where it is in force."""
+    found = reference.corporate_actions(lake_of(request), symbol, start, end, provider, instant(as_of), instant(known_as_of))
+    return respond(request, found, wire, demands)
+
+
+@router.get("/calendars/{mic}", responses=answers(examples.CALENDAR), response_class=Response, summary="Sessions of a market")
+def get_calendar(
+    request: Request,
+    mic: Annotated[str, Path(description="ISO 10383 market identifier.", examples=["XNYS"], pattern="^[A-Za-z0-9]{4}$")],
+    wire: WireFormat,
+    start: Annotated[date | None, Query(description="Included.", examples=["2020-08-24"])] = None,
+    end: Annotated[date | None, Query(description="Not included.", examples=["2020-09-08"])] = None,
+) -> Response:
+    """Opens and closes in UTC, half days and holidays as the exchange had them; by default the 30 days around today."""
+    return respond(request, reference.calendar(lake_of(request), mic, start, end), wire)
+
+
+@router.get("/feeds", responses=answers(examples.FEEDS), response_class=Response, summary="What can be read")
+def get_feeds(request: Request, wire: WireFormat, demands: Demanded) -> Response:
+    """Every feed of every provider: the payload it reads, the tables it fills, when it last delivered here."""
+    return respond(request, reference.feeds(lake_of(request)), wire, demands)
