@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ingest.history import HISTORY_OWNER, HISTORY_PARTITION, append_history, finding_row
+from ingest.landed import Landed
 from lake.catalog import Lake
 from lake.commits import append
 from lake.errors import CommitConflictError, CommitUnknownError, CorruptedError, NotFoundError, ProtocolError
@@ -53,6 +54,8 @@ class LandReport:
     """Rows landed per history table."""
     repeated_history: int = 0
     """Rows of history dropped because their key was there: a crash had repeated them."""
+    repeated: int = 0
+    """Messages dropped because they had landed: an append of unknown outcome had been repeated and came twice."""
     skipped: list[Place] = field(default_factory=list)
     """Corrupt blocks given up by the caller's decision."""
 
@@ -70,6 +73,7 @@ class _Bulk:
     after: Vector = field(default_factory=dict)
     rows: int = 0
     blocks: int = 0
+    repeated: int = 0
     skipped: list[Place] = field(default_factory=list)
     corrupt: list[tuple[Place, str]] = field(default_factory=list)
 
@@ -128,7 +132,7 @@ def _land_raw(lake: Lake, log: Log, given_up: frozenset[Place], report: LandRepo
     attempts = 0
     while True:
         before = lake.head("raw.messages").position.get(RAW_OWNER, {})
-        bulk = _raw_bulk(log, before, lake.settings.landing_messages, given_up)
+        bulk = _raw_bulk(log, before, lake.settings.landing_messages, given_up, Landed(lake))
         if bulk.after == bulk.before:
             _release_raw(log, before)
             return bulk.corrupt
@@ -141,11 +145,12 @@ def _land_raw(lake: Lake, log: Log, given_up: frozenset[Place], report: LandRepo
         attempts = 0
         report.messages += bulk.rows
         report.blocks += bulk.blocks
+        report.repeated += bulk.repeated
         report.commits += 1
         report.skipped += bulk.skipped
 
 
-def _raw_bulk(log: Log, before: Vector, max_messages: int, given_up: frozenset[Place]) -> _Bulk:
+def _raw_bulk(log: Log, before: Vector, max_messages: int, given_up: frozenset[Place], landed: Landed) -> _Bulk:
     bulk = _Bulk(before=dict(before), after=dict(before))
     size = 0
     for partition in sorted(log.bounds(RAW_TOPIC)):
@@ -161,8 +166,10 @@ def _raw_bulk(log: Log, before: Vector, max_messages: int, given_up: frozenset[P
                     break
                 bulk.skipped.append(place)
             else:
-                bulk.tables.append(_placed(messages, partition, place[2]))
-                bulk.rows += messages.num_rows
+                new = landed.without_known(messages)
+                bulk.tables.append(_placed(new, partition, place[2]))
+                bulk.rows += new.num_rows
+                bulk.repeated += messages.num_rows - new.num_rows
                 size += len(block.payload)
             bulk.blocks += 1
             bulk.after[str(partition)] = place[2] + 1
@@ -233,7 +240,7 @@ def message_ranges(rows: pa.Table) -> tuple[MessageRange, ...]:
 def _commit(lake: Lake, table: str, rows: pa.Table, owner: str, bulk: _Bulk, ranges: tuple[MessageRange, ...] = ()) -> bool:
     """Commit rows and position together and read the position back; False when somebody else owns these offsets."""
     run_id = f"land-{table}-" + "-".join(f"{part}.{bulk.before.get(part, 0)}" for part in sorted(bulk.after))
-    counts = {"in": rows.num_rows, "blocks": bulk.blocks, "skipped_blocks": len(bulk.skipped)}
+    counts = {"in": rows.num_rows, "blocks": bulk.blocks, "repeated": bulk.repeated, "skipped_blocks": len(bulk.skipped)}
     try:
         append(lake, table, rows, owner, bulk.before, bulk.after, run_id, ranges, counts)
     except CommitConflictError as error:

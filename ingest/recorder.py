@@ -14,7 +14,14 @@ from importlib import metadata
 import pyarrow as pa
 
 from ingest.history import HISTORY_PARTITION, capture_row, finding_row
-from lake.errors import CommitConflictError, CommitUnknownError, InvalidValueError, LogFullError
+from lake.errors import (
+    CommitConflictError,
+    CommitUnknownError,
+    InvalidValueError,
+    LogFullError,
+    ProviderUnavailableError,
+    TickhouseError,
+)
 from lake.instants import Clock, to_datetime
 from lake.log.blocks import MAX_MESSAGES, MAX_PAYLOAD_BYTES, decode_messages, encode_rows, partition_of, split_messages
 from lake.log.log import HISTORY_TOPIC, RAW_PARTITIONS, RAW_TOPIC, Log
@@ -138,9 +145,15 @@ class Recorder:
             return
         blocks = split_messages(self.capture, self._buffer)
         last = self._buffer[-1].message_seq
-        before = self._log.bounds(RAW_TOPIC).get(self._partition)
-        start = 0 if before is None else before.next
-        self._patiently(lambda: self._log.append(RAW_TOPIC, self._partition, blocks), lambda: self._is_in_log(start, last))
+        start: list[int] = []
+
+        def append() -> int:
+            if not start:
+                before = self._log.bounds(RAW_TOPIC).get(self._partition)
+                start.append(0 if before is None else before.next)
+            return self._log.append(RAW_TOPIC, self._partition, blocks)
+
+        self._patiently(append, lambda: self._is_in_log(start[0], last))
         self._durable = last + 1
         self._buffer, self._buffer_bytes = [], 0
         self._steps.reached("capture.appended")
@@ -149,27 +162,35 @@ class Recorder:
         return _next_seq(self._log, self._partition, start, self.capture.capture_id) > last
 
     def _patiently(self, append: Callable[[], int], has_landed: Callable[[], bool]) -> None:
-        waited_s, pause_s, began_ns = 0.0, 0.05, self._clock()
+        waited_s, pause_s, began_ns, is_unknown = 0.0, 0.05, self._clock(), False
+        told: TickhouseError
         while True:
             try:
-                append()
+                if not (is_unknown and has_landed()):
+                    is_unknown = False
+                    append()
                 break
-            except (LogFullError, CommitConflictError) as error:
-                if waited_s >= self._patience_s:
-                    raise
-                LOGGER.warning("%s waits %.2f s, the log takes nothing: %s", self.capture.capture_id, pause_s, error)
-                self._sleep(pause_s)
-                waited_s += pause_s
-                pause_s = min(pause_s * 2, 5.0)
-            except CommitUnknownError:
-                if waited_s >= self._patience_s:
-                    raise
-                if has_landed():
+            except (LogFullError, CommitConflictError, ProviderUnavailableError) as error:
+                told = error
+            except CommitUnknownError as error:
+                is_unknown, told = True, error
+                if self._looks(has_landed):
                     break
-                waited_s += pause_s
-                self._sleep(pause_s)
+            if waited_s >= self._patience_s:
+                raise told
+            LOGGER.warning("%s waits %.2f s, the log takes nothing: %s", self.capture.capture_id, pause_s, told)
+            self._sleep(pause_s)
+            waited_s += pause_s
+            pause_s = min(pause_s * 2, 5.0)
         if waited_s:
             self._tell_of_waiting(waited_s, began_ns)
+
+    def _looks(self, has_landed: Callable[[], bool]) -> bool:
+        try:
+            return has_landed()
+        except ProviderUnavailableError as error:
+            LOGGER.warning("%s cannot look into the log, and looks again: %s", self.capture.capture_id, error)
+            return False
 
     def _tell_of_waiting(self, waited_s: float, began_ns: int) -> None:
         capture_id = self.capture.capture_id

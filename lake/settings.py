@@ -17,7 +17,7 @@ from pydantic_settings import SettingsError as UnreadableError
 from lake.errors import SettingsError
 
 PREFIX = "TICKHOUSE_"
-_PLACES = {"home", "catalog_url", "warehouse", "log_path", "state_url", "min_free_bytes", "lease_timeout_s"} | {
+_PLACES = {"home", "catalog_url", "warehouse", "log_path", "log_url", "state_url", "min_free_bytes", "lease_timeout_s"} | {
     "api_host",
     "api_port",
     "api_auth",
@@ -37,6 +37,7 @@ class Settings(BaseSettings):
     catalog_url: str = Field("", description="Database of the Iceberg catalog; default: SQLite file catalog.db in the home.")
     warehouse: Path = Field(Path(), description="Folder of the tables; default: warehouse in the home.")
     log_path: Path = Field(Path(), description="Folder of the embedded log; default: log in the home.")
+    log_url: str = Field("", description="Log on Kafka: kafka://host:port[,host:port][/prefix]; default: the embedded one.")
     state_url: str = Field("", description="Database of mutable state; default: SQLite file state.db in the home.")
 
     log_partitions: int = Field(4, ge=1, le=1024, description="Partitions of the raw log, by capture.")

@@ -11,6 +11,9 @@ import hypothesis
 import pytest
 
 import transforms.kernels
+from tests.kafka.broker import kafka_broker, kafka_node
+
+__all__ = ["kafka_broker", "kafka_node"]
 
 ROOT = Path(__file__).parents[1]
 

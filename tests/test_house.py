@@ -33,7 +33,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "soda_core": ("quality_checks/gate.py",),
     "soda_duckdb": ("quality_checks/gate.py",),
     "sqlalchemy": ("lake/state.py", "lake/catalog.py"),
-    "kafka": ("lake/log/kafka.py", "serving/topics/"),
+    "kafka": ("lake/log/kafka.py", "lake/log/kafka_client.py", "serving/topics/"),
     "httpx": ("ingest/transport/", "serving/client.py"),
     "requests": (),
     "aiohttp": (),

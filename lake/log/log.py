@@ -57,7 +57,8 @@ class Log(Protocol):
 
         Nothing to append returns the next offset. A topic or partition begins with its first append. Raises
         LogFullError when there is no room (nothing was appended, try again later), CommitConflictError when another
-        process keeps the partition locked (nothing was appended), CommitUnknownError when it cannot be told whether
+        process keeps the partition locked and ProviderUnavailableError when no broker answers (nothing was appended),
+        CommitUnknownError when it cannot be told whether
         the blocks are in the log, CorruptedError when the log is damaged.
         """
         ...

@@ -3,18 +3,11 @@
 from __future__ import annotations
 
 from lake.instants import system_clock
+from lake.log import opening
 from lake.log.log import Log
-from lake.log.segments import SegmentLog
 from lake.settings import Settings
 
 
 def open_log(settings: Settings) -> Log:
-    """Return the embedded log of a lake, open."""
-    return SegmentLog(
-        settings.log_path,
-        system_clock,
-        segment_bytes=settings.segment_bytes,
-        segment_age_s=settings.segment_age_s,
-        min_free_bytes=settings.min_free_bytes,
-        min_age_s=settings.log_retention_s,
-    )
+    """Return the log of a lake, open. Raises as `lake.log.opening.open_log` does."""
+    return opening.open_log(settings, system_clock)

@@ -194,3 +194,29 @@ def test_ranges_name_exactly_the_messages(pairs: Sequence[tuple[str, int]]) -> N
     named = [(each.capture_id, seq) for each in ranges for seq in range(each.first_seq, each.last_seq + 1)]
     assert sorted(named) == sorted(set(pairs))
     assert all(MessageRange(each.capture_id, each.last_seq + 1, each.last_seq + 1) not in ranges for each in ranges)
+
+
+def test_a_message_that_stands_twice_in_the_log_lands_once(lake: Lake, log: SegmentLog) -> None:
+    """An append repeated after an unknown outcome, whose first try came after all: beside it, and in a later landing."""
+    fill(log, "a", 1_500)
+    fill(log, "a", 1_500)
+    fill(log, "a", 10, first=1_500)
+    first = land(lake, log)
+    assert (first.messages, first.repeated) == (1_510, 1_500)
+    fill(log, "a", 100, first=1_450)
+    fill(log, "a", 10, first=1_500)
+    fill(log, "b", 5)
+    second = land(lake, log)
+    assert (second.messages, second.repeated) == (45, 70)
+    assert landed(lake) == expected(a=1_550, b=5)
+    assert unlanded(lake, log)[RAW_TOPIC] == 0
+    fill(log, "b", 5)
+    assert (land(lake, log).repeated, landed(lake)) == (5, expected(a=1_550, b=5))
+
+
+def test_messages_out_of_order_are_no_repetition(lake: Lake, log: SegmentLog) -> None:
+    fill(log, "a", 20, first=20)
+    assert land(lake, log).messages == 20
+    fill(log, "a", 20)
+    third = land(lake, log)
+    assert (third.messages, third.repeated, landed(lake)) == (20, 0, expected(a=40))

@@ -60,6 +60,8 @@ class LogContract:
     """The suite; `implementation` is a key of IMPLEMENTATIONS."""
 
     implementation: ClassVar[str]
+    kills: ClassVar[int] = 12
+    """How often a process is killed in mid-append, and half as often in mid-release."""
 
     @pytest.fixture
     def watch(self) -> Watch:
@@ -170,7 +172,7 @@ class LogContract:
         acknowledged: dict[int, int] = {}
         first = kills = 0
         with self.child(place, "append", "steady", 0, 150) as steady:
-            while kills < 12:
+            while kills < self.kills:
                 with self.child(place, "append", "killed", first, 10_000) as child:
                     assert child.stdout is not None
                     for _ in range(chance.randrange(1, 12)):
@@ -200,7 +202,7 @@ class LogContract:
         log.release(TOPIC, "slow", {})
         log.append(TOPIC, 0, group("before", 0))
         with self.child(place, "append", "steady", 0, 150) as steady:
-            for _ in range(5):
+            for _ in range(self.kills // 2):
                 with self.child(place, "release", "fast", 10_000) as child:
                     assert child.stdout is not None
                     for _ in range(chance.randrange(1, 6)):
