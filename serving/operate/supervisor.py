@@ -38,13 +38,14 @@ class WebServer:
     def __init__(self, lake: Lake, host: str, port: int) -> None:
         try:
             family = socket.AF_INET6 if ":" in host else socket.AF_INET
-            self._socket = socket.create_server((host, port), family=family)
+            self.listening = socket.create_server((host, port), family=family)
         except OSError as error:
             raise SettingsError(f"cannot listen on {host}:{port}: {error.strerror or error}; choose another --port") from error
         self.host = host
-        self.port = int(self._socket.getsockname()[1])
+        self.port = int(self.listening.getsockname()[1])
+        self.app = create_app(lake, is_loopback=host in _LOOPBACK)
         config = uvicorn.Config(
-            create_app(lake, is_loopback=host in _LOOPBACK),
+            self.app,
             log_config=None,
             access_log=False,
             lifespan="off",
@@ -66,9 +67,9 @@ class WebServer:
     def run(self) -> None:
         """Answer until SIGINT or SIGTERM, when called in the main thread; else until `stop`."""
         try:
-            self._server.run(sockets=[self._socket])
+            self._server.run(sockets=[self.listening])
         finally:
-            self._socket.close()
+            self.listening.close()
 
     def stop(self) -> None:
         """Let running answers end, then stop."""

@@ -10,7 +10,8 @@ from fastapi.responses import RedirectResponse
 
 from lake.catalog import Lake
 from serving.keys import Keyring
-from serving.web import iceberg, market, pages, problems, quality, routes, sql_route
+from serving.streaming.hub import Hub
+from serving.web import iceberg, market, pages, problems, quality, routes, sql_route, stream
 from serving.web.access import Access, Policy
 from serving.web.iceberg_errors import ReadOnly
 from serving.web.sql_route import AT_ONCE, Places
@@ -43,7 +44,8 @@ def create_app(lake: Lake, *, is_loopback: bool | None = None) -> FastAPI:
     )
     app.state.lake = lake
     app.state.sql_places = Places(AT_ONCE)
-    for router in (routes.router, market.router, quality.router, sql_route.router):
+    app.state.hub = Hub(lake)
+    for router in (routes.router, market.router, quality.router, sql_route.router, stream.router):
         app.include_router(router, prefix="/api/v1")
     app.include_router(iceberg.router, prefix="/iceberg/v1")
     app.add_api_route("/health", routes.get_health, include_in_schema=False)  # where a balancer looks for it
