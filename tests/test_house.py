@@ -303,7 +303,9 @@ def test_every_feed_fills_tables_that_exist():
     none_of([f"{key} fills {name}" for key, feed in FEEDS.items() for name in feed.tables if name not in TABLES])
 
 
-@pytest.mark.parametrize("folder", ["lake", "lake/log", "transforms", "quality_checks", "ingest", "serving", "tests/benchmarks"])
+@pytest.mark.parametrize(
+    "folder", ["lake", "lake/log", "transforms", "quality_checks", "ingest", "serving", "serving/topics", "tests/benchmarks"]
+)
 def test_every_folder_has_a_page(folder: str):
     page = (ROOT / folder / "README.md").read_text(encoding="utf-8")
     assert page.startswith("# ")
