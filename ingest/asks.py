@@ -16,6 +16,10 @@ from urllib.parse import quote, urlencode
 from ingest.verdicts import Reading
 from lake.values import Message
 
+BLOT = b"REDACTED"
+_LEAST_SECRET = 8
+"""A shorter value is no secret but a word, like Alpha Vantage's key `demo`: replacing it would spoil the data."""
+
 
 @dataclass(frozen=True, slots=True)
 class Ask:
@@ -45,12 +49,16 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """One answer as it came: header names in lower case; not complete when the connection broke within the body."""
+    """One answer as it came: header names in lower case; not complete when the connection broke within the body.
+
+    blots   secrets of ours that the provider wrote into the body, replaced before anybody sees it
+    """
 
     status: int
     headers: Mapping[str, str]
     body: bytes
     is_complete: bool = True
+    blots: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +127,10 @@ class Session(Protocol):
         """True when data has been silent for too long although the socket may be alive: reconnect."""
         ...
 
+    def refusal(self) -> Reading | None:
+        """Return what the provider said when connecting again would meet the same (credentials, entitlement); else None."""
+        ...
+
     def gaps(self) -> list[Gap]:
         """Return gaps opened and closed since the last call."""
         ...
@@ -129,9 +141,41 @@ class Session(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Credentials:
+    """Secrets, added to what is sent and to nothing that is written down; `repr` shows none.
+
+    headers   of every request and of the upgrade to a socket
+    query     parameters of every request; of a socket's address where `is_in_stream_query`
+    """
+
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    query: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    is_in_stream_query: bool = False
+
+    def blotted(self, data: bytes) -> tuple[bytes, int]:
+        """Return `data` with every secret in it replaced, and how many were: Alpha Vantage's refusals quote the key."""
+        count = 0
+        for _, value in (*self.headers, *self.query):
+            secret = value.encode()
+            if len(secret) >= _LEAST_SECRET and secret in data:
+                count += data.count(secret)
+                data = data.replace(secret, BLOT)
+        return data, count
+
+    def blotted_text(self, text: str) -> str:
+        """Return text with every secret in it replaced."""
+        return self.blotted(text.encode("utf-8", "surrogatepass"))[0].decode("utf-8", "surrogatepass")
+
+    def added_to(self, url: str) -> str:
+        """Return `url` with the query's secrets, for sending alone."""
+        return f"{url}{'&' if '?' in url else '?'}{urlencode(self.query)}" if self.query else url
+
+
+@dataclass(frozen=True, slots=True)
 class Address:
     """Where a provider is reached; the simulator gives its own."""
 
     http: str
     stream: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
+    credentials: Credentials = field(default_factory=Credentials)

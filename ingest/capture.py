@@ -93,6 +93,8 @@ class _Ledger:
         asked = {"method": request.method, "url": url, "params": dict(request.params), "ts_request_ns": ts_request_ns}
         if not response.is_complete:
             asked["is_complete"] = False
+        if response.blots:
+            asked["secrets_replaced"] = response.blots
         headers = {name: value for name, value in response.headers.items() if name not in _SECRET_HEADERS}
         message = self.number(
             response.body, ts_response_ns, orjson.dumps(asked).decode(), response.status, orjson.dumps(headers).decode()
@@ -221,7 +223,14 @@ def capture_stream(
     ledger = _Ledger(lake, recorder, report)
     ledger.number = session.recorded
     stream = StreamTransport(
-        address.stream, clock=lake.clock, sleep=sleep, rng=rng, backoff=backoff, is_stopped=is_stopped, timeout_s=timeout_s
+        address.stream,
+        credentials=address.credentials,
+        clock=lake.clock,
+        sleep=sleep,
+        rng=rng,
+        backoff=backoff,
+        is_stopped=is_stopped,
+        timeout_s=timeout_s,
     )
     with HttpTransport(
         address, ledger, clock=lake.clock, sleep=sleep, rng=rng, backoff=backoff, timeout_s=timeout_s

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import orjson
 
+from ingest.conversation import FrameMemory
 from lake.errors import InvalidValueError, NotFoundError
 
 CSV_CHUNK_RECORDS = 500
@@ -221,6 +222,21 @@ def _records(lines: Iterable[bytes]) -> Iterator[bytes]:
         yield pending
 
 
+def json_lines(source: Source, told: Told) -> Iterator[Piece]:
+    """Yield the lines of a file of frames, one a line, as messages; a line that came before is noted, as a session does."""
+    memory = FrameMemory()
+    for number, line in enumerate(line for line in source.lines() if line.strip()):
+        first = None if b'"ping"' in line[:40] else memory.first_of(line, number)
+        note = {} if first is None else {"repeats": first}
+        yield Piece(line, "application/json", request=told.request(line=number, **note))
+
+
+def answer_or_frames(source: Source, told: Told) -> Iterator[Piece]:
+    """Yield a file of Alpaca's: frames of the stream, an array a line, or one answer."""
+    is_frames = source.beginning().lstrip().startswith(b'[{"T"')
+    yield from (json_lines if is_frames else whole_document("application/json"))(source, told)
+
+
 def _looks_like_binance(beginning: bytes) -> frozenset[str]:
     if not re.match(rb'(\d{19} )?\{"(stream|lastUpdateId|e)"', beginning):
         return frozenset()
@@ -252,6 +268,27 @@ def _is_reorg(name: str, beginning: bytes) -> bool:
     return b"TEXT#" in beginning and b"ENT:" in beginning
 
 
+def _begins(*words: bytes) -> Callable[[str, bytes], bool]:
+    """Return whether a file's first kilobyte, blanks left out, has any of `words`."""
+
+    def is_one(name: str, beginning: bytes) -> bool:
+        packed = b"".join(beginning[:1024].split())
+        return any(word in packed for word in words)
+
+    return is_one
+
+
+def _is_alpaca(name: str, beginning: bytes) -> bool:
+    packed = b"".join(beginning[:1024].split())
+    return packed.startswith((b'{"bars":', b'{"trades":', b'{"quotes":', b'{"snapshots":', b'{"next_page_token":', b'[{"T":'))
+
+
+def _is_alpha_vantage(name: str, beginning: bytes) -> bool:
+    packed = b"".join(beginning[:1024].split())
+    is_json = packed.startswith((b'{"MetaData":', b'{"GlobalQuote":', b'{"RealtimeCurrency'))
+    return is_json or packed.startswith((b"time,open,", b"timestamp,open,")) or b"AlphaVantage!" in packed[:80]
+
+
 CONTAINERS: dict[tuple[str, str], Container] = {
     ("binance", "spot"): Container(recorded_frames, lambda _, beginning: "spot" in _looks_like_binance(beginning)),
     ("binance", "usdm"): Container(recorded_frames, lambda _, beginning: "usdm" in _looks_like_binance(beginning)),
@@ -259,6 +296,12 @@ CONTAINERS: dict[tuple[str, str], Container] = {
     ("csv", "bars"): Container(csv_chunks, _is_csv),
     ("csv", "actions"): Container(csv_chunks, _is_csv),
     ("ice", "reorg"): Container(whole_document("text/plain"), _is_reorg),
+    **{("alpaca", feed): Container(answer_or_frames, _is_alpaca) for feed in ("iex", "sip", "opra", "indicative", "crypto")},
+    ("alpaca", "actions"): Container(whole_document("application/json"), _begins(b'"corporate_actions":')),
+    ("finnhub", "quote"): Container(whole_document("application/json"), _begins(b'"pc":')),
+    ("finnhub", "trades"): Container(json_lines, _begins(b'"type":"trade"', b'"type":"ping"')),
+    ("alpha_vantage", "stocks"): Container(whole_document("application/json"), _is_alpha_vantage),
+    ("alpha_vantage", "currencies"): Container(whole_document("application/json"), _is_alpha_vantage),
 }
 """How files of each feed are cut: one line a feed."""
 

@@ -50,7 +50,8 @@ class Settings(BaseSettings):
     batch_messages: int = Field(50_000, ge=1, description="Most messages of one promotion batch.")
     keep_snapshots: int = Field(30, ge=1, description="Snapshots of a table that expiry keeps.")
     provider_priority: tuple[str, ...] = Field(
-        ("csv", "ice", "yahoo", "binance"), description="Who wins an agreed bar where several feeds have it (JSON list)."
+        ("csv", "ice", "alpaca", "yahoo", "alpha_vantage", "finnhub", "binance"),
+        description="Who wins an agreed bar where several feeds have it (JSON list).",
     )
 
     lease_timeout_s: float = Field(30.0, ge=0, description="Seconds to wait for a lease that a living process holds.")

@@ -25,6 +25,7 @@ from lake.values import Basis, event_id
 from transforms import calendars
 from transforms.actions import NO_SPLITS, SplitHistory, split_histories
 from transforms.as_traded import DEFAULT_ZONE, PRICES, AsTraded, as_traded, exchange_zones, usable
+from transforms.coverage import PARTIAL_FEEDS, home_mic
 from transforms.exact import from_unscaled
 from transforms.steps import Finding, Lineage, derived_ids, finding_rows
 
@@ -69,7 +70,12 @@ class _Candidate:
     @property
     def rank(self) -> tuple[object, ...]:
         """The smallest wins."""
-        return not self.is_final, self.is_derived, self.priority, self.line
+        return self.is_partial, not self.is_final, self.is_derived, self.priority, self.line
+
+    @property
+    def is_partial(self) -> bool:
+        """True for a feed that sees a part of its market only."""
+        return (self.provider, self.feed) in PARTIAL_FEEDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +103,11 @@ def agreed_bars(
     actions    effective rows of normalized.corporate_actions of the same instruments, any order
     priority   provider names, the best first; unlisted ones follow by name
 
-    The winner is a final bar before a partial one, as traded before recovered, then by priority, provider and feed. Bars with
-    no close, of quotes, fully adjusted, or split-adjusted at an unknown delivery instant take no part. Daily bars of a venue
-    with a calendar meet by session (`ts_open` becomes the session's open); others by their own ts_open. Prices agree within
-    one tick (a cent; below 1: 0.0001) or a millionth.
+    The winner is a feed of the whole market before one of a part of it (`coverage.PARTIAL_FEEDS`), a final bar before one that
+    goes on, as traded before recovered, then by priority, provider and feed. Bars with no close, of quotes, fully adjusted, or
+    split-adjusted at an unknown delivery instant take no part. Daily bars of a venue with a calendar meet by session
+    (`ts_open` becomes the session's open); others by their own ts_open. Prices agree within one tick (a cent; below 1: 0.0001)
+    or a millionth.
     """
     chosen = bars.filter(
         pc.and_(pc.and_(usable(bars), pc.is_valid(bars["close"])), pc.is_in(bars["price_type"], pa.array(PRICE_TYPES)))
@@ -136,8 +143,16 @@ def _frame(bars: pa.Table, values: AsTraded, priority: Sequence[str]) -> pl.Data
 def _canonical_opens(bars: pa.Table) -> pa.Array:
     """Return ts_open by which bars of several feeds meet: of daily bars the session's open, where a calendar knows it."""
     opens = bars["ts_open"].combine_chunks()
-    frame = pl.DataFrame({name: pl.from_arrow(bars[name]) for name in ("interval", "mic")}).with_row_index("row")
-    daily = frame.filter((pl.col("interval") == "1d") & pl.col("mic").is_not_null())
+    names = ("interval", "provider", "feed", "symbol", "mic")
+    frame = (
+        pl.DataFrame({name: pl.from_arrow(bars[name]) for name in names}).with_row_index("row").filter(pl.col("interval") == "1d")
+    )
+    places = frame.select("provider", "feed", "symbol", "mic").unique()
+    homes = places.with_columns(home=pl.Series([home_mic(*place) for place in places.iter_rows()], dtype=pl.String))
+    frame = frame.join(homes, on=["provider", "feed", "symbol", "mic"], nulls_equal=True, maintain_order="left").with_columns(
+        mic=pl.col("home")
+    )
+    daily = frame.filter(pl.col("mic").is_not_null())
     stamps = pl.Series("ts", pl.from_arrow(opens)).dt.epoch("us").to_numpy().copy()
     for (mic,), rows in daily.group_by("mic", maintain_order=True):
         try:
@@ -175,7 +190,8 @@ def _one_bar(bar: int, candidates: list[_Candidate], values: AsTraded) -> Iterat
         told = told_now
         rows = [other.row for other in others]
         agreed = tuple(row for row in rows if _agrees(values, first.row, row))
-        yield _Emitted(bar, first.row, known_at, agreed, tuple(row for row in rows if row not in agreed))
+        comparable = [other.row for other in others if not other.is_partial or first.is_partial]
+        yield _Emitted(bar, first.row, known_at, agreed, tuple(row for row in comparable if row not in agreed))
 
 
 def _agrees(values: AsTraded, one: int, other: int) -> bool:

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from lake.errors import NotFoundError
 from lake.values import NumberKind
-from transforms.decode import binance, csv_files, ice_reorg, yahoo
+from transforms.decode import alpaca, alpha_vantage, binance, csv_files, finnhub, ice_reorg, yahoo
 from transforms.decode.decoded import BARS, BOOK_EVENTS, CORPORATE_ACTIONS, QUOTES, TRADES, Decoded
 
 
@@ -33,6 +33,9 @@ class Feed:
 
 
 _BINANCE_FRAMES = "JSON frames: trade, bookTicker, depthUpdate, REST depth snapshots"
+_ALPACA_STOCKS = "JSON of /v2/stocks (bars, trades, quotes, snapshots) and frames of the stream"
+_ALPACA_OPTIONS = "JSON of /v1beta1/options (bars, trades, quotes, chain snapshots)"
+_ALPACA_TABLES = (TRADES, QUOTES, BARS)
 _BINANCE_TABLES = (TRADES, QUOTES, BOOK_EVENTS)
 
 FEEDS: dict[tuple[str, str], Feed] = {
@@ -45,6 +48,38 @@ FEEDS: dict[tuple[str, str], Feed] = {
         Feed("csv", "actions", NumberKind.EXACT, "CSV records with a mapping", (CORPORATE_ACTIONS,), csv_files.decode_actions),
         Feed(
             "ice", "reorg", NumberKind.EXACT, "80-column split announcements", (CORPORATE_ACTIONS,), ice_reorg.decode, venue="US"
+        ),
+        Feed("alpaca", "iex", NumberKind.EXACT, _ALPACA_STOCKS, _ALPACA_TABLES, alpaca.decode_stocks, True, "US"),
+        Feed("alpaca", "sip", NumberKind.EXACT, _ALPACA_STOCKS, _ALPACA_TABLES, alpaca.decode_stocks, True, "US"),
+        Feed("alpaca", "opra", NumberKind.EXACT, _ALPACA_OPTIONS, _ALPACA_TABLES, alpaca.decode_options, True, "US"),
+        Feed("alpaca", "indicative", NumberKind.EXACT, _ALPACA_OPTIONS, _ALPACA_TABLES, alpaca.decode_options, True, "US"),
+        Feed("alpaca", "crypto", NumberKind.EXACT, "JSON of /v1beta3/crypto", _ALPACA_TABLES, alpaca.decode_crypto),
+        Feed(
+            "alpaca",
+            "actions",
+            NumberKind.EXACT,
+            "/v1/corporate-actions",
+            (CORPORATE_ACTIONS,),
+            alpaca.decode_actions,
+            venue="US",
+        ),
+        Feed("finnhub", "quote", NumberKind.EXACT, "/quote: the day so far", (BARS,), finnhub.decode_quotes),
+        Feed("finnhub", "trades", NumberKind.EXACT, "frames of the trade stream", (TRADES,), finnhub.decode_trades),
+        Feed(
+            "alpha_vantage",
+            "stocks",
+            NumberKind.EXACT,
+            "time series and GLOBAL_QUOTE, JSON or CSV",
+            (BARS, CORPORATE_ACTIONS),
+            alpha_vantage.decode_stocks,
+        ),
+        Feed(
+            "alpha_vantage",
+            "currencies",
+            NumberKind.EXACT,
+            "FX and digital currency series, CURRENCY_EXCHANGE_RATE",
+            (BARS, QUOTES),
+            alpha_vantage.decode_currencies,
         ),
     )
 }

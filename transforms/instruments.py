@@ -2,12 +2,14 @@
 
 - A US listing, whichever venue printed it: `listing:US/AAPL`, so that feeds that name XNAS, ARCX or no tape merge.
 - Another exchange: `listing:XLON/OCDO`.
-- A crypto pair on its venue: `listing:BINANCE/BTCUSDT:spot`.
+- A crypto pair on its venue, whoever tells of it: `listing:BINANCE/BTCUSDT:spot`.
+- A US option by its OCC symbol: `listing:OPRA/AAPL240126P00050000`.
 - Everything else is known by its provider's symbol only, and provisional: `provider:yahoo/^GSPC`.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from lake.errors import InvalidValueError
@@ -24,7 +26,7 @@ YAHOO_MICS = {
 }  # fmt: skip
 """Yahoo `exchangeName` -> MIC. Indices (SNP, DJI, NIM), crypto (CCC), FX (CCY) and futures name no exchange of listings."""
 
-ASSET_CLASSES = frozenset({"equity", "etf", "fund", "index", "fx", "crypto", "future", "other"})
+ASSET_CLASSES = frozenset({"equity", "etf", "fund", "index", "fx", "crypto", "future", "option", "other"})
 
 _YAHOO_ASSETS = {
     "EQUITY": "equity", "ETF": "etf", "MUTUALFUND": "fund", "INDEX": "index", "CURRENCY": "fx",
@@ -32,6 +34,9 @@ _YAHOO_ASSETS = {
 }  # fmt: skip
 _CRYPTO_VENUES = frozenset({"binance", "bybit", "coinbase", "kraken", "bitstamp", "okx"})
 _LISTED = frozenset({"equity", "etf", "other"})
+_SUFFIXED = frozenset({"yahoo", "finnhub", "alpha_vantage"})
+"""Providers that write the exchange behind the symbol, as in OCDO.L and TSCO.LON."""
+_OCC = re.compile(r"[A-Z0-9]{1,6}\d{6}[CP]\d{8}\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +76,11 @@ def yahoo_asset_class(instrument_type: str | None) -> str:
 def _identity(provider: str, feed: str, symbol: str, mic: str | None, asset_class: str | None) -> str:
     if provider in _CRYPTO_VENUES:
         return f"listing:{provider.upper()}/{symbol.upper()}:{feed}"
+    venue, colon, pair = symbol.partition(":")
+    if asset_class == "crypto" and colon and venue.lower() in _CRYPTO_VENUES and pair:
+        return f"listing:{venue.upper()}/{pair.upper()}:spot"
+    if asset_class == "option" and _OCC.match(symbol):
+        return f"listing:OPRA/{symbol}"
     if mic is None or (asset_class or "equity") not in _LISTED:
         return f"provider:{provider}/{symbol}"
     if mic in US_MICS:
@@ -84,6 +94,6 @@ def _us_symbol(symbol: str) -> str:
 
 
 def _without_suffix(provider: str, symbol: str) -> str:
-    """Return the symbol without Yahoo's exchange suffix: the MIC says it already."""
+    """Return the symbol without the provider's exchange suffix: the MIC says it already."""
     stem, dot, _ = symbol.rpartition(".")
-    return (stem if provider == "yahoo" and dot else symbol).upper()
+    return (stem if provider in _SUFFIXED and dot else symbol).upper()

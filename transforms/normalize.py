@@ -155,7 +155,7 @@ def _resolved(feed: Feed, hint: Mapping[str, str | None]) -> _Place:
     if asset_class is not None and asset_class not in ASSET_CLASSES:
         asset_class = yahoo_asset_class(asset_class)
     mic = hint["mic"] or (yahoo_mic(hint["exchange"]) if feed.provider == "yahoo" else None)
-    home = mic or ("XNYS" if feed.venue == _US else None)
+    home = mic or ("XNYS" if _US in (feed.venue, hint["exchange"]) else None)
     if asset_class is None and home is None and feed.venue is not None:
         asset_class = "crypto"  # a venue of its own without a MIC: the crypto exchanges
     refusal = None

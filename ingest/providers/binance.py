@@ -15,6 +15,7 @@ from typing import Literal
 import msgspec
 
 from ingest.asks import Gap, Request
+from ingest.verdicts import Reading
 from lake.errors import InvalidValueError
 from lake.values import Message
 
@@ -169,6 +170,10 @@ class MarketSession:
     def is_stale(self) -> bool:
         """True after STALE_AFTER_NS without data, pings or not."""
         return self._last_data_ns is not None and self._now_ns - self._last_data_ns > self._stale_after_ns
+
+    def refusal(self) -> Reading | None:
+        """None: Binance's market streams ask for no credentials."""
+        return None
 
     def gaps(self) -> list[Gap]:
         """Return gaps opened and closed since the last call."""

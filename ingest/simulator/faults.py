@@ -19,6 +19,8 @@ import msgspec
 from lake.errors import InvalidValueError
 
 Market = Literal["spot", "usdm"]
+Stream = Literal["spot", "usdm", "alpaca", "finnhub"]
+"""Whatever is replayed frame by frame: the markets of Binance, and the streams that want a key."""
 _PRICE = re.compile(rb'"p":"([0-9]+(?:\.[0-9]+)?)"')
 _NOISE = b"~#%*abcdefghijklmnopqrstuvwxyz0123456789"
 
@@ -50,7 +52,7 @@ class StreamFault:
     """
 
     kind: Literal["drop", "truncate", "garble", "duplicate", "reorder", "scale"]
-    market: Market
+    market: Stream
     first: int
     last: int | None = None
     overlap: int = 0
@@ -97,7 +99,7 @@ class Sending:
     fault: str = ""
 
 
-def sendings(frames: Sequence[Frame], faults: Faults, market: Market) -> list[Sending]:
+def sendings(frames: Sequence[Frame], faults: Faults, market: Stream) -> list[Sending]:
     """Return what is sent for a market's recorded `frames`: all of them in order, but for the plan's faults."""
     out = [Sending(frame) for frame in frames]
     trades = [index for index, frame in enumerate(frames) if frame.stream.endswith("@trade")]

@@ -18,7 +18,10 @@ import uvicorn
 from websockets.asyncio.server import Server, serve
 
 from ingest.asks import Address, Ask
+from ingest.providers import alpaca, alpha_vantage, finnhub
 from ingest.simulator.faults import Faults, Market
+from ingest.simulator.keyed import KeyedStream, Keys
+from ingest.simulator.keyed_stream import KeyedReplay
 from ingest.simulator.recorded import Recording, binance, charts
 from ingest.simulator.report import FaultReport
 from ingest.simulator.stream import MarketReplay, Pace
@@ -39,6 +42,8 @@ class Simulator:
     pace     `recorded`: as far apart as they were received; `fast`: as fast as they are read
     excerpt  only the first so many messages of each market's recording
     ports    (http, spot, usdm); 0 takes a free one
+    streams  which of the streams that want a key are served, each on a free port
+    keys     what they take for keys
     """
 
     def __init__(
@@ -51,12 +56,15 @@ class Simulator:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         markets: Sequence[Market] = ("spot", "usdm"),
         ports: tuple[int, int, int] = (0, 0, 0),
+        streams: Sequence[KeyedStream] = ("alpaca", "finnhub"),
+        keys: Keys | None = None,
     ) -> None:
         self._faults = Faults() if faults is None else faults
         self._clock, self._pace, self._sleep = clock, pace, sleep
         self._excerpt = excerpt
         self._markets = tuple(markets)
         self._ports = ports
+        self._streams, self.keys = tuple(streams), Keys() if keys is None else keys
         self._report = FaultReport()
         self._thread = threading.Thread(target=self._run, name="simulator", daemon=True)
         self._ready = threading.Event()
@@ -86,6 +94,28 @@ class Simulator:
     def binance(self, market: Market) -> Address:
         """Where a market of Binance streams, and answers depth requests."""
         return Address(self._addresses["http"], self._addresses[market])
+
+    @property
+    def alpaca(self) -> Address:
+        """Where Alpaca answers and streams, with the keys it takes."""
+        secrets = alpaca.credentials(self.keys.alpaca_key_id, self.keys.alpaca_secret)
+        return Address(self._addresses["http"], self._addresses.get("alpaca"), credentials=secrets)
+
+    @property
+    def finnhub(self) -> Address:
+        """Where Finnhub answers quotes, with the token it takes."""
+        return Address(self._addresses["http"], credentials=finnhub.credentials(self.keys.finnhub_token))
+
+    @property
+    def finnhub_stream(self) -> Address:
+        """Where Finnhub streams, with the token it takes."""
+        secrets = finnhub.stream_credentials(self.keys.finnhub_token)
+        return Address(self._addresses["http"], self._addresses.get("finnhub"), credentials=secrets)
+
+    @property
+    def alpha_vantage(self) -> Address:
+        """Where Alpha Vantage answers, with the key it takes."""
+        return Address(self._addresses["http"], credentials=alpha_vantage.credentials(self.keys.alpha_vantage_key))
 
     def recording(self, market: Market) -> Recording:
         """Return what is replayed of a market."""
@@ -118,9 +148,10 @@ class Simulator:
     async def _serve(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         logging.getLogger("websockets.server").setLevel(logging.CRITICAL)  # dropped sockets are its daily bread
-        servers = [await self._serve_market(market) for market in self._markets]
+        servers: list[tuple[MarketReplay | KeyedReplay, Server]] = [await self._serve_market(each) for each in self._markets]
+        servers += [await self._serve_stream(each) for each in self._streams]
         snapshots = {market: self.recording(market).snapshot for market in self._markets}
-        app = web_app(self._faults, self._report, snapshots, self._sleep)
+        app = web_app(self._faults, self._report, snapshots, self._sleep, self.keys)
         listener = socket.create_server((HOST, self._ports[0]))
         self._addresses["http"] = f"http://{HOST}:{listener.getsockname()[1]}"
         config = uvicorn.Config(
@@ -148,6 +179,13 @@ class Simulator:
             await server.wait_closed()
         await serving
         listener.close()
+
+    async def _serve_stream(self, stream: KeyedStream) -> tuple[KeyedReplay, Server]:
+        is_paced = self._pace == "recorded"
+        replay = KeyedReplay(stream, self.keys, self._faults, self._report, sleep=self._sleep, is_paced=is_paced)
+        server = await serve(replay.handle, HOST, 0, compression=None, close_timeout=1.0)
+        self._addresses[stream] = f"ws://{HOST}:{next(iter(server.sockets)).getsockname()[1]}"
+        return replay, server
 
     async def _serve_market(self, market: Market) -> tuple[MarketReplay, Server]:
         replay = MarketReplay(

@@ -1,5 +1,7 @@
 """The simulator's HTTP side: Yahoo's chart API and Binance's depth snapshot, with their own paths, headers and error bodies.
 
+Providers that want a key: `keyed_web.py`.
+
 A chart is chosen by symbol, interval and window. The recorded window gets the recorded bytes and Date exactly. Another
 window gets the recording of that symbol and interval that overlaps it most, whole: wider or narrower than asked, never
 cut. A window that overlaps none gets Yahoo's error for dates without data. Source: PROVIDERS.md section 5.
@@ -9,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from urllib.parse import parse_qsl
 
 import orjson
 from starlette.applications import Starlette
@@ -19,6 +22,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ingest.providers.yahoo import INTERVALS
 from ingest.simulator.faults import Faults, HttpFault, Market, garbled_body
+from ingest.simulator.keyed import Keys
+from ingest.simulator.keyed_web import keyed_routes, refusal_body
 from ingest.simulator.recorded import Chart, charts
 from ingest.simulator.report import FaultReport
 
@@ -28,7 +33,7 @@ _RETRY_TEXT = {429: b"Too Many Requests\r\n", 500: b"Internal Server Error", 502
 
 
 def web_app(
-    faults: Faults, report: FaultReport, snapshots: Mapping[Market, bytes], sleep: Callable[[float], Awaitable[None]]
+    faults: Faults, report: FaultReport, snapshots: Mapping[Market, bytes], sleep: Callable[[float], Awaitable[None]], keys: Keys
 ) -> ASGIApp:
     """Return the ASGI app; `sleep` is awaited by slow answers."""
 
@@ -43,7 +48,7 @@ def web_app(
 
         return answer
 
-    routes = [Route("/v8/finance/chart/{symbol:path}", chart)]
+    routes = [Route("/v8/finance/chart/{symbol:path}", chart), *keyed_routes(keys)]
     if "spot" in snapshots:
         routes.append(Route("/api/v3/depth", depth("spot")))
     if "usdm" in snapshots:
@@ -120,8 +125,9 @@ class _Misbehaving:
         self._report.did(fault.kind, path=path, **({"status": fault.status} if fault.kind == "status" else {}))
         if fault.kind == "status":
             waits = {} if fault.retry_after_s is None else {"retry-after": f"{fault.retry_after_s:g}"}
-            body = _RETRY_TEXT.get(fault.status, b"Error")
-            await Response(body, fault.status, waits, media_type="text/plain")(scope, receive, send)
+            own = refusal_body(path, fault.status, dict(parse_qsl(bytes(scope["query_string"]).decode("latin-1"))))
+            status, body, kind = own or (fault.status, _RETRY_TEXT.get(fault.status, b"Error"), "text/plain")
+            await Response(body, status, waits, media_type=kind)(scope, receive, send)
             return
         if fault.kind == "slow":
             await self._sleep(fault.delay_s)

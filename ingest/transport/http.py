@@ -6,6 +6,7 @@ Every answer is handed to the recorder before the provider's module reads it, an
 from __future__ import annotations
 
 import ipaddress
+import logging
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -71,11 +72,15 @@ class HttpTransport:
         backoff: Backoff,
         timeout_s: float = 30.0,
     ) -> None:
-        self._address, self._ledger = address, ledger
+        self._address, self._ledger, self._secrets = address, ledger, address.credentials
         self._clock, self._sleep, self._rng, self._backoff = clock, sleep, rng, backoff
         self._client = httpx.Client(
-            timeout=timeout_s, follow_redirects=False, trust_env=not is_loopback(address.http), headers=dict(address.headers)
+            timeout=timeout_s,
+            follow_redirects=False,
+            trust_env=not is_loopback(address.http),
+            headers={**address.headers, **dict(address.credentials.headers)},
         )
+        logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs whole addresses, keys in the query included
 
     def __enter__(self) -> Self:
         return self
@@ -124,23 +129,24 @@ class HttpTransport:
         body = bytearray()
         head: httpx.Response | None = None
         try:
-            with self._client.stream(request.method, url, headers=dict(request.headers)) as head:
+            with self._client.stream(request.method, self._secrets.added_to(url), headers=dict(request.headers)) as head:
                 for chunk in head.iter_bytes():
                     body += chunk
                     if len(body) > MAX_BODY_BYTES:
-                        return _response(head, body, is_complete=False)
-            return _response(head, body, is_complete=True)
+                        return self._response(head, body, is_complete=False)
+            return self._response(head, body, is_complete=True)
         except (httpx.HTTPError, httpx.StreamError) as error:
             if head is None:
-                return Reading(Verdict.NO_ANSWER, f"{type(error).__name__}: {error}")
-            return _response(head, body, is_complete=False)
+                return Reading(Verdict.NO_ANSWER, self._secrets.blotted_text(f"{type(error).__name__}: {error}"))
+            return self._response(head, body, is_complete=False)
 
-
-def _response(head: httpx.Response, body: bytearray, *, is_complete: bool) -> Response:
-    headers: dict[str, str] = {}
-    for name, value in head.headers.multi_items():
-        headers[name] = f"{headers[name]}, {value}" if name in headers else value
-    return Response(head.status_code, headers, bytes(body), is_complete)
+    def _response(self, head: httpx.Response, body: bytearray, *, is_complete: bool) -> Response:
+        headers: dict[str, str] = {}
+        for name, value in head.headers.multi_items():
+            value = self._secrets.blotted_text(value)
+            headers[name] = f"{headers[name]}, {value}" if name in headers else value
+        told, blots = self._secrets.blotted(bytes(body))
+        return Response(head.status_code, headers, told, is_complete, blots)
 
 
 def is_loopback(address: str) -> bool:

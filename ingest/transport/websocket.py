@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
 from websockets.sync.client import ClientConnection, connect
 
-from ingest.asks import Gap, Request, Session
+from ingest.asks import Credentials, Gap, Request, Session
 from ingest.transport.backoff import Backoff
 from ingest.transport.http import Call, is_loopback
 from ingest.verdicts import Reading, Verdict
@@ -47,6 +48,11 @@ class Listener(Protocol):
         ...
 
 
+def refused(reading: Reading) -> str:
+    """Return how a capture ends that the provider refuses for good."""
+    return f"refused: {reading.verdict.value} {reading.detail}"
+
+
 @dataclass(frozen=True, slots=True)
 class Heard:
     """How listening ended and what it took."""
@@ -69,7 +75,9 @@ class StreamTransport:
         backoff: Backoff,
         is_stopped: Callable[[], bool] = lambda: False,
         timeout_s: float = 10.0,
+        credentials: Credentials | None = None,
     ) -> None:
+        self._secrets = Credentials() if credentials is None else credentials
         self._address = address.rstrip("/")
         self._clock, self._sleep, self._rng, self._backoff = clock, sleep, rng, backoff
         self._is_stopped, self._timeout_s = is_stopped, timeout_s
@@ -91,7 +99,10 @@ class StreamTransport:
                 raise InvalidValueError(f"{url} is not a WebSocket address: {error}") from error
             except (OSError, InvalidHandshake, ConnectionClosed, EOFError) as error:
                 failures += 1
-                reading = Reading(Verdict.NO_ANSWER, f"{type(error).__name__}: {error}")
+                reading = self._not_connected(error)
+                if reading.verdict is not Verdict.NO_ANSWER:
+                    listener.called(Call("CONNECT", url, failures, asked_ns, self._clock(), reading))
+                    return Heard(refused(reading), connections, drops)
                 listener.called(Call("CONNECT", url, failures, asked_ns, self._clock(), reading))
                 self._wait(url, failures, reading.detail)
                 continue
@@ -102,6 +113,9 @@ class StreamTransport:
                 ended, told, has_data = self._converse(connection, session, listener)
             if ended:
                 return Heard(told, connections, drops)
+            refusal = session.refusal()
+            if refusal is not None:
+                return Heard(refused(refusal), connections, drops)
             drops += 1
             failures = 1 if has_data else failures + 1
             session.disconnected(self._clock(), told)
@@ -109,9 +123,19 @@ class StreamTransport:
             self._wait(url, failures, told)
         return Heard(STOPPED, connections, drops)
 
+    def _not_connected(self, error: Exception) -> Reading:
+        """Return what a connection that did not come about means: 401 and 403 will not change by asking again."""
+        told = self._secrets.blotted_text(f"{type(error).__name__}: {error}")
+        status = error.response.status_code if isinstance(error, InvalidStatus) else None
+        if status == 401:
+            return Reading(Verdict.AUTH, told)
+        return Reading(Verdict.NOT_ENTITLED if status == 403 else Verdict.NO_ANSWER, told)
+
     def _connect(self, url: str) -> ClientConnection:
+        secrets = self._secrets
         return connect(
-            url,
+            secrets.added_to(url) if secrets.is_in_stream_query else url,
+            additional_headers=None if secrets.is_in_stream_query else list(secrets.headers),
             open_timeout=self._timeout_s,
             close_timeout=1.0,
             compression=None,
@@ -134,9 +158,10 @@ class StreamTransport:
         try:
             while not self._is_stopped():
                 for frame in session.outgoing():
-                    connection.send(frame, text=True)
+                    with suppress(ConnectionClosed):  # told again by `recv`, after what the server said before it closed
+                        connection.send(frame, text=True)
                 try:
-                    data = connection.recv(timeout=_POLL_S, decode=False)
+                    data, _ = self._secrets.blotted(connection.recv(timeout=_POLL_S, decode=False))
                     now_ns = self._clock()
                     messages = session.receive(data, now_ns)
                     has_data = True
@@ -148,6 +173,8 @@ class StreamTransport:
                     listener.missed(gaps)
                 for request in session.snapshots():
                     listener.fetch(request)
+                if session.refusal() is not None:
+                    return False, "refused", has_data
                 session.tick(now_ns)
                 if session.is_stale():
                     return False, "silence: no data although the socket is open", has_data

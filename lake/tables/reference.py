@@ -6,7 +6,7 @@ from lake.tables import quantities as q
 from lake.tables.definition import PublishedBy, Quantity, Table
 
 _NAME = Quantity("name", "string", "Name for a person.")
-_ASSET_CLASS = Quantity("asset_class", "string", "equity, etf, fund, index, fx, crypto, future, other.")
+_ASSET_CLASS = Quantity("asset_class", "string", "equity, etf, fund, index, fx, crypto, future, option, other.")
 _IS_PROVISIONAL = Quantity("is_provisional", "boolean", "True until an identifier beyond the provider's symbol is known.")
 _START_DATE = Quantity("start_date", "date", "First date the symbol means this instrument, included; null: not known.")
 _END_DATE = Quantity("end_date", "date", "First date it no longer does; null: still does.")

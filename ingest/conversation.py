@@ -1,0 +1,129 @@
+"""What every push feed without sequence numbers shares: numbering, identical frames, silence, gaps by time. Machine: no I/O.
+
+Nothing is replayed after a drop and nothing counts the events, so a gap cannot be closed by the feed itself: it stays open
+from the last event before the drop, and only another source fills it. Where it ends stands in the data: the next event.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict, deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import orjson
+
+from ingest.asks import Gap, Request
+from ingest.verdicts import Reading
+from lake.values import Message
+
+REMEMBERED_FRAMES = 100_000
+"""Identical frames come within seconds of each other (Finnhub's tripled messages); this is minutes of a busy feed."""
+CONTENT_TYPE = "application/json"
+
+
+class FrameMemory:
+    """Which frames came before: their hashes, the latest `limit` of them."""
+
+    def __init__(self, limit: int = REMEMBERED_FRAMES) -> None:
+        self._limit = limit
+        self._seen: OrderedDict[bytes, int] = OrderedDict()
+
+    def first_of(self, frame: bytes, number: int) -> int | None:
+        """Return the number of the frame with the same bytes that came first; None, and remember it, when there is none."""
+        key = hashlib.blake2b(frame, digest_size=16).digest()
+        found = self._seen.get(key)
+        if found is None:
+            self._seen[key] = number
+            if len(self._seen) > self._limit:
+                self._seen.popitem(last=False)
+        return found
+
+
+def repeat_note(first: int) -> str:
+    """Return the request JSON of a frame whose bytes are those of message `first` of its session."""
+    return orjson.dumps({"repeats": first}).decode()
+
+
+@dataclass(slots=True)
+class _Channel:
+    symbol: str
+    last: str
+    is_lost: bool = False
+    """From a drop until the first event after it: a second drop before that adds no gap."""
+
+
+class Conversation:
+    """The common half of a `Session`; a provider adds target, connected and what its frames mean."""
+
+    def __init__(self, stale_after_ns: int, first_seq: int = 0) -> None:
+        self._stale_after_ns = stale_after_ns
+        self._seq = first_seq
+        self._outgoing: deque[bytes] = deque()
+        self._memory = FrameMemory()
+        self._channels: dict[tuple[str, str], _Channel] = {}
+        self._gaps: list[Gap] = []
+        self._gap_count = 0
+        self._refusal: Reading | None = None
+        self._last_heard_ns: int | None = None
+        self._now_ns = 0
+
+    def disconnected(self, now_ns: int, reason: str) -> None:
+        """Open a gap for every channel that had events: nothing is replayed."""
+        self._now_ns = now_ns
+        self._outgoing.clear()
+        for (_, name), channel in self._channels.items():
+            if not channel.is_lost:
+                channel.is_lost = True
+                self._gaps.append(Gap(self._gap_count, channel.symbol, name, "open", reason, channel.last, None))
+                self._gap_count += 1
+
+    def outgoing(self) -> list[bytes]:
+        """Return the frames to send now, each once."""
+        frames = list(self._outgoing)
+        self._outgoing.clear()
+        return frames
+
+    def tick(self, now_ns: int) -> None:
+        """Learn the time."""
+        self._now_ns = now_ns
+
+    def is_stale(self) -> bool:
+        """True after so much silence that the socket must be dead, whatever it says."""
+        return self._last_heard_ns is not None and self._now_ns - self._last_heard_ns > self._stale_after_ns
+
+    def refusal(self) -> Reading | None:
+        """Return why connecting again is of no use; None while it may be."""
+        return self._refusal
+
+    def gaps(self) -> list[Gap]:
+        """Return gaps opened since the last call."""
+        found, self._gaps = self._gaps, []
+        return found
+
+    def snapshots(self) -> Sequence[Request]:
+        """Return nothing: these feeds need no state to begin with."""
+        return ()
+
+    def recorded(self, payload: bytes, ts_recv_ns: int, request: str, status: int, headers: str) -> Message:
+        """Return the message of a REST answer that belongs to this capture."""
+        return Message(self._take_seq(), ts_recv_ns, CONTENT_TYPE, payload, request, status, headers)
+
+    def _begun(self, now_ns: int) -> None:
+        self._now_ns = self._last_heard_ns = now_ns
+
+    def _message(self, data: bytes, ts_recv_ns: int, *, may_repeat: bool) -> Message:
+        """Return a frame's message; `may_repeat`: it carries events without ids, so that the same bytes again are noted."""
+        self._now_ns = self._last_heard_ns = ts_recv_ns
+        number = self._take_seq()
+        first = self._memory.first_of(data, number) if may_repeat else None
+        return Message(number, ts_recv_ns, CONTENT_TYPE, data, None if first is None else repeat_note(first))
+
+    def _event(self, symbol: str, name: str, at: str) -> None:
+        """Follow a channel: where it stands, and that it came back after a drop."""
+        channel = self._channels.setdefault((symbol, name), _Channel(symbol, at))
+        channel.last, channel.is_lost = at, False
+
+    def _take_seq(self) -> int:
+        self._seq += 1
+        return self._seq - 1

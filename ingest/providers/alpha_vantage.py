@@ -1,0 +1,172 @@
+"""Alpha Vantage: one path, `function` selects the data; every refusal comes with HTTP 200. Machine: no I/O.
+
+The key goes with the address's credentials as a parameter of the query, and answers that quote it are blotted before they are
+recorded. Throttling is told by the absence of data, whatever the words; words only say for how long. Source: PROVIDERS.md
+section 1.
+"""
+
+from __future__ import annotations
+
+import re
+
+import orjson
+
+from ingest.asks import Ask, Credentials, Page, Request, Response
+from ingest.verdicts import Reading, Verdict
+from lake.errors import InvalidValueError
+
+PROVIDER = "alpha_vantage"
+STOCKS, CURRENCIES = "stocks", "currencies"
+ADDRESS = "https://www.alphavantage.co"
+_SYMBOL = re.compile(r"[A-Za-z0-9.\-]{1,30}\Z")
+_PAIR = re.compile(r"([A-Z0-9]{2,10})/([A-Z]{3})\Z")
+_MINUTES = {"1m": "1min", "5m": "5min", "15m": "15min", "30m": "30min", "60m": "60min", "1h": "60min"}
+_STOCK = {"1d": "TIME_SERIES_DAILY", "1wk": "TIME_SERIES_WEEKLY", "1mo": "TIME_SERIES_MONTHLY", "quote": "GLOBAL_QUOTE"}
+_PAIRS = {"1d": "FX_DAILY", "1wk": "FX_WEEKLY", "1mo": "FX_MONTHLY", "quote": "CURRENCY_EXCHANGE_RATE"}
+_THROTTLE_WORDS = re.compile(r"per (second|minute|day)|call frequency|rate limit|sparingly", re.IGNORECASE)
+_MINUTE_S, _BURST_S = 60.0, 1.0
+REPEATS_UNTIL_QUOTA = 3
+"""A refusal for speed is over after a minute; so many in a row are the day's quota."""
+
+
+def credentials(key: str) -> Credentials:
+    """Return the key as a parameter of every query."""
+    return Credentials(query=(("apikey", key),))
+
+
+class Query:
+    """Time series and quotes (`Pages`).
+
+    interval of an ask   1d, 1wk, 1mo, 1m to 60m, or `quote` for the latest price; a pair is written EUR/USD
+    is_adjusted          daily stock bars with adjusted close, dividends and splits (a premium function)
+    is_full              everything there is, not the latest 100 rows
+    datatype             json or csv
+    """
+
+    def __init__(self, *, is_adjusted: bool = False, is_full: bool = False, datatype: str = "json") -> None:
+        if datatype not in ("json", "csv"):
+            raise InvalidValueError(f"datatype {datatype!r} is neither json nor csv")
+        self._is_adjusted, self._is_full, self._datatype = is_adjusted, is_full, datatype
+        self._months: list[str] = []
+        self._request = Request("GET", "/query")
+        self._refusals = 0
+
+    def first(self, ask: Ask) -> Request:
+        """Return the first request of an ask; intraday stock bars are asked month by month. Raises InvalidValueError."""
+        if ask.start.tzinfo is None or ask.end.tzinfo is None or ask.start >= ask.end:
+            raise InvalidValueError(f"window [{ask.start.isoformat()}, {ask.end.isoformat()}) is empty or has no time zone")
+        pair = _PAIR.match(ask.symbol)
+        self._months = []
+        if ask.interval in _MINUTES:
+            params = self._intraday(ask, pair)
+        else:
+            params = self._series(ask, pair)
+        if ask.interval != "quote":
+            params.append(("datatype", self._datatype))
+        self._request = Request("GET", "/query", tuple(params), (("accept-encoding", "identity"),))
+        return self._request
+
+    def _series(self, ask: Ask, pair: re.Match[str] | None) -> list[tuple[str, str]]:
+        function = (_STOCK if pair is None else _PAIRS).get(ask.interval)
+        if function is None:
+            told = ", ".join([*_STOCK, *_MINUTES])
+            raise InvalidValueError(f"interval {ask.interval!r} is not one of Alpha Vantage's; expected {told}")
+        if self._is_adjusted and pair is None and ask.interval != "quote":
+            function += "_ADJUSTED"
+        params = [("function", function), *_subject(ask, pair, "currency" if ask.interval == "quote" else "symbol")]
+        if ask.interval == "1d":
+            params.append(("outputsize", "full" if self._is_full else "compact"))
+        return params
+
+    def _intraday(self, ask: Ask, pair: re.Match[str] | None) -> list[tuple[str, str]]:
+        interval = ("interval", _MINUTES[ask.interval])
+        size = ("outputsize", "full" if self._is_full else "compact")
+        if pair is not None:
+            return [("function", "FX_INTRADAY"), *_subject(ask, pair, "symbol"), interval, size]
+        function, raw = ("function", "TIME_SERIES_INTRADAY"), (("adjusted", "false"), ("extended_hours", "true"))
+        if not self._is_full:
+            return [function, *_subject(ask, pair, "symbol"), interval, *raw, size]
+        months = range(ask.start.year * 12 + ask.start.month - 1, ask.end.year * 12 + ask.end.month)
+        first, *self._months = [f"{number // 12:04d}-{number % 12 + 1:02d}" for number in months]
+        return [function, *_subject(ask, pair, "symbol"), interval, *raw, size, ("month", first)]
+
+    def read(self, response: Response) -> Page:
+        """Return what an answer means, and the request for the next month where the ask has one."""
+        reading = read_answer(response)
+        if reading.verdict is Verdict.THROTTLED:
+            self._refusals += 1
+            if self._refusals >= REPEATS_UNTIL_QUOTA:
+                return Page(Reading(Verdict.QUOTA_EXHAUSTED, reading.detail))
+            return Page(reading)
+        self._refusals = 0
+        if reading.verdict not in (Verdict.OK, Verdict.EMPTY_VALID) or not self._months:
+            return Page(reading)
+        kept = tuple(param for param in self._request.params if param[0] != "month")
+        params = (*kept, ("month", self._months.pop(0)))
+        self._request = Request("GET", "/query", params, self._request.headers)
+        return Page(reading, self._request)
+
+
+def _subject(ask: Ask, pair: re.Match[str] | None, noun: str) -> list[tuple[str, str]]:
+    if pair is not None:
+        return [(f"from_{noun}", pair[1]), (f"to_{noun}", pair[2])]
+    if not _SYMBOL.match(ask.symbol):
+        raise InvalidValueError(f"symbol {ask.symbol!r} is not one of Alpha Vantage's; expected like IBM, TSCO.LON or EUR/USD")
+    return [("symbol", ask.symbol)]
+
+
+def read_answer(response: Response) -> Reading:
+    """Return the meaning of an answer; any bytes give one. The status is no help, the absence of data is."""
+    if response.status >= 500:
+        return Reading(Verdict.UPSTREAM_5XX, f"HTTP {response.status}: {_words(response.body)}")
+    if response.status == 429:
+        return Reading(Verdict.THROTTLED, _words(response.body), _MINUTE_S)
+    if not response.is_complete:
+        return Reading(Verdict.MALFORMED, f"the connection broke after {len(response.body)} bytes of the body")
+    if response.status != 200:
+        return Reading(Verdict.BAD_REQUEST, f"HTTP {response.status}: {_words(response.body)}")
+    body = response.body.strip()
+    if not body.startswith(b"{"):
+        return _read_csv(body)
+    try:
+        found = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        return Reading(Verdict.MALFORMED, f"not JSON: {error}")
+    if not found:
+        return Reading(Verdict.EMPTY_VALID, "{}: no data")
+    for name in ("Error Message", "Note", "Information", "message"):
+        if isinstance(found.get(name), str):
+            return refusal(name, found[name])
+    rows = [value for name, value in found.items() if name != "Meta Data" and isinstance(value, dict)]
+    if not rows:
+        return Reading(Verdict.MALFORMED, f"no data and no reason: {', '.join(sorted(found)[:5])}")
+    if not rows[0]:
+        return Reading(Verdict.EMPTY_VALID, "no rows")
+    return Reading(Verdict.OK, f"{len(rows[0])} rows")
+
+
+def refusal(name: str, words: str) -> Reading:
+    """Return what a body without data means: speed first, for those texts speak of the key and of premium plans too."""
+    told = words.lower()
+    if _THROTTLE_WORDS.search(words):
+        return Reading(Verdict.THROTTLED, words, _BURST_S if "per second" in told and "per day" not in told else _MINUTE_S)
+    if "premium" in told:
+        return Reading(Verdict.NOT_ENTITLED, words)
+    if "apikey" in told or "api key" in told:
+        return Reading(Verdict.AUTH, words)
+    if "invalid api call" in told:
+        return Reading(Verdict.UNKNOWN_SYMBOL, words)
+    return Reading(Verdict.BAD_REQUEST, words) if name == "Error Message" else Reading(Verdict.THROTTLED, words, _MINUTE_S)
+
+
+def _read_csv(body: bytes) -> Reading:
+    lines = body.count(b"\n")
+    if body.lower().startswith((b"timestamp,", b"time,")):
+        return Reading(Verdict.OK if lines else Verdict.EMPTY_VALID, f"{lines} rows of CSV")
+    if not body or body.startswith(b"<"):
+        return Reading(Verdict.UPSTREAM_5XX, f"no data: {_words(body) or 'empty body'}")
+    return Reading(Verdict.MALFORMED, f"neither JSON nor CSV: {_words(body)}")
+
+
+def _words(body: bytes) -> str:
+    return " ".join(body[:300].decode("utf-8", "replace").split())

@@ -1,0 +1,201 @@
+"""The simulator's sockets of Alpaca and Finnhub: their handshakes, key checks and error frames, then the recorded frames.
+
+A replay begins with the first subscription and ends with close code 1000, `end of recording`; after a planned drop the next
+connection resumes where the plan says. Each endpoint takes one connection at a time. Source: PROVIDERS.md sections 2 and 6.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import orjson
+from websockets.asyncio.server import ServerConnection
+from websockets.exceptions import ConnectionClosed
+
+from ingest.simulator.faults import Faults, Sending, sendings
+from ingest.simulator.keyed import KeyedStream, Keys, frames
+from ingest.simulator.report import FaultReport
+from ingest.transport.websocket import END_OF_RECORDING
+from lake.instants import NANOS_PER_SECOND
+
+_CHANNELS = ("trades", "quotes", "bars", "updatedBars", "dailyBars", "statuses", "lulds", "corrections", "cancelErrors")
+_CHANNEL_OF = {"t": "trades", "q": "quotes", "b": "bars", "u": "updatedBars", "d": "dailyBars", "s": "statuses", "l": "lulds"}
+_WITH_TRADES = {"c": "trades", "x": "trades"}
+_ALPACA_PATHS = frozenset({"/v2/iex", "/v2/sip", "/v2/test"})
+_AUTH_S = 10.0
+
+
+class KeyedReplay:
+    """One provider's replay; `handle` serves a connection."""
+
+    def __init__(
+        self,
+        stream: KeyedStream,
+        keys: Keys,
+        faults: Faults,
+        report: FaultReport,
+        *,
+        sleep: Callable[[float], Awaitable[None]],
+        is_paced: bool,
+    ) -> None:
+        self._stream, self._keys, self._report = stream, keys, report
+        self._sleep, self._is_paced = sleep, is_paced
+        self._sendings = sendings(frames(stream), faults, stream)
+        self._drops = sorted((f for f in faults.stream if f.kind == "drop" and f.market == stream), key=lambda f: f.first)
+        self._resume_at = 0
+        self._open: set[str] = set()
+        self._handling: set[asyncio.Task[None]] = set()
+
+    async def handle(self, connection: ServerConnection) -> None:
+        """Serve one connection to its end."""
+        task = asyncio.current_task()
+        if task is not None:
+            self._handling.add(task)
+            task.add_done_callback(self._handling.discard)
+        try:
+            await (self._alpaca if self._stream == "alpaca" else self._finnhub)(connection)
+        except ConnectionClosed:
+            return  # the client went away, at any time it likes
+
+    def stop(self) -> None:
+        """End every connection where it stands."""
+        for task in list(self._handling):
+            task.cancel()
+
+    async def _finnhub(self, connection: ServerConnection) -> None:
+        target = urlsplit(connection.request.path if connection.request is not None else "/")
+        if parse_qs(target.query).get("token") != [self._keys.finnhub_token]:
+            await connection.send('{"msg":"Invalid API token","type":"error"}')
+            await connection.close(1008, "invalid token")
+            return
+        wanted: set[str] = set()
+        while not wanted:
+            self._subscribe(await connection.recv(), wanted)
+        listening = asyncio.create_task(self._listen(connection, lambda text: self._subscribe(text, wanted)))
+        await asyncio.sleep(0.05)  # the subscriptions of one client come together
+        try:
+            await self._replay(connection, lambda sending: _of_symbols(sending, wanted))
+        finally:
+            listening.cancel()
+
+    def _subscribe(self, text: str | bytes, wanted: set[str]) -> None:
+        told = _object(text)
+        symbol = told.get("symbol")
+        if isinstance(symbol, str):
+            (wanted.add if told.get("type") == "subscribe" else wanted.discard)(symbol)
+
+    async def _alpaca(self, connection: ServerConnection) -> None:
+        path = urlsplit(connection.request.path if connection.request is not None else "/").path
+        if path not in _ALPACA_PATHS:
+            await connection.close(1008, "no such endpoint")
+            return
+        await connection.send('[{"T":"success","msg":"connected"}]')
+        try:
+            told = _object(await asyncio.wait_for(connection.recv(), _AUTH_S))
+        except TimeoutError:
+            await _refuse(connection, 404, "auth timeout")
+            return
+        if told.get("action") != "auth":
+            await _refuse(connection, 401, "not authenticated")
+            return
+        if (told.get("key"), told.get("secret")) != (self._keys.alpaca_key_id, self._keys.alpaca_secret):
+            await _refuse(connection, 402, "auth failed")
+            return
+        if path in self._open:
+            await _refuse(connection, 406, "connection limit exceeded")
+            return
+        self._open.add(path)
+        try:
+            await connection.send('[{"T":"success","msg":"authenticated"}]')
+            wanted: dict[str, set[str]] = {}
+            while not any(wanted.values()):
+                await self._subscribed(connection, await connection.recv(), wanted)
+            await self._replay(connection, lambda sending: _of_channels(sending, wanted))
+        finally:
+            self._open.discard(path)
+
+    async def _subscribed(self, connection: ServerConnection, text: str | bytes, wanted: dict[str, set[str]]) -> None:
+        told = _object(text)
+        if told.get("action") not in ("subscribe", "unsubscribe"):
+            await connection.send('[{"T":"error","code":400,"msg":"invalid syntax"}]')
+            return
+        for channel in _CHANNELS:
+            names = {str(name) for name in told.get(channel, [])}
+            now = wanted.setdefault(channel, set())
+            now.update(names) if told["action"] == "subscribe" else now.difference_update(names)
+        wanted["corrections"] = wanted["cancelErrors"] = set(wanted["trades"])
+        full = {channel: sorted(names) for channel, names in wanted.items()}
+        await connection.send(orjson.dumps([{"T": "subscription", **full}]).decode())
+
+    async def _listen(self, connection: ServerConnection, take: Callable[[str | bytes], None]) -> None:
+        try:
+            async for text in connection:
+                take(text)
+        except ConnectionClosed:
+            return
+
+    async def _replay(self, connection: ServerConnection, cut: Callable[[Sending], bytes | None]) -> None:
+        at, self._resume_at = self._resume_at, 0
+        for index in range(at, len(self._sendings)):
+            sending = self._sendings[index]
+            if self._is_paced and index:
+                waited = sending.frame.recv_ns - self._sendings[index - 1].frame.recv_ns
+                await self._sleep(max(0, waited) / NANOS_PER_SECOND)
+            payload = cut(sending)
+            if payload is not None:
+                await connection.send(payload, text=True)
+            if sending.fault:
+                self._report.did(sending.fault, market=self._stream, frame=sending.frame.number)
+            if self._drops and sending.frame.number >= self._drops[0].first:
+                fault = self._drops.pop(0)
+                await (await connection.ping())
+                self._resume_at = min(max(0, index + 1 - fault.overlap), len(self._sendings))
+                self._report.did("drop", market=self._stream, after=fault.first, overlap=fault.overlap)
+                connection.transport.abort()
+                return
+        await connection.close(1000, END_OF_RECORDING)
+
+
+async def _refuse(connection: ServerConnection, code: int, message: str) -> None:
+    await connection.send(orjson.dumps([{"T": "error", "code": code, "msg": message}]).decode())
+    await connection.close(1000, message)
+
+
+def _object(text: str | bytes) -> dict[str, Any]:
+    try:
+        found = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _of_symbols(sending: Sending, wanted: set[str]) -> bytes | None:
+    """Return a Finnhub frame as recorded, or with the entries wanted alone; None when none is. A spoilt frame passes."""
+    found = _object(sending.frame.payload)
+    entries = found.get("data")
+    if not isinstance(entries, list):
+        return sending.frame.payload
+    kept = [entry for entry in entries if entry["s"] in wanted]
+    if len(kept) == len(entries):
+        return sending.frame.payload
+    return orjson.dumps({"data": kept, "type": "trade"}) if kept else None
+
+
+def _of_channels(sending: Sending, wanted: dict[str, set[str]]) -> bytes | None:
+    """Return an Alpaca frame as recorded, or with the events wanted alone; None when none is. A spoilt frame passes."""
+    try:
+        events = orjson.loads(sending.frame.payload)
+    except orjson.JSONDecodeError:
+        return sending.frame.payload
+    kept = [event for event in events if wanted.get(_channel(event), set()) & {event["S"], "*"}]
+    if len(kept) == len(events):
+        return sending.frame.payload
+    return orjson.dumps(kept) if kept else None
+
+
+def _channel(event: dict[str, Any]) -> str:
+    kind = str(event.get("T"))
+    return _CHANNEL_OF.get(kind) or _WITH_TRADES.get(kind, "")

@@ -1,0 +1,31 @@
+"""What feeds cover: which market a symbol without a MIC is listed in, and which feeds see a part of their market only."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from transforms.decode.exchange_symbols import US, hints
+from transforms.feeds import FEEDS
+
+PARTIAL_FEEDS = frozenset({("alpaca", "iex"), ("alpaca", "indicative"), ("finnhub", "quote")})
+"""One exchange of many, modified prices, a day without its volume: they win no bar that another feed has, and where their
+prices differ that is no disagreement."""
+_US_CALENDAR = "XNYS"
+
+
+@lru_cache(maxsize=65_536)
+def home_mic(provider: str, feed: str, symbol: str, mic: str | None) -> str | None:
+    """Return the MIC whose calendar counts a symbol's sessions: the one told, else that of the US where the feed means it."""
+    if mic is not None:
+        return mic
+    found = FEEDS.get((provider, feed))
+    is_us = found is not None and (found.venue == US or (found.venue is None and _is_us_by_name(provider, feed, symbol)))
+    return _US_CALENDAR if is_us else None
+
+
+def _is_us_by_name(provider: str, feed: str, symbol: str) -> bool:
+    """Providers that name no exchange of US listings; Alpha Vantage's pairs of currencies have no listing at all."""
+    return (provider, feed) in _NAMELESS and hints(symbol).get("exchange") == US
+
+
+_NAMELESS = frozenset({("finnhub", "quote"), ("finnhub", "trades"), ("alpha_vantage", "stocks")})
