@@ -17,7 +17,7 @@ SEED ?= $(shell date +%s)
 CAN_COMPILE := $(shell command -v cc >/dev/null && [ -n "$(PYTHON)" ] && "$(PYTHON)" -c 'import pathlib, sysconfig, sys; \
 	sys.exit(not pathlib.Path(sysconfig.get_path("include"), "Python.h").is_file())' >/dev/null 2>&1 && echo yes)
 
-.PHONY: help install kernels demo up test check format docs bench fuzz coverage audit sbom clean
+.PHONY: help install kernels demo up test check format docs bench fuzz broker coverage audit sbom clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -90,6 +90,10 @@ endif
 fuzz: install ## property tests with 40 times the examples; SEED=n repeats a run
 	@echo "SEED=$(SEED)"
 	@HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest -m hypothesis --hypothesis-seed=$(SEED)
+
+broker: install ## ten seeds of kills over a real Kafka, broker included; SEED=n and COUNT=n repeat a run
+	@echo "SEED=$(SEED)"
+	@$(BIN)/python -m tests.kafka.campaign $(SEED) $(or $(COUNT),10)
 
 audit: install ## known weaknesses of what is installed (asks the advisory source of the package index)
 	@$(PIP) pip-audit

@@ -26,8 +26,8 @@ from ingest.simulator.server import Simulator
 from lake.catalog import Lake
 from lake.content import content_hash
 from lake.instants import parse_instant, system_clock
+from lake.log import opening
 from lake.log.log import RAW_TOPIC, Log
-from lake.log.segments import SegmentLog
 from lake.scan import PUBLISHED_AT, read
 from lake.settings import load_settings
 from lake.tables import TABLES
@@ -67,17 +67,9 @@ DELIVERED = parse_instant("2020-10-02T12:00:00Z")
 HASHED = [name for name, table in TABLES.items() if table.namespace in ("normalized", "reference", "adjusted")]
 
 
-def open_log(lake: Lake) -> SegmentLog:
+def open_log(lake: Lake) -> Log:
     """Return the log of a lake, as the command line opens it."""
-    chosen = lake.settings
-    return SegmentLog(
-        chosen.log_path,
-        system_clock,
-        segment_bytes=chosen.segment_bytes,
-        segment_age_s=chosen.segment_age_s,
-        min_free_bytes=chosen.min_free_bytes,
-        min_age_s=chosen.log_retention_s,
-    )
+    return opening.open_log(lake.settings, system_clock)
 
 
 def captured(lake: Lake, log: Log) -> None:
@@ -178,9 +170,12 @@ def document(lake: Lake, log: Log) -> dict[str, object]:
     }
 
 
-def run(home: Path, kill_at: str = "") -> dict[str, object]:
-    """Do the whole job on the lake at `home`, going on where an earlier run died; see `lake.steps` for `kill_at`."""
-    lake = Lake.create(load_settings(home=home, kill_at=kill_at), system_clock)
+def run(home: Path, kill_at: str = "", log_url: str = "") -> dict[str, object]:
+    """Do the whole job on the lake at `home`, going on where an earlier run died; see `lake.steps` for `kill_at`.
+
+    log_url   of a log on Kafka; empty: the embedded one
+    """
+    lake = Lake.create(load_settings(home=home, kill_at=kill_at, log_url=log_url), system_clock)
     log = open_log(lake)
     captured(lake, log)
     imported(lake, log, home)
@@ -190,9 +185,9 @@ def run(home: Path, kill_at: str = "") -> dict[str, object]:
     return document(lake, log)
 
 
-def main(home: str, kill_at: str, answer: str) -> None:
+def main(home: str, kill_at: str, answer: str, log_url: str = "") -> None:
     """Run the job and write its document to the file `answer`: what a process of its own is started with."""
-    Path(answer).write_text(json.dumps(run(Path(home), kill_at), default=str), encoding="utf-8")
+    Path(answer).write_text(json.dumps(run(Path(home), kill_at, log_url), default=str), encoding="utf-8")
 
 
 if __name__ == "__main__":

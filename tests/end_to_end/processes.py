@@ -19,11 +19,11 @@ _PATIENCE_S = 120.0
 KILLED = -signal.SIGKILL
 
 
-def run_job(home: Path, kill_at: str = "") -> tuple[int, dict[str, Any]]:
+def run_job(home: Path, kill_at: str = "", log_url: str = "") -> tuple[int, dict[str, Any]]:
     """Return (exit code, document) of one run of the job; a killed run has an empty document."""
     answer = home.with_suffix(".json")
     answer.unlink(missing_ok=True)
-    process = _CONTEXT.Process(target=job.main, args=(str(home), kill_at, str(answer)))
+    process = _CONTEXT.Process(target=job.main, args=(str(home), kill_at, str(answer), log_url))
     process.start()
     process.join(_PATIENCE_S)
     if process.is_alive():
