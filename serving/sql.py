@@ -26,6 +26,8 @@ from lake.catalog import Lake
 from lake.errors import InvalidValueError, NotFoundError
 from lake.tables import TABLES
 from serving.bars import bars_1d_at
+from serving.integration.views import SCHEMA as INTEGRATION
+from serving.integration.views import VIEWS
 
 PUBLICATIONS = "ops.publications"
 _PUBLICATIONS_DOC = "Which run published which messages of a table, and when: the ledger behind --as-of."
@@ -164,10 +166,12 @@ def _name_table(path: list[str], ctes: frozenset[str], named: _Named) -> None:
     if len(path) == 1 and path[0].lower() in ctes:
         return
     name = ".".join(path).lower()
-    if name in TABLES or name == PUBLICATIONS:
+    if len(path) == 1 and f"{INTEGRATION}.{name}" in VIEWS:
+        name = f"{INTEGRATION}.{name}"
+    if name in TABLES or name in VIEWS or name == PUBLICATIONS:
         named.tables[name] = named.tables.get(name, 0) + 1
         return
-    known = [*TABLES, PUBLICATIONS]
+    known = [*TABLES, *VIEWS, PUBLICATIONS]
     near = [table for table in known if table.partition(".")[2] == path[-1].lower()]
     hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(sorted(known))}"
     raise NotFoundError(f"no table {'.'.join(path)!r} in SQL; {hint}")
@@ -186,6 +190,8 @@ def _run(lake: Lake, query: str, named: _Named, as_of: datetime | None, known_as
             connection.register(handle, source)
             connection.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}").fetchall()
             connection.execute(f"CREATE VIEW {schema}.{short} AS SELECT * FROM {handle}").fetchall()
+            if name in VIEWS:
+                connection.execute(f"CREATE VIEW {short} AS SELECT * FROM {handle}").fetchall()
         connection.execute("SET lock_configuration = true").fetchall()
         table, truncated = _fetch(connection, query, limits)
     return Answer(table, truncated, snapshots, time.monotonic() - started)
@@ -234,6 +240,8 @@ def _source(lake: Lake, name: str, as_of: datetime | None, known_as_of: datetime
     if name == PUBLICATIONS:
         published = ledger.publications(lake)
         return published if as_of is None else published.filter(pc.field("published_at") <= pa.scalar(as_of, _INSTANT))
+    if name in VIEWS:
+        return VIEWS[name](lake, as_of, known_as_of)
     if name == "adjusted.bars_1d" and (as_of or known_as_of):
         return bars_1d_at(lake, as_of, known_as_of)
     return _repeatable(scan.dataset(lake, name, as_of=as_of, known_as_of=known_as_of))
@@ -248,8 +256,9 @@ def _repeatable(source: Any) -> Any:
 
 
 def _list_of_tables() -> pa.Table:
-    names = sorted([*TABLES, PUBLICATIONS])
-    docs = [TABLES[name].doc if name in TABLES else _PUBLICATIONS_DOC for name in names]
+    names = sorted([*TABLES, *VIEWS, PUBLICATIONS])
+    views = {name: f"A view of the Data Integration Service. {view.__doc__}" for name, view in VIEWS.items()}
+    docs = [TABLES[name].doc if name in TABLES else views.get(name, _PUBLICATIONS_DOC) for name in names]
     return pa.table({"table_name": names, "one_row_is": docs})
 
 

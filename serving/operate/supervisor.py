@@ -66,9 +66,11 @@ class WebServer:
 
     def run(self) -> None:
         """Answer until SIGINT or SIGTERM, when called in the main thread; else until `stop`."""
+        self.app.state.worker.wake()  # jobs that the last stop left unfinished
         try:
             self._server.run(sockets=[self.listening])
         finally:
+            self.app.state.worker.stop()
             self.listening.close()
 
     def stop(self) -> None:

@@ -115,3 +115,28 @@ SQL_QUESTION: dict[str, Any] = {
 SQL_ANSWER = _tabular(
     {"session_date": ["2020-08-28"], "close": ["499.23"], "adj_close": ["499.23"]}, basis="as_selected", truncated=False
 )
+PROCESS: dict[str, Any] = {"source": "yahoo", "data_type": "MARKET_DATA", "instruments": ["AAPL"], "timeframe": "1d"}
+JOB: dict[str, Any] = {
+    "request_id": "job-0f3b",
+    "status": "DISTRIBUTED",
+    "processed_count": 252,
+    "failed_count": 0,
+    "quality_score": None,
+    "processing_time_ms": 1840,
+    "source": "yahoo",
+    "data_type": "MARKET_DATA",
+    "error_message": None,
+}
+ISSUES: list[dict[str, Any]] = [
+    {
+        "instrument_id": "4611686018427387904",
+        "timestamp": "2026-11-21T00:00:00Z",
+        "completeness": None,
+        "accuracy": None,
+        "freshness": None,
+        "consistency": None,
+        "overall_score": None,
+        "issues": [{"type": "price_jump", "severity": "warning", "description": "129.04", "field": None, "value": None}],
+    }
+]
+JOBS: dict[str, Any] = {"status": "ok", "jobs": {"DISTRIBUTED": 3}, "is_running": False}

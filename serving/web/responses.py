@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -42,11 +42,11 @@ def problem(description: str) -> dict[str, Any]:
 
 
 def answers(
-    example: Mapping[str, Any], *, tabular: bool = True, schema: Mapping[str, Any] | None = None
+    example: Mapping[str, Any] | Sequence[Any], *, tabular: bool = True, schema: Mapping[str, Any] | None = None
 ) -> dict[int | str, dict[str, Any]]:
     """Return the OpenAPI entries of a route's answers; `example` is a real answer, shortened."""
     shape = dict(schema) if schema is not None else (_TABULAR if tabular else {"type": "object"})
-    content: dict[str, Any] = {"application/json": {"schema": shape, "example": dict(example)}}
+    content: dict[str, Any] = {"application/json": {"schema": shape, "example": example}}
     if tabular:
         content[MEDIA_TYPES[Format.ARROW]] = {"schema": {"type": "string", "format": "binary"}}
         content[MEDIA_TYPES[Format.PARQUET]] = {"schema": {"type": "string", "format": "binary"}}
@@ -93,7 +93,7 @@ def headers_of(metadata: Mapping[str, object]) -> dict[str, str]:
     }
 
 
-def document(body: Mapping[str, object], status: int = 200, *, is_kept: bool = True) -> Response:
+def document(body: Mapping[str, object] | Sequence[object], status: int = 200, *, is_kept: bool = True) -> Response:
     """Return a JSON document; not `is_kept`: no cache may keep it."""
     headers = {} if is_kept else {"Cache-Control": "no-store"}
     return Response(orjson.dumps(plain_value(body)), status, media_type="application/json", headers=headers)

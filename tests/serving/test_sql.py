@@ -12,6 +12,7 @@ from lake.catalog import Lake
 from lake.errors import InvalidValueError, NotFoundError, TickhouseError
 from lake.instants import parse_instant
 from lake.tables import TABLES
+from serving.integration.views import VIEWS
 from serving.sql import Limits, answer, tables_of
 
 
@@ -103,7 +104,7 @@ def test_prices_stay_exact(lake: Lake) -> None:
     assert found.to_pylist() == [{"price": Decimal("55131.990000000"), "value": Decimal("9.92375820000000000")}]
 
 
-@pytest.mark.parametrize("name", sorted([*TABLES, "ops.publications"]))
+@pytest.mark.parametrize("name", sorted([*TABLES, *VIEWS, "ops.publications"]))
 def test_every_table_answers(lake: Lake, name: str) -> None:
     found = answer(lake, f"SELECT * FROM {name}").table
     assert found.num_columns > 0
@@ -113,7 +114,7 @@ def test_every_table_answers(lake: Lake, name: str) -> None:
 
 def test_show_tables_lists_all_with_words(lake: Lake) -> None:
     found = answer(lake, "SHOW TABLES").table
-    assert set(found["table_name"].to_pylist()) == {*TABLES, "ops.publications"}
+    assert set(found["table_name"].to_pylist()) == {*TABLES, *VIEWS, "ops.publications"}
 
 
 def test_a_table_can_be_joined_with_itself(lake: Lake) -> None:
