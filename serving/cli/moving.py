@@ -17,7 +17,7 @@ from serving.answers import parse_bound
 from serving.cli import reports
 from serving.cli.options import Home, Json, instant, open_lake, open_log
 from serving.cli.output import Output
-from serving.operate import asking, pipeline
+from serving.operate import asking, keyed, pipeline
 from serving.outcomes import outcome_of
 
 
@@ -67,15 +67,17 @@ def import_(
 
 
 def capture(
-    providers: Annotated[list[str], typer.Argument(help="yahoo, binance.", metavar="PROVIDER...")],
+    providers: Annotated[list[str], typer.Argument(help=f"{', '.join(asking.PROVIDERS)}.", metavar="PROVIDER...")],
     home: Home = None,
     feed: Annotated[
-        str | None, typer.Option("--feed", help="Of binance: spot or usdm (default: both).", show_default=False)
+        str | None,
+        typer.Option("--feed", help="One of the provider's feeds; of binance the default is both.", show_default=False),
     ] = None,
     symbols: Annotated[
         list[str] | None, typer.Option("--symbol", "-s", help="May be given several times.", show_default=False)
     ] = None,
     interval: Annotated[str, typer.Option("--interval", help="Of bars that are polled.")] = "1d",
+    data: Annotated[str | None, typer.Option("--data", help=f"Of alpaca: {', '.join(keyed.DATA)}.", show_default=False)] = None,
     start: Annotated[str | None, typer.Option("--start", help="Of a poll, included.", show_default=False)] = None,
     end: Annotated[str | None, typer.Option("--end", help="Of a poll, not included.", show_default=False)] = None,
     source: Annotated[
@@ -92,7 +94,7 @@ def capture(
         log = open_log(lake.settings)
         found = []
         for provider in providers:
-            wanted = asking.Wanted(provider, feed, tuple(symbols or ()), interval, bound(start, "start"), bound(end, "end"))
+            wanted = asking.Wanted(provider, feed, tuple(symbols or ()), interval, bound(start, "start"), bound(end, "end"), data)
             with output.working(f"Capturing {provider}"):
                 found += asking.capture(lake, log, wanted, reach)
     output.answer({"captures": [one.document() for one in found]}, lambda console: reports.print_captures(console, found))

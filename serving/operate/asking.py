@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
@@ -16,8 +17,10 @@ from lake.catalog import Lake
 from lake.errors import InvalidValueError, NotFoundError
 from lake.instants import to_datetime
 from lake.log.log import Log
+from serving.operate import keyed
+from serving.operate.keyed import KeyedReach
 
-PROVIDERS = (yahoo.PROVIDER, binance.PROVIDER)
+PROVIDERS = (yahoo.PROVIDER, binance.PROVIDER, *keyed.PROVIDERS)
 _POLLED_DAYS = 30
 
 
@@ -36,6 +39,7 @@ class Reach:
     spot: Address
     usdm: Address
     asks: tuple[Ask, ...] = ()
+    keyed: KeyedReach | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +52,8 @@ class Wanted:
     interval: str = "1d"
     start: datetime | None = None
     end: datetime | None = None
+    data: str | None = None
+    """Of Alpaca: bars, trades, quotes, snapshots, chain, latest_quotes, actions or stream; None: what the feed is for."""
 
 
 PROVIDERS_THEMSELVES = Reach(
@@ -59,14 +65,15 @@ PROVIDERS_THEMSELVES = Reach(
 
 def reach_of(simulator: Simulator) -> Reach:
     """Return how a running simulator is reached; it can be asked everything that was recorded."""
-    return Reach(simulator.yahoo, simulator.binance("spot"), simulator.binance("usdm"), tuple(simulator.yahoo_asks()))
+    asks = tuple(simulator.yahoo_asks())
+    return Reach(simulator.yahoo, simulator.binance("spot"), simulator.binance("usdm"), asks, keyed.simulated(simulator))
 
 
 @contextmanager
 def reached(source: From, excerpt: int | None = None) -> Iterator[Reach]:
     """Give where providers are reached: a simulator that lives as long as the context, or the providers themselves."""
     if source is From.PROVIDER:
-        yield PROVIDERS_THEMSELVES
+        yield replace(PROVIDERS_THEMSELVES, keyed=keyed.themselves(os.environ))
         return
     with Simulator(excerpt=excerpt) as simulator:
         yield reach_of(simulator)
@@ -84,7 +91,19 @@ def capture(
         return [_poll_yahoo(lake, log, wanted, reach)]
     if wanted.provider == binance.PROVIDER:
         return [_listen_to_binance(lake, log, wanted, reach, market, is_stopped) for market in _markets(wanted.feed)]
+    if wanted.provider in keyed.PROVIDERS and reach.keyed is not None:
+        return [_capture_keyed(lake, log, wanted, reach.keyed, is_stopped)]
     raise NotFoundError(f"provider {wanted.provider!r} cannot be captured; there are {', '.join(PROVIDERS)}")
+
+
+def _capture_keyed(lake: Lake, log: Log, wanted: Wanted, reach: KeyedReach, is_stopped: Callable[[], bool]) -> CaptureReport:
+    end = wanted.end or to_datetime(lake.clock())
+    span = (wanted.start or end - timedelta(days=_POLLED_DAYS), end)
+    is_told = bool(wanted.symbols or wanted.start or wanted.end) or not reach.is_recorded
+    return keyed.capture_keyed(
+        lake, log, reach, wanted.provider, wanted.feed, wanted.data, wanted.symbols, wanted.interval,
+        span if is_told else None, is_stopped,
+    )  # fmt: skip
 
 
 def _poll_yahoo(lake: Lake, log: Log, wanted: Wanted, reach: Reach) -> CaptureReport:
