@@ -12,7 +12,7 @@ SCHEME = "kafka"
 _OPTIONS = ("security_protocol", "sasl_mechanism", "ssl_cafile", "ssl_certfile", "ssl_keyfile")
 _PREFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
 _SERVER = re.compile(r"(?:\[[0-9A-Fa-f:]+\]|[A-Za-z0-9._-]+):\d{1,5}\Z")
-_BOOTSTRAP_MS = 5_000
+_BOOTSTRAP_MS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
