@@ -50,8 +50,11 @@ endif
 demo: install ## the main job: a finite tour from providers to questions
 	@$(BIN)/tickhouse demo
 
-up: install ## the whole system in the foreground, until Ctrl-C
-	@$(BIN)/tickhouse up
+# The operator's own parts: Kafka for the log, a database for the catalog, a place for the tables.
+UP = $(if $(KAFKA),TICKHOUSE_LOG_URL='$(KAFKA)') $(if $(CATALOG),TICKHOUSE_CATALOG_URL='$(CATALOG)') $(if $(WAREHOUSE),TICKHOUSE_WAREHOUSE='$(WAREHOUSE)')
+
+up: install ## the whole system until Ctrl-C; KAFKA=kafka://host:port CATALOG=url WAREHOUSE=folder use your own parts
+	@$(UP) $(BIN)/tickhouse up
 
 test: install ## every test; kernels in both forms where they are compiled
 ifeq ($(CAN_COMPILE),yes)

@@ -1,16 +1,17 @@
-"""Verbs that run for a while: demo, up, serve."""
+"""Verbs that run for a while: demo, up, serve, notebooks."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.text import Text
 
 from serving.cli.options import Home, Json, open_lake, settings_of
 from serving.cli.output import Output
-from serving.demo import pages, tour
-from serving.operate import supervisor
+
+if TYPE_CHECKING:
+    from serving.operate.supervisor import Ready, WebServer
 
 Host = Annotated[str | None, typer.Option("--host", help="Default: the setting, loopback.", show_default=False)]
 Port = Annotated[int | None, typer.Option("--port", min=0, max=65535, help="0 takes a free one.", show_default=False)]
@@ -21,22 +22,45 @@ def add_to(app: typer.Typer) -> None:
     app.command("demo", rich_help_panel="Start here")(demo)
     app.command("up", rich_help_panel="Start here")(up)
     app.command("serve", rich_help_panel="Ask")(serve)
+    app.command("notebooks", rich_help_panel="Ask")(notebooks)
 
 
 def demo(home: Home = None, json: Json = False) -> None:
     """Run the whole way of the data once on recorded real payloads, misbehaviour included, and tell it as a tour."""
+    from serving.demo import pages, tour  # slow to import, and of no use to the other verbs
+
     output = Output(as_json=json)
     told = tour.run(settings_of(home), output.say)
     output.answer(told, lambda console: pages.show(console, told))
 
 
 def serve(home: Home = None, host: Host = None, port: Port = None, json: Json = False) -> None:
-    """Answer over HTTP until Ctrl-C: /api/v1/bars, /trades, /explain, /health; pages for people under /docs."""
+    """Answer over HTTP until Ctrl-C: /api/v1/bars, /trades, /explain, /health; pages for people under / and /docs."""
+    from serving.operate import supervisor  # slow to import, and of no use to the other verbs
+
     output = Output(as_json=json)
     with open_lake(home) as lake:
         server = supervisor.WebServer(lake, host or lake.settings.api_host, lake.settings.api_port if port is None else port)
         announce(output, server)
         server.run()
+
+
+def notebooks(
+    home: Home = None,
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0 takes a free one.")] = 8001,
+    json: Json = False,
+) -> None:
+    """Show the notebooks until Ctrl-C, on loopback: /tour explains the lake with its own data, /explorer looks into it."""
+    from serving.operate.notebooks import NOTEBOOKS, NotebookServer  # slow to import, and of no use to the other verbs
+
+    output = Output(as_json=json)
+    server = NotebookServer(settings_of(home), port)
+    pages = {name: f"{server.address}/{name}/" for name in NOTEBOOKS}
+    output.answer(
+        {"address": server.address, "pages": pages},
+        lambda console: console.print(Text(f"Notebooks at {' and '.join(pages.values())}")),
+    )
+    server.run()
 
 
 def up(
@@ -46,18 +70,37 @@ def up(
     excerpt: Annotated[
         int | None, typer.Option("--excerpt", min=1, help="Only so many messages of each recorded stream.", show_default=False)
     ] = 20_000,
+    live: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--live", help="PROVIDER:SYMBOL to ask of the provider itself, instead of the simulator.", show_default=False
+        ),
+    ] = None,
+    with_notebooks: Annotated[bool, typer.Option("--notebooks/--no-notebooks", help="Also serve the notebooks.")] = True,
     json: Json = False,
 ) -> None:
-    """Run everything in the foreground until Ctrl-C: simulator, capture, pipeline, HTTP. Stop and start as you like."""
+    """Run everything until Ctrl-C: simulator, captures, pipeline, HTTP, notebooks. Stop and start as you like."""
+    from serving.operate import supervisor  # slow to import, and of no use to the other verbs
+
     output = Output(as_json=json)
-    supervisor.up(settings_of(home), host, port, excerpt, say=output.say, ready=lambda server: announce(output, server))
+    settings = settings_of(home)
+    plan = supervisor.Plan(
+        host or settings.api_host, settings.api_port if port is None else port, excerpt, tuple(live or ()), with_notebooks
+    )
+    terminal = output.err if output.err.is_terminal and not json else None
+    supervisor.up(settings, plan, say=output.say, ready=lambda server: announce(output, server), terminal=terminal)
 
 
-def announce(output: Output, server: supervisor.WebServer) -> None:
+def announce(output: Output, server: WebServer | Ready) -> None:
     """Say where the server listens."""
-    document = {"address": server.address, "pages": f"{server.address}/docs"}
+    document = {"address": server.address, "pages": f"{server.address}/"}
     output.answer(
-        document, lambda console: console.print(Text(f"Answering at {server.address}/api/v1, pages at {server.address}/docs"))
+        document, lambda console: console.print(Text(f"Answering at {server.address}/api/v1, pages at {server.address}/"))
     )
     if not server.is_loopback:
-        output.err.print(Text("Beyond loopback every question needs a key: `tickhouse keys add NAME` makes one (see TICKHOUSE_API_AUTH).", style="bold yellow"))
+        output.err.print(
+            Text(
+                "Beyond loopback every question needs a key: `tickhouse keys add NAME` makes one (see TICKHOUSE_API_AUTH).",
+                style="bold yellow",
+            )
+        )

@@ -1,0 +1,237 @@
+"""`python -m serving.operate.parts PART`: one part of the running system, in a process of its own under the supervisor.
+
+A part tells what it does as lines of JSON on stdout, and stops on SIGTERM, on SIGINT, or when its stdin ends: a part whose
+supervisor was killed does not stay behind. What a stop interrupts goes on at the next start: every step is safe to repeat.
+Each part imports what it needs and no more: a process of the API has no use for the quality gate.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from types import FrameType
+from typing import TYPE_CHECKING
+
+import orjson
+
+from lake.errors import CommitConflictError, ProviderUnavailableError, TickhouseError
+from lake.instants import system_clock
+from lake.settings import Settings, load_settings
+from serving.outcomes import outcome_of
+
+if TYPE_CHECKING:
+    from ingest.capture import CaptureReport
+    from lake.catalog import Lake
+
+TURN_S = 2.0
+"""Pause between two turns of the pipeline."""
+POLL_S = 900.0
+"""Pause between two polls of a provider that is asked, not listened to."""
+EXPIRE_EVERY = 20
+"""Turns with work between two expiries."""
+
+
+def tell(event: str, **more: object) -> None:
+    """Write one event for the supervisor."""
+    sys.stdout.buffer.write(orjson.dumps({"event": event, **more}, default=str) + b"\n")
+    sys.stdout.buffer.flush()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one part until it is done or stopped; return its exit code, as the command line's."""
+    chosen = _parser().parse_args(arguments)
+    stopping = threading.Event()
+    try:
+        settings = load_settings()
+        with _stopped(stopping):
+            if chosen.part == "notebooks":
+                _notebooks(settings, chosen.port, stopping)
+            elif chosen.part == "simulator":
+                _simulator(chosen, stopping)
+            else:
+                from lake.catalog import Lake
+
+                with Lake.open(settings, system_clock) as lake:
+                    _PARTS[chosen.part](lake, chosen, stopping)
+    except TickhouseError as error:
+        outcome = outcome_of(error)
+        tell("failed", words=str(error), exit_code=outcome.exit_code)
+        return outcome.exit_code
+    return 0
+
+
+class _Stopped(Exception):
+    """A turn left half done on purpose; the next one goes on."""
+
+
+class _stopped:
+    """While it lasts, SIGINT, SIGTERM and the end of stdin set the event."""
+
+    def __init__(self, stopping: threading.Event) -> None:
+        self._stopping = stopping
+
+    def __enter__(self) -> None:
+        def stop(number: int, frame: FrameType | None) -> None:
+            self._stopping.set()
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, stop)
+        threading.Thread(target=self._wait_for_end, daemon=True, name="stdin").start()
+
+    def __exit__(self, *_: object) -> None:
+        self._stopping.set()
+
+    def _wait_for_end(self) -> None:
+        while os.read(sys.stdin.fileno(), 4096):  # not sys.stdin.read: its lock, held at exit, would abort the process
+            continue
+        self._stopping.set()
+
+
+def _pipeline(lake: Lake, chosen: argparse.Namespace, stopping: threading.Event) -> None:
+    """Turn again and again; what another process does at the same time is told and tried again."""
+    from lake.expiry import expire
+    from lake.tables import TABLES
+    from serving.operate import pipeline
+    from serving.operate.logs import open_log
+    from serving.operate.status import row_counts
+
+    def on_the_way(words: str) -> None:
+        if stopping.is_set():
+            raise _Stopped(words)
+
+    log, turns, before = open_log(lake.settings), 0, time.monotonic()
+    tell("rows", tables=row_counts(lake), holds=_holds(lake))
+    while not stopping.is_set():
+        started = time.monotonic()
+        try:
+            done = pipeline.turn(lake, log, say=on_the_way)
+        except _Stopped:
+            return
+        except (CommitConflictError, ProviderUnavailableError) as error:
+            tell("trouble", words=str(error))
+        else:
+            rows = sum(told.rows for report in done.promoted.values() for told in report.tables.values())
+            landed = int(done.landed["messages"])
+            behind = time.monotonic() - before
+            tell("turn", landed=landed, published=rows, held=done.holds, seconds=time.monotonic() - started, behind_s=behind)
+            if not done.is_idle:
+                turns += 1
+                tell("rows", tables=row_counts(lake), holds=_holds(lake))
+                if turns % EXPIRE_EVERY == 0:
+                    dropped = sum(expire(lake, name, lake.settings.keep_snapshots) for name in TABLES)
+                    tell("expired", snapshots=dropped)
+        before = started
+        stopping.wait(TURN_S)
+
+
+def _holds(lake: Lake) -> list[str]:
+    from lake.tables import TABLES
+
+    return [hold.hold_id for name in TABLES for hold in lake.head(name).holds]
+
+
+def _capture(lake: Lake, chosen: argparse.Namespace, stopping: threading.Event) -> None:
+    """Capture one feed: recordings once, a provider itself until the stop."""
+    from ingest.asks import Address
+    from ingest.capture import capture_once
+    from ingest.simulator.recorded import charts
+    from serving.operate import asking
+    from serving.operate.logs import open_log
+
+    log = open_log(lake.settings)
+    wanted = asking.Wanted(chosen.provider, chosen.feed, tuple(chosen.symbol or ()))
+    if chosen.simulator is None:
+        _capture_for_good(lambda: asking.capture(lake, log, wanted, asking.PROVIDERS_THEMSELVES, stopping.is_set), stopping)
+        return
+    addresses = orjson.loads(chosen.simulator)
+    reach = asking.Reach(
+        Address(addresses["http"]),
+        Address(addresses["http"], addresses["spot"]),
+        Address(addresses["http"], addresses["usdm"]),
+        tuple(chart.ask for chart in charts()),
+    )
+    key = f"up-{chosen.provider}-{chosen.feed}-{chosen.excerpt or 'whole'}"
+    report, is_new = capture_once(lake, key, lambda: asking.capture(lake, log, wanted, reach, stopping.is_set)[0])
+    words = f"captured {report['messages']:,} messages: {report['ended']}" if is_new else "captured before, nothing new"
+    tell("done", words=words)
+
+
+def _capture_for_good(capture: Callable[[], list[CaptureReport]], stopping: threading.Event) -> None:
+    while not stopping.is_set():
+        for report in capture():
+            tell("captured", words=f"captured {report.messages:,} messages: {report.ended}")
+        stopping.wait(POLL_S)
+
+
+def _simulator(chosen: argparse.Namespace, stopping: threading.Event) -> None:
+    from ingest.simulator import Simulator
+
+    with Simulator(pace="recorded", excerpt=chosen.excerpt, ports=tuple(chosen.ports)) as simulator:
+        tell("simulating", addresses=simulator.addresses(), words="plays recordings")
+        stopping.wait()
+
+
+def _http(lake: Lake, chosen: argparse.Namespace, stopping: threading.Event) -> None:
+    from serving.operate.supervisor import WebServer
+
+    server = WebServer(lake, chosen.host, chosen.port)
+    tell("ready", address=server.address, is_loopback=server.is_loopback)
+    _serve(server.run, server.stop, stopping)
+
+
+def _notebooks(settings: Settings, port: int, stopping: threading.Event) -> None:
+    from serving.operate.notebooks import NotebookServer
+
+    server = NotebookServer(settings, port, is_port_free=True)
+    tell("ready", address=server.address)
+    _serve(server.run, server.stop, stopping)
+
+
+def _serve(run: Callable[[], None], stop: Callable[[], None], stopping: threading.Event) -> None:
+    """Run a server in a thread of its own until the stop."""
+    running = threading.Thread(target=partial(_and_set, run, stopping), name="server")
+    running.start()
+    stopping.wait()
+    stop()
+    running.join()
+
+
+def _and_set(run: Callable[[], None], stopping: threading.Event) -> None:
+    try:
+        run()
+    finally:
+        stopping.set()
+
+
+_PARTS = {"pipeline": _pipeline, "capture": _capture, "http": _http}
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m serving.operate.parts", description=__doc__)
+    parts = parser.add_subparsers(dest="part", required=True)
+    parts.add_parser("pipeline", help="land, promote, adjust, expire")
+    http = parts.add_parser("http", help="the API")
+    http.add_argument("--host", default="127.0.0.1")
+    http.add_argument("--port", type=int, default=0)
+    notebooks = parts.add_parser("notebooks", help="the notebooks, on loopback")
+    notebooks.add_argument("--port", type=int, default=0)
+    simulator = parts.add_parser("simulator", help="providers, played from recordings")
+    simulator.add_argument("--excerpt", type=int, help="only the first so many messages of each stream")
+    simulator.add_argument("--ports", type=int, nargs=3, default=(0, 0, 0))
+    capture = parts.add_parser("capture", help="one feed")
+    capture.add_argument("--provider", required=True)
+    capture.add_argument("--feed")
+    capture.add_argument("--symbol", action="append")
+    capture.add_argument("--simulator", help="addresses of a simulator, as it tells them; none: the provider itself")
+    capture.add_argument("--excerpt", type=int, help="how much of its recordings the simulator plays")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
