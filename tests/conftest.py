@@ -19,6 +19,7 @@ ROOT = Path(__file__).parents[1]
 
 OPTIONAL_PARTS = {
     "cc": lambda: shutil.which("cc") is not None,
+    "chromium": lambda: shutil.which("chromium") is not None and shutil.which("chromedriver") is not None,
     "compiled": lambda: transforms.kernels.kernel_state().is_compiled,
     "spark": lambda: importlib.util.find_spec("pyspark") is not None and shutil.which("java") is not None,
 }
