@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.text import Text
 
 from serving.cli.options import Home, Json, open_lake, settings_of
 from serving.cli.output import Output
-from serving.demo import pages, tour
-from serving.operate import supervisor
+
+if TYPE_CHECKING:
+    from serving.operate.supervisor import WebServer
 
 Host = Annotated[str | None, typer.Option("--host", help="Default: the setting, loopback.", show_default=False)]
 Port = Annotated[int | None, typer.Option("--port", min=0, max=65535, help="0 takes a free one.", show_default=False)]
@@ -25,6 +26,8 @@ def add_to(app: typer.Typer) -> None:
 
 def demo(home: Home = None, json: Json = False) -> None:
     """Run the whole way of the data once on recorded real payloads, misbehaviour included, and tell it as a tour."""
+    from serving.demo import pages, tour  # slow to import, and of no use to the other verbs
+
     output = Output(as_json=json)
     told = tour.run(settings_of(home), output.say)
     output.answer(told, lambda console: pages.show(console, told))
@@ -32,6 +35,8 @@ def demo(home: Home = None, json: Json = False) -> None:
 
 def serve(home: Home = None, host: Host = None, port: Port = None, json: Json = False) -> None:
     """Answer over HTTP until Ctrl-C: /api/v1/bars, /trades, /explain, /health; pages for people under /docs."""
+    from serving.operate import supervisor  # slow to import, and of no use to the other verbs
+
     output = Output(as_json=json)
     with open_lake(home) as lake:
         server = supervisor.WebServer(lake, host or lake.settings.api_host, lake.settings.api_port if port is None else port)
@@ -49,11 +54,13 @@ def up(
     json: Json = False,
 ) -> None:
     """Run everything in the foreground until Ctrl-C: simulator, capture, pipeline, HTTP. Stop and start as you like."""
+    from serving.operate import supervisor  # slow to import, and of no use to the other verbs
+
     output = Output(as_json=json)
     supervisor.up(settings_of(home), host, port, excerpt, say=output.say, ready=lambda server: announce(output, server))
 
 
-def announce(output: Output, server: supervisor.WebServer) -> None:
+def announce(output: Output, server: WebServer) -> None:
     """Say where the server listens."""
     document = {"address": server.address, "pages": f"{server.address}/docs"}
     output.answer(

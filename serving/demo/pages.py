@@ -14,6 +14,7 @@ from serving.cli.trees import print_lineage
 from serving.demo.plot import plot
 
 Tour = Mapping[str, Any]
+_OTHERS = (("agreed by", "agreed_by"), ("otherwise in", "disagreed_by"))
 _COUNTS = ("decoded", "rows", "repeated", "quarantined", "held")
 
 
@@ -63,6 +64,13 @@ def asked(console: Console, told: Tour) -> None:
         status = call["status"] if call["status"] is not None else "no answer"
         line = f"  {call['verdict']:<13} {status} {_path(call['url'])} (attempt {call['attempt']}{wait}): {call['detail'] or ''}"
         console.print(Text(line[: console.width], style="yellow"))
+    for report in page["captures"]:
+        if report["drops"]:
+            times = "once" if report["drops"] == 1 else f"{report['drops']} times"
+            told_of = (
+                f"{report['provider']} {report['feed']}: the socket died {times}; connected again, gaps filled: {_gaps(report)}"
+            )
+            console.print(Text(f"  {'DROPPED':<13} {told_of}", style="yellow"))
     good = sum(call["count"] for call in page["calls"] if call["verdict"] in ("OK", "EMPTY_VALID"))
     console.print(Text(f"  {'OK':<13} {good} calls, the ones above asked again among them", style="green"))
 
@@ -158,8 +166,11 @@ def split(console: Console, told: Tour) -> None:
     }
     console.print(plot(lines, [row["session_date"] for row in sessions]))
     for line in page["agreed_by"]:
-        others = f"agreed by {line['agreed_by']}" if line["agreed_by"] else "no other feed has them"
-        console.print(Text(f"  {line['sessions']} sessions from {line['provider']} {line['feed']}, {others}", style="dim"))
+        others = [
+            f"{verb} {line[name]}" for verb, name in (("agreed by", "agreed_by"), ("otherwise in", "disagreed_by")) if line[name]
+        ]
+        words = ", ".join(others) or "which no other feed has"
+        console.print(Text(f"  {line['sessions']} sessions from {line['provider']} {line['feed']}, {words}", style="dim"))
 
 
 def known(console: Console, told: Tour) -> None:
