@@ -28,8 +28,9 @@ from transforms.as_traded import DEFAULT_ZONE, PRICES, AsTraded, as_traded, exch
 from transforms.exact import from_unscaled
 from transforms.steps import Finding, Lineage, derived_ids, finding_rows
 
-PRICE_TYPES = ("trade", "index", "nav")
-"""What an agreed bar may be of: bids, asks and mids are quotes, not prices paid."""
+MID = "mid"
+PRICE_TYPES = ("trade", "index", "nav", MID)
+"""What an agreed bar may be of: bids and asks are one side only. A mid speaks where nothing was traded, as in FX."""
 
 _CENT, _SUB_CENT, _UNIT = 10**7, 10**5, 10**9  # in units of 1e-9
 _RELATIVE = 10**6
@@ -69,7 +70,12 @@ class _Candidate:
     @property
     def rank(self) -> tuple[object, ...]:
         """The smallest wins."""
-        return not self.is_final, self.is_derived, self.priority, self.line
+        return not self.is_final, self.is_mid, self.is_derived, self.priority, self.line
+
+    @property
+    def is_mid(self) -> bool:
+        """True for a bar of mids: it wins only where no price paid is told, and is compared with mids alone."""
+        return self.price_type == MID
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +103,8 @@ def agreed_bars(
     actions    effective rows of normalized.corporate_actions of the same instruments, any order
     priority   provider names, the best first; unlisted ones follow by name
 
-    The winner is a final bar before a partial one, as traded before recovered, then by priority, provider and feed. Bars with
-    no close, of quotes, fully adjusted, or split-adjusted at an unknown delivery instant take no part. Daily bars of a venue
+    The winner is a final bar before a partial one, prices paid before mids, as traded before recovered, then by priority,
+    provider and feed. Bars with no close, of bids or asks, fully adjusted, or split-adjusted at an unknown delivery instant take no part. Daily bars of a venue
     with a calendar meet by session (`ts_open` becomes the session's open); others by their own ts_open. Prices agree within
     one tick (a cent; below 1: 0.0001) or a millionth.
     """
@@ -173,7 +179,7 @@ def _one_bar(bar: int, candidates: list[_Candidate], values: AsTraded) -> Iterat
         if told_now == told:
             continue
         told = told_now
-        rows = [other.row for other in others]
+        rows = [other.row for other in others if other.is_mid == first.is_mid]
         agreed = tuple(row for row in rows if _agrees(values, first.row, row))
         yield _Emitted(bar, first.row, known_at, agreed, tuple(row for row in rows if row not in agreed))
 
