@@ -105,7 +105,13 @@ def refused(console: Console, told: Tour) -> None:
     """What was quarantined, and why."""
     say(console, "What cannot be read or breaks a rule is not dropped: it waits in quarantine, with its reason and its way back.")
     rows = [
-        [row["provider"], row["table_name"], row["rule"], row["count"], _cut(f"{row['value']} (expected {row['expected']})", 70)]
+        [
+            row["provider"],
+            row["table_name"],
+            row["rule"],
+            row["count"],
+            _cut(f"{row['value']} (expected {row['expected']})", max(console.width - 58, 20)),
+        ]
         for row in told["quarantine"]
     ]
     console.print(listing(None, ["provider", "of", "rule", "count", "for example"], rows, right=("count",)))
@@ -131,7 +137,7 @@ def held(console: Console, told: Tour) -> None:
             continue
         example = story["example"]
         if example is not None:
-            console.print(Text(f"evidence  {_cut(example['frame'], 150)}", style="dim"))
+            console.print(Text(f"evidence  {_cut(example['frame'], console.width - 10)}", style="dim"))
             console.print(Text(f"          beside a median price of {example['typical_price']}", style="dim"))
         console.print(
             f"went on   {story['went_on']} other batches of the same feed were published meanwhile: {story['rows_before']:,} rows"
