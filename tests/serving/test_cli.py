@@ -43,6 +43,7 @@ VERBS = [
     "up",
 ]
 FILES = FOLDER / "ice_reorg"
+PAGE = Path(__file__).parents[2] / "serving" / "README.md"
 Captured = pytest.CaptureFixture[str]
 
 
@@ -66,28 +67,20 @@ def test_every_verb_is_there_with_help_and_json(capsys: Captured) -> None:
         assert re.search(rf"tickhouse {verb}", out), verb
 
 
-def test_every_exit_code_is_in_the_help_and_on_the_page(capsys: Captured, root: Path) -> None:
+def test_every_exit_code_is_in_the_help_and_on_the_page(capsys: Captured) -> None:
     run(["--help"])
     out, _ = capsys.readouterr()
-    page = (root / "serving" / "README.md").read_text(encoding="utf-8")
+    page = PAGE.read_text(encoding="utf-8")
     codes = page.partition("## Exit codes")[2].partition("##")[0]
     for code in EXIT_CODES:
         assert re.search(rf"(^|\D){code} ", out), code
         assert re.search(rf"(^|\D){code} ", codes), code
 
 
-@pytest.mark.parametrize(
-    "verb",
-    sorted(
-        set(
-            re.findall(
-                r"^tickhouse (\S+)", (Path(__file__).parents[2] / "serving" / "README.md").read_text(encoding="utf-8"), re.M
-            )
-        )
-    ),
-)
-def test_the_pages_verbs_exist(verb: str) -> None:
-    assert verb in VERBS
+def test_the_pages_verbs_exist() -> None:
+    written = set(re.findall(r"^tickhouse (\S+)", PAGE.read_text(encoding="utf-8"), re.M))
+    assert len(written) >= 5
+    assert written <= set(VERBS)
 
 
 @pytest.mark.parametrize(
