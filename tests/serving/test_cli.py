@@ -224,3 +224,16 @@ def test_a_process_leaves_with_the_code_and_serves_until_told_to_stop(lake: Lake
             assert json.loads(response.read())["columns"]["close"][0] == "125.01"
         serving.send_signal(signal.SIGINT)
         assert serving.wait(timeout=30) in (0, 130)
+
+
+def test_everything_is_up_and_stops_cleanly(tmp_path: Path) -> None:
+    command = [sys.executable, "-W", "ignore", "-m", "serving.cli.main", "up", "--home", str(tmp_path / "lake")]
+    with subprocess.Popen([*command, "--port", "0", "--excerpt", "60", "--json"], stdout=subprocess.PIPE) as system:
+        assert system.stdout is not None
+        text = b""
+        while b"}" not in text:
+            text += system.stdout.readline()
+        with urllib.request.urlopen(f"{json.loads(text)['address']}/api/v1/health") as response:
+            assert json.loads(response.read())["status"] == "ok"
+        system.send_signal(signal.SIGTERM)
+        assert system.wait(timeout=60) == 0

@@ -2,56 +2,61 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 
 import httpx
 import orjson
 import pyarrow as pa
 import pytest
-from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lake.catalog import Lake
-from serving.web.app import create_app
+from serving.operate.supervisor import WebServer
 from tests.serving.small_lake import AAPL, CAPTURE, PAYLOAD, TRADES
 
 ARROW = "application/vnd.apache.arrow.stream"
 
 
 @pytest.fixture(scope="module")
-def client(lake: Lake) -> Iterator[TestClient]:
-    with TestClient(create_app(lake), raise_server_exceptions=False) as opened:
+def client(lake: Lake) -> Iterator[httpx.Client]:
+    server = WebServer(lake, "127.0.0.1", 0)
+    running = threading.Thread(target=server.run)
+    running.start()
+    with httpx.Client(base_url=server.address, timeout=30) as opened:
         yield opened
+    server.stop()
+    running.join()
 
 
-def closes(client: TestClient, **params: str) -> dict[str, str]:
+def closes(client: httpx.Client, **params: str) -> dict[str, str]:
     response = client.get("/api/v1/bars/AAPL", params=params)
     assert response.status_code == 200, response.text
     columns = response.json()["columns"]
     return dict(zip(columns["session_date"], columns["close"], strict=True))
 
 
-def test_bars_as_traded_and_adjusted(client: TestClient) -> None:
+def test_bars_as_traded_and_adjusted(client: httpx.Client) -> None:
     assert closes(client) == {"2020-08-27": "500.04", "2020-08-28": "499.23", "2020-08-31": "129.04"}
     for adjustment in ("splits", "all"):
         found = closes(client, adjustment=adjustment)
         assert found == {"2020-08-27": "125.01", "2020-08-28": "124.8075", "2020-08-31": "129.04"}
 
 
-def test_the_split_is_not_known_before_its_day_has_come(client: TestClient) -> None:
+def test_the_split_is_not_known_before_its_day_has_come(client: httpx.Client) -> None:
     found = closes(client, adjustment="all", known_as_of="2020-08-28")
     assert found == {"2020-08-27": "500.04", "2020-08-28": "499.23"}
 
 
-def test_ranges_are_half_open(client: TestClient) -> None:
+def test_ranges_are_half_open(client: httpx.Client) -> None:
     assert list(closes(client, start="2020-08-28", end="2020-08-31")) == ["2020-08-28"]
     assert list(closes(client, start="2020-08-28T13:30:00Z", end="2020-08-31T13:30:00Z")) == ["2020-08-28"]
     assert closes(client, start="2020-08-29", end="2020-08-29") == {}
     assert closes(client, start="2020-08-28", adjustment="splits")["2020-08-28"] == "124.8075"
 
 
-def test_metadata_says_where_the_answer_is_from(client: TestClient, lake: Lake) -> None:
+def test_metadata_says_where_the_answer_is_from(client: httpx.Client, lake: Lake) -> None:
     response = client.get("/api/v1/bars/AAPL?adjustment=splits")
     told = response.json()["metadata"]
     assert told["instrument"]["instrument_id"] == str(AAPL)
@@ -65,7 +70,7 @@ def test_metadata_says_where_the_answer_is_from(client: TestClient, lake: Lake) 
 
 
 @pytest.mark.parametrize("asked", [{"params": {"format": "arrow"}}, {"headers": {"Accept": f"text/html;q=0.1, {ARROW};q=0.9"}}])
-def test_arrow_carries_exact_decimals(client: TestClient, asked: dict[str, dict[str, str]]) -> None:
+def test_arrow_carries_exact_decimals(client: httpx.Client, asked: dict[str, dict[str, str]]) -> None:
     response = client.get("/api/v1/bars/AAPL", **asked)
     assert response.headers["content-type"] == ARROW
     table = pa.ipc.open_stream(response.content).read_all()
@@ -73,7 +78,7 @@ def test_arrow_carries_exact_decimals(client: TestClient, asked: dict[str, dict[
     assert orjson.loads(table.schema.metadata[b"tickhouse"])["basis"] == "as_traded"
 
 
-def test_json_and_arrow_and_csv_say_the_same(client: TestClient) -> None:
+def test_json_and_arrow_and_csv_say_the_same(client: httpx.Client) -> None:
     body = client.get("/api/v1/bars/AAPL").json()
     table = pa.ipc.open_stream(client.get("/api/v1/bars/AAPL?format=arrow").content).read_all()
     lines = client.get("/api/v1/bars/AAPL?format=csv").text.splitlines()
@@ -81,12 +86,12 @@ def test_json_and_arrow_and_csv_say_the_same(client: TestClient) -> None:
     assert body["row_count"] == table.num_rows == len(lines) - 1
 
 
-def test_an_instrument_has_several_names(client: TestClient) -> None:
+def test_an_instrument_has_several_names(client: httpx.Client) -> None:
     for name in ("aapl", "listing:US/AAPL", "listing%3AUS%2FAAPL", str(AAPL)):
         assert client.get(f"/api/v1/bars/{name}").status_code == 200, name
 
 
-def test_trades_in_pages(client: TestClient) -> None:
+def test_trades_in_pages(client: httpx.Client) -> None:
     path = "/api/v1/trades/listing:BINANCE/BTCUSDT:spot"
     first = client.get(path, params={"limit": 3}).json()
     assert first["columns"]["price"] == ["55131.99", "55132.99", "55133.99"]
@@ -98,7 +103,7 @@ def test_trades_in_pages(client: TestClient) -> None:
     assert some["columns"]["sequence"] == [1, 2]
 
 
-def test_explain_a_fact_and_a_message(client: TestClient) -> None:
+def test_explain_a_fact_and_a_message(client: httpx.Client) -> None:
     fact = client.get(f"/api/v1/explain/{TRADES}:0:2").json()
     assert fact["table"] == "normalized.trades"
     assert fact["gate"]["verdict"] == "passed"
@@ -108,14 +113,14 @@ def test_explain_a_fact_and_a_message(client: TestClient) -> None:
     assert message["message"]["request"] == {"file": "aapl.csv"}
 
 
-def test_explain_a_derived_row_by_symbol(client: TestClient) -> None:
+def test_explain_a_derived_row_by_symbol(client: httpx.Client) -> None:
     node = client.get("/api/v1/explain/adjusted.bars_1d/AAPL/2020-08-28").json()
     assert [child["role"] for child in node["inputs"]] == ["bar", "split"]
     assert node["inputs"][0]["event_id"].startswith(f"adjusted.agreed_bars/{AAPL}/1d/2020-08-28T13:30:00Z/")
     assert node["inputs"][0]["step"] == "agree"
 
 
-def test_health(client: TestClient) -> None:
+def test_health(client: httpx.Client) -> None:
     body = client.get("/api/v1/health").json()
     assert body["status"] == "ok"
     assert body["holds"] == []
@@ -151,7 +156,7 @@ PROBLEMS = {
 
 
 @pytest.mark.parametrize("path", PROBLEMS)
-def test_every_error_is_a_problem_document(client: TestClient, path: str) -> None:
+def test_every_error_is_a_problem_document(client: httpx.Client, path: str) -> None:
     response = client.get(path)
     assert response.status_code == PROBLEMS[path], response.text
     assert response.headers["content-type"] == "application/problem+json"
@@ -163,14 +168,14 @@ def test_every_error_is_a_problem_document(client: TestClient, path: str) -> Non
     assert "Traceback" not in response.text
 
 
-def test_a_wrong_method_is_a_problem_too(client: TestClient) -> None:
+def test_a_wrong_method_is_a_problem_too(client: httpx.Client) -> None:
     response = client.post("/api/v1/bars/AAPL")
     assert response.status_code == 405
     assert response.headers["content-type"] == "application/problem+json"
     assert response.headers["allow"] == "GET"
 
 
-def test_an_ambiguous_symbol_names_the_choices(client: TestClient) -> None:
+def test_an_ambiguous_symbol_names_the_choices(client: httpx.Client) -> None:
     detail = client.get("/api/v1/trades/BTCUSDT").json()["detail"]
     assert "listing:BINANCE/BTCUSDT:spot" in detail
     assert "listing:BINANCE/BTCUSDT:usdm" in detail
@@ -193,7 +198,7 @@ ODD = st.text(max_size=20) | st.sampled_from(
         ODD,
     ),
 )
-def test_no_odd_input_breaks_the_server(client: TestClient, route: str, name: str, params: dict[str, str]) -> None:
+def test_no_odd_input_breaks_the_server(client: httpx.Client, route: str, name: str, params: dict[str, str]) -> None:
     try:
         response = client.get(f"/api/v1/{route}/{name}", params=params)
     except (httpx.InvalidURL, UnicodeEncodeError):
@@ -201,7 +206,7 @@ def test_no_odd_input_breaks_the_server(client: TestClient, route: str, name: st
     assert response.status_code < 500, (route, name, params, response.text)
 
 
-def test_openapi_is_complete_and_has_examples(client: TestClient) -> None:
+def test_openapi_is_complete_and_has_examples(client: httpx.Client) -> None:
     document = client.get("/api/v1/openapi.json").json()
     assert document["openapi"].startswith("3.1")
     assert set(document["paths"]) == {
@@ -226,6 +231,6 @@ def test_openapi_is_complete_and_has_examples(client: TestClient) -> None:
     ]
 
 
-def test_the_pages_for_people_are_there(client: TestClient) -> None:
+def test_the_pages_for_people_are_there(client: httpx.Client) -> None:
     assert client.get("/docs").status_code == 200
     assert client.get("/openapi.json").json() == client.get("/api/v1/openapi.json").json()
