@@ -35,6 +35,7 @@ def create_app(lake: Lake) -> FastAPI:
     )
     app.state.lake = lake
     app.include_router(routes.router, prefix="/api/v1")
+    app.add_api_route("/health", routes.get_health, include_in_schema=False)  # where a balancer looks for it
     problems.install(app)
 
     @app.get("/", include_in_schema=False)

@@ -24,7 +24,7 @@ def client(lake: Lake) -> Iterator[httpx.Client]:
     server = WebServer(lake, "127.0.0.1", 0)
     running = threading.Thread(target=server.run)
     running.start()
-    with httpx.Client(base_url=server.address, timeout=30) as opened:
+    with httpx.Client(base_url=server.address, timeout=30, follow_redirects=True) as opened:
         yield opened
     server.stop()
     running.join()
@@ -122,6 +122,7 @@ def test_explain_a_derived_row_by_symbol(client: httpx.Client) -> None:
 
 def test_health(client: httpx.Client) -> None:
     body = client.get("/api/v1/health").json()
+    assert client.get("/health").json()["status"] == "ok"
     assert body["status"] == "ok"
     assert body["holds"] == []
     assert set(body["tables"]) >= {"raw.messages", "adjusted.bars_1d"}
