@@ -104,9 +104,9 @@ def agreed_bars(
     priority   provider names, the best first; unlisted ones follow by name
 
     The winner is a final bar before a partial one, prices paid before mids, as traded before recovered, then by priority,
-    provider and feed. Bars with no close, of bids or asks, fully adjusted, or split-adjusted at an unknown delivery instant take no part. Daily bars of a venue
-    with a calendar meet by session (`ts_open` becomes the session's open); others by their own ts_open. Prices agree within
-    one tick (a cent; below 1: 0.0001) or a millionth.
+    provider and feed. Bars with no close, of bids or asks, fully adjusted, or split-adjusted at an unknown delivery instant
+    take no part. Daily bars of a venue with a calendar meet by session (`ts_open` becomes the session's open); others by
+    their own ts_open. Prices agree within one tick (a cent; below 1: 0.0001) or a millionth.
     """
     chosen = bars.filter(
         pc.and_(pc.and_(usable(bars), pc.is_valid(bars["close"])), pc.is_in(bars["price_type"], pa.array(PRICE_TYPES)))
