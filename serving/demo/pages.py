@@ -139,9 +139,8 @@ def held(console: Console, told: Tour) -> None:
         if example is not None:
             console.print(Text(f"evidence  {_cut(example['frame'], console.width - 10)}", style="dim"))
             console.print(Text(f"          beside a median price of {example['typical_price']}", style="dim"))
-        console.print(
-            f"went on   {story['went_on']} other batches of the same feed were published meanwhile: {story['rows_before']:,} rows"
-        )
+        others = "1 other batch" if story["went_on"] == 1 else f"{story['went_on']:,} other batches"
+        console.print(f"went on   {others} of the same feed published meanwhile: {story['rows_before']:,} rows")
         if story.get("refusal"):
             console.print(Text(f"refused   tickhouse release {story['hold_id']} --reason …", style="yellow"))
             console.print(Text(f"          {story['refusal']}", style="yellow"))
