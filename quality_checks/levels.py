@@ -76,21 +76,24 @@ def newer_levels(levels: pa.Table | None, table: str, rows: pa.Table) -> pa.Tabl
     if levels is None or table not in _COLUMNS:
         return None
     found = rows.select(list(_COLUMNS[table]))
-    at, price = found["ts_event"], found["price"] if "price" in found.column_names else _mid(found)
+    at, price = found["ts_event"], found["price"] if "price" in found.column_names else _both_sides(found)
     if "ts_recv" in found.column_names:
         at = pc.coalesce(at, found["ts_recv"])
     placed = pa.table(
         {**{name: found[name] for name in ("instrument_id", *_ORDER)}, "ts_event": at, "price": price.cast(BEFORE[1].type)}
     )
     last = _last_of_each(placed.filter(pc.greater(placed["price"], Decimal(0))), _ORDER)
+    if "price" not in found.column_names:
+        mids = pa.array([both / 2 for both in last["price"].to_pylist()], BEFORE[1].type)
+        last = last.set_column(1, BEFORE[1], mids)
     return _last_of_each(pa.concat_tables([levels, last]), ("ts_event",))
 
 
-def _mid(quotes: pa.Table) -> pa.ChunkedArray:
+def _both_sides(quotes: pa.Table) -> pa.ChunkedArray:
     bid, ask = (
         pc.coalesce(quotes[one], quotes[other]) for one, other in (("bid_price", "ask_price"), ("ask_price", "bid_price"))
     )
-    return pc.multiply(pc.add(bid, ask), pa.scalar(Decimal("0.5")))
+    return pc.add(bid, ask)
 
 
 def _last_of_each(rows: pa.Table, order: Sequence[str]) -> pa.Table:
