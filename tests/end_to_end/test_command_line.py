@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-PATIENCE_S = 120
+PATIENCE_S = 600
 
 
 @pytest.fixture(scope="module")

@@ -223,7 +223,7 @@ def test_a_process_leaves_with_the_code_and_serves_until_told_to_stop(lake: Lake
         with urllib.request.urlopen(f"{address}/api/v1/bars/AAPL?adjustment=splits") as response:
             assert json.loads(response.read())["columns"]["close"][0] == "125.01"
         serving.send_signal(signal.SIGINT)
-        assert serving.wait(timeout=30) in (0, 130)
+        assert serving.wait(timeout=120) in (0, 130)
 
 
 def test_everything_is_up_and_stops_cleanly(tmp_path: Path) -> None:
@@ -236,4 +236,4 @@ def test_everything_is_up_and_stops_cleanly(tmp_path: Path) -> None:
         with urllib.request.urlopen(f"{json.loads(text)['address']}/api/v1/health") as response:
             assert json.loads(response.read())["status"] == "ok"
         system.send_signal(signal.SIGTERM)
-        assert system.wait(timeout=60) == 0
+        assert system.wait(timeout=240) == 0
