@@ -11,6 +11,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 KERNELS := $(wildcard transforms/kernels/*.py)
+# Two at a time, a file's tests together: most of them wait for processes and disks of their own.
+PARALLEL ?= -n 2 --dist loadfile
 SEED ?= $(shell date +%s)
 
 # Kernels are compiled where there is a compiler and Python's headers; else they run interpreted, and say so.
@@ -64,7 +66,7 @@ ifeq ($(CAN_COMPILE),yes)
 else
 	@echo "everything, kernels interpreted (the compiled form is skipped: no C compiler with Python's headers)"
 endif
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest $(PARALLEL)
 
 check: install ## format, lint, types, security, house rules, bill of materials
 	@$(BIN)/ruff format --check .

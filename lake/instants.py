@@ -39,17 +39,18 @@ def to_ns(instant: datetime) -> int:
     return (instant - EPOCH) // timedelta(microseconds=1) * NANOS_PER_MICRO
 
 
-def parse_instant(text: str) -> datetime:
+def parse_instant(text: str, clock: Clock = system_clock) -> datetime:
     """Return the instant that a user wrote, in UTC.
 
     A date alone (`2020-08-31`) means everything known by the end of that UTC day: the last microsecond before the next
-    midnight. A time without a zone is UTC. Raises InvalidValueError.
+    midnight; of today, by now. A time without a zone is UTC. Raises InvalidValueError.
     """
     try:
         if _DATE.match(text):
-            return datetime.combine(date.fromisoformat(text) + timedelta(days=1), datetime.min.time(), UTC) - timedelta(
-                microseconds=1
-            )
+            start = datetime.combine(date.fromisoformat(text), datetime.min.time(), UTC)
+            end = start + timedelta(days=1) - timedelta(microseconds=1)
+            now = to_datetime(clock())
+            return now if start <= now < end else end
         instant = datetime.fromisoformat(text)
         return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
     except (ValueError, OverflowError) as error:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import date, datetime, timedelta
 from functools import lru_cache
 
 import duckdb
@@ -25,12 +25,12 @@ from pyiceberg.manifest import DataFile
 from lake.catalog import Lake
 from lake.conditions import Where, text_literal
 from lake.errors import CorruptedError, InvalidValueError
-from lake.plans import Plan, PlanCache
+from lake.plans import Condition, Plan, PlanCache
 from lake.questions import INSTANT, PUBLISHED_AT, Question
 from lake.tables import Table, table_named
 from lake.values import Vector
 
-__all__ = ["PUBLISHED_AT", "Where", "dataset", "read", "read_offsets", "replaced_files"]
+__all__ = ["PUBLISHED_AT", "Where", "dataset", "newest_session", "read", "read_offsets", "replaced_files"]
 
 _RANGES_AS_EXPRESSION = 100
 """Arrow evaluates an expression row by row; with more message ranges the rows are read by a join instead."""
@@ -118,6 +118,19 @@ def read_offsets(lake: Lake, low: Vector, high: Vector, provider: str, max_messa
         parts.append(rows.sort_by([("log_offset", "ascending"), ("message_seq", "ascending")]).slice(0, room))
         room -= parts[-1].num_rows
     return pa.concat_tables(parts)
+
+
+def newest_session(lake: Lake, table: str, provider: str) -> date | None:
+    """Return the last session that a provider has files of on main, without opening one; None without any.
+
+    table   partitioned by session_date
+    """
+    plan = _plan(lake, table_named(table))
+    days = plan.partition_values("session_date")
+    if days is None:
+        raise InvalidValueError(f"{table} is not partitioned by session_date")
+    found = [days[number] for number in plan.select([Condition("provider", "=", (provider,))])]
+    return date(1970, 1, 1) + timedelta(days=max(found)) if found else None
 
 
 def replaced_files(lake: Lake, table: str, where: Sequence[Where] = ()) -> list[DataFile]:

@@ -36,24 +36,28 @@ BOUNDARIES = (
 
 
 class Steps:
-    """Does nothing at a boundary; what production runs with."""
+    """Counts the boundaries that this process reached; what production runs with."""
+
+    def __init__(self) -> None:
+        self.seen: Counter[str] = Counter()
 
     def reached(self, name: str) -> None:
-        """Take note that the boundary `name` was reached."""
+        """Count the boundary `name`."""
+        self.seen[name] += 1
 
 
 class KillAt(Steps):
     """Kills this process, as `kill -9` does, the `count`-th time it reaches the boundary `name`."""
 
     def __init__(self, name: str, count: int) -> None:
+        super().__init__()
         self.name = name
         self.count = count
-        self._seen: Counter[str] = Counter()
 
     def reached(self, name: str) -> None:
         """Count the boundary; does not return when its turn has come."""
-        self._seen[name] += 1
-        if name == self.name and self._seen[name] == self.count:
+        super().reached(name)
+        if name == self.name and self.seen[name] == self.count:
             os.kill(os.getpid(), signal.SIGKILL)
 
 

@@ -108,11 +108,13 @@ def audit(
     *,
     waive: Sequence[str] = (),
     folder: Path = CONTRACTS,
+    before: pa.Table | None = None,
 ) -> GateReport:
     """Return the report of `rows`, an increment of `table`, against its contract in `folder`.
 
     context   words for the error messages: run, provider
     waive     names of checks whose failure does not fail the increment
+    before    the view `before` of the contract, see quality_checks/levels.py; a contract that names it errs without it
 
     Never raises for what the rows or the contract are: whatever goes wrong is an error in the report, which is then not ok.
     """
@@ -127,7 +129,7 @@ def audit(
         errors.append(f"{table}: an empty increment is not audited {where}".strip())
     else:
         with _SODA:
-            outcomes = _verify(contract, rows, errors)
+            outcomes = _verify(contract, rows, before, errors)
     missing = contract.checks_expected - len(outcomes)
     if missing:
         errors.append(f"{table}: {len(outcomes)} results for {contract.checks_expected} checks {where}".strip())
@@ -146,6 +148,7 @@ def audit_to_the_end(
     *,
     waive: Sequence[str] = (),
     folder: Path = CONTRACTS,
+    before: pa.Table | None = None,
     recorded: Callable[[GateReport], None] = lambda report: None,
 ) -> GateReport:
     """Return a report without errors: passed or failed. An audit that errs is run again, then raised as QualityError.
@@ -153,21 +156,24 @@ def audit_to_the_end(
     recorded   called with every report, also with those that erred
     """
     for _ in range(ATTEMPTS):
-        report = audit(table, rows, context, waive=waive, folder=folder)
+        report = audit(table, rows, context, waive=waive, folder=folder, before=before)
         recorded(report)
         if not report.has_errors:
             return report
     raise QualityError(f"the audit of {table} could not be finished: {'; '.join(report.errors)}", report.as_dict())
 
 
-def failing_rows(table: str, rows: pa.Table, rules: Sequence[str], *, folder: Path = CONTRACTS) -> dict[str, pa.Array]:
+def failing_rows(
+    table: str, rows: pa.Table, rules: Sequence[str], *, folder: Path = CONTRACTS, before: pa.Table | None = None
+) -> dict[str, pa.Array]:
     """Return, for each of `rules`, the numbers of the rows of an increment that the contract's row check fails.
 
     Raises QualityError for a rule that is a check of the whole increment: it names no rows.
     """
     contract = load_contract(table, folder)
     found: dict[str, pa.Array] = {}
-    with _SODA, _connection(rows.append_column(_ROW, pa.array(range(rows.num_rows), pa.int64()))) as connection:
+    numbered = rows.append_column(_ROW, pa.array(range(rows.num_rows), pa.int64()))
+    with _SODA, _connection(numbered, before) as connection:
         for rule in rules:
             check = contract.row_check(rule)
             if check is None:
@@ -177,13 +183,13 @@ def failing_rows(table: str, rows: pa.Table, rules: Sequence[str], *, folder: Pa
     return found
 
 
-def _verify(contract: Contract, rows: pa.Table, errors: list[str]) -> tuple[Outcome, ...]:
+def _verify(contract: Contract, rows: pa.Table, before: pa.Table | None, errors: list[str]) -> tuple[Outcome, ...]:
     soda = _soda()
     if not soda.logger.isEnabledFor(logging.ERROR) or logging.root.manager.disable >= logging.ERROR:
         errors.append(f"{contract.table}: Soda's logger is silenced, so its errors cannot be seen")
         return ()
     try:
-        with _connection(rows) as connection:
+        with _connection(rows, before) as connection:
             session = soda.session.execute(
                 contract_yaml_sources=[soda.contract_source.from_str(contract.text)],
                 data_source_impls=[soda.data_source.from_existing_cursor(connection, "lake")],
@@ -210,10 +216,12 @@ def _name(check: Any) -> str:
     return f"{check.type}:{check.column_name}" if check.column_name else str(check.type)
 
 
-def _connection(rows: pa.Table) -> duckdb.DuckDBPyConnection:
+def _connection(rows: pa.Table, before: pa.Table | None) -> duckdb.DuckDBPyConnection:
     connection = duckdb.connect(":memory:", config={"enable_external_access": "false", "threads": "2"})
     connection.execute("SET TimeZone = 'UTC'")
     connection.register("increment", rows)
+    if before is not None:
+        connection.register("before", before)
     return connection
 
 

@@ -24,8 +24,9 @@ from lake.scan import read
 from lake.staging import discard
 from lake.tables import TABLES
 from quality_checks.gate import GateReport, audit_to_the_end, failing_rows
+from quality_checks.levels import known_levels
 from quality_checks.news import existing_on_main, news_of
-from quality_checks.publishing import judged
+from quality_checks.publishing import judged, publish_judged
 from quality_checks.records import record_findings, record_quarantine
 from quality_checks.rules import event_ids, quarantine_rows
 
@@ -199,8 +200,9 @@ def _without_failed(lake: Lake, share: _Share, waive: Sequence[str], reason: str
         raise QualityError(
             f"{hold.hold_id} also places published rows anew; release it whole or reject it", {"hold": hold.hold_id}
         )
-    report = audit_to_the_end(hold.table, share.rows, {"hold": hold.hold_id}, waive=waive)
-    failing = failing_rows(hold.table, share.rows, report.failed_checks)
+    before = known_levels(lake, hold.table, hold.owner)
+    report = audit_to_the_end(hold.table, share.rows, {"hold": hold.hold_id}, waive=waive, before=before)
+    failing = failing_rows(hold.table, share.rows, report.failed_checks, before=before)
     is_out = pa.array([False] * share.rows.num_rows)
     numbers = pa.array(range(share.rows.num_rows), pa.int64())
     for rule, found in failing.items():
@@ -227,15 +229,16 @@ def _publish(lake: Lake, share: _Share, waive: Sequence[str], reason: str, who: 
     is_whole = share.rows.num_rows == hold.row_count and share.repeated == share.quarantined == 0
     staged = publishing.stage_release(lake, hold, None if is_whole else share.rows)
     try:
-        report = judged(lake, staged, waive)
+        judgement = judged(lake, staged, waive)
     except QualityError:
         discard(lake, staged)
         raise
+    report = judgement.report
     if not report.ok:
         discard(lake, staged)
         lake.state.audit(who, "release refused", reason, {**detail, "failed": list(report.failed_checks)})
         checks = ", ".join(report.failed_checks)
         raise QualityError(f"hold {hold.hold_id} still fails {checks}; it stays held", report.as_dict())
     lake.state.audit(who, "release", reason, detail)
-    publishing.publish(lake, staged)
+    publish_judged(lake, staged, judgement)
     return report

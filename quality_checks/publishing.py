@@ -20,6 +20,7 @@ from lake.tables import rows, table_named
 from lake.values import Vector
 from quality_checks.contract import CONTRACTS
 from quality_checks.gate import GateReport, audit_to_the_end
+from quality_checks.levels import keep_levels, known_levels, newer_levels
 from quality_checks.records import record
 
 
@@ -30,6 +31,14 @@ class Settlement:
     report: GateReport
     publication: Publication | None = None
     hold: Hold | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """The gate's report about an increment, and the levels of its table once it is published."""
+
+    report: GateReport
+    levels: pa.Table | None
 
 
 def run_name(table: str, owner: str, before: Vector, after: Vector) -> str:
@@ -52,12 +61,13 @@ def settle(lake: Lake, staged: Staged, *, may_hold: bool = True, contracts: Path
     """
     increment = staged.increment
     try:
-        report = judged(lake, staged, contracts=contracts)
+        judgement = judged(lake, staged, contracts=contracts)
     except QualityError:
         discard(lake, staged)
         raise
+    report = judgement.report
     if report.ok:
-        return Settlement(report, publication=publish(lake, staged))
+        return Settlement(report, publication=publish_judged(lake, staged, judgement))
     if may_hold:
         return Settlement(report, hold=hold(lake, staged, report.as_dict()))
     discard(lake, staged)
@@ -65,18 +75,29 @@ def settle(lake: Lake, staged: Staged, *, may_hold: bool = True, contracts: Path
     raise QualityError(f"{increment.table}: run {increment.run_id} fails {checks}; not published", report.as_dict())
 
 
-def judged(lake: Lake, staged: Staged, waive: Sequence[str] = (), contracts: Path = CONTRACTS) -> GateReport:
+def judged(lake: Lake, staged: Staged, waive: Sequence[str] = (), contracts: Path = CONTRACTS) -> Judgement:
     """Return the gate's report about the staged files, written to quality.gate_runs. Raises QualityError on audit errors."""
     increment = staged.increment
+    rows_staged = read_staged(lake, staged)
+    before = known_levels(lake, increment.table, increment.owner)
     context = {"run": increment.run_id, "owner": increment.owner}
-    return audit_to_the_end(
+    report = audit_to_the_end(
         increment.table,
-        read_staged(lake, staged),
+        rows_staged,
         context,
         waive=waive,
         folder=contracts,
+        before=before,
         recorded=lambda report: record_gate_run(lake, increment, report, staged.snapshot_id),
     )
+    return Judgement(report, newer_levels(before, increment.table, rows_staged) if report.ok else before)
+
+
+def publish_judged(lake: Lake, staged: Staged, judgement: Judgement) -> Publication:
+    """Publish a staged increment that passed, then keep its prices for the next one. Raises as `publish` does."""
+    publication = publish(lake, staged)
+    keep_levels(lake, staged.increment.table, staged.increment.owner, judgement.levels)
+    return publication
 
 
 def record_gate_run(lake: Lake, increment: Increment, report: GateReport, snapshot_id: int) -> None:

@@ -30,6 +30,7 @@ from quality_checks import adjusting
 from quality_checks.batches import Batch, decode_batch, joined_rows, kinds_of
 from quality_checks.gate import audit_to_the_end
 from quality_checks.holds import HELD
+from quality_checks.levels import keep_levels, newer_levels, no_levels
 from quality_checks.news import REVISED, Existing, news_of, stamped
 from quality_checks.publishing import run_name
 from quality_checks.rules import event_ids
@@ -88,26 +89,33 @@ def rebuild(lake: Lake, table: str) -> RebuildReport:
             replayed = (_replay_normalized if definition.namespace == "normalized" else _replay_adjusted)(lake, definition)
             made = pa.concat_tables([now.slice(0, 0), *(rows.select(now.column_names).cast(now.schema) for _, rows in replayed)])
         report = _compared(definition, now, made)
-        if not report.is_same:
-            for entry, rows in replayed:
-                _judge(table, entry, rows)
+        levels = {} if report.is_same else _judge(table, replayed)
         staged = replace_all(lake, table, made, f"rebuild-{definition.short_name}-{base}", base)
         if content_hash(definition, read_staged(lake, staged)) != report.after:
             discard(lake, staged)
             raise CorruptedError(f"{table}: the rebuilt files read back differ from the rows written; main stays")
         publish(lake, staged)
+        for owner, known in levels.items():
+            keep_levels(lake, table, owner, known)
         report.is_replaced = True
         return report
 
 
-def _judge(table: str, entry: Settled, rows: pa.Table) -> None:
-    """Audit one replayed batch as it was audited first; what a person released then may fail the same checks now."""
-    if rows.num_rows == 0 or entry.act is Act.RELEASE:
-        return
-    report = audit_to_the_end(table, rows, {"run": entry.run_id})
-    if not report.ok:
-        checks = ", ".join(report.failed_checks)
-        raise QualityError(f"{table}: run {entry.run_id}, made again, fails {checks}; main stays", report.as_dict())
+def _judge(table: str, replayed: list[tuple[Settled, pa.Table]]) -> dict[str, pa.Table | None]:
+    """Audit each replayed batch as it was audited first, beside the prices replayed before it; returns each owner's last prices.
+
+    What a person released then may fail the same checks now.
+    """
+    levels: dict[str, pa.Table | None] = {}
+    for entry, rows in replayed:
+        before = levels.get(entry.owner, no_levels(table))
+        if rows.num_rows and entry.act is not Act.RELEASE:
+            report = audit_to_the_end(table, rows, {"run": entry.run_id}, before=before)
+            if not report.ok:
+                checks = ", ".join(report.failed_checks)
+                raise QualityError(f"{table}: run {entry.run_id}, made again, fails {checks}; main stays", report.as_dict())
+        levels[entry.owner] = newer_levels(before, table, rows)
+    return levels
 
 
 def _compared(table: Table, now: pa.Table, made: pa.Table) -> RebuildReport:

@@ -15,7 +15,7 @@ from lake.errors import NotFoundError
 from lake.instants import to_datetime
 from lake.scan import PUBLISHED_AT, Where
 from lake.tables import table_named
-from lake.values import Basis
+from lake.values import Basis, event_id
 from serving.answers import Answered, newest, range_of
 from serving.instruments import Instrument, instrument_named
 from transforms import adjust, agree
@@ -69,7 +69,10 @@ def bars(lake: Lake, question: BarsQuestion) -> Answered:
     by = ("instrument_id", "session_date") if question.interval == "1d" else ("instrument_id", "ts_open")
     whole = adjust.back_adjust(adjust.newest_versions(mine, by), factors, question.adjustment, last)
     view = _within(_columns(whole, question.adjustment), question).sort_by("ts_open")
-    return Answered(view, _metadata(lake, question, instrument, snapshots, view))
+    metadata = _metadata(lake, question, instrument, snapshots, view)
+    if question.adjustment is not Adjustment.NONE:
+        metadata["unapplied_actions"] = _unapplied(lake, instrument, question)
+    return Answered(view, metadata)
 
 
 def in_force(lake: Lake, table: str, where: Sequence[Where], as_of: datetime | None, known_as_of: datetime | None) -> pa.Table:
@@ -132,6 +135,19 @@ def _columns(view: pa.Table, adjustment: Adjustment) -> pa.Table:
         **{name: view[name] for name in ("agreed_by", "disagreed_by")},
     }
     return pa.table(columns)
+
+
+def _unapplied(lake: Lake, instrument: Instrument, question: BarsQuestion) -> list[dict[str, object]]:
+    """Return the actions in the view that gave no factor, with the reason: an adjusted answer must not hide them."""
+    refused = scan.read(lake, "quality.quarantine", where=[Where("table_name", "=", FACTORS)], as_of=question.as_of)
+    if not refused.num_rows:
+        return []
+    where = [Where("instrument_id", "=", instrument.instrument_id)]
+    actions = in_force(lake, "normalized.corporate_actions", where, question.as_of, question.known_as_of)
+    ids = zip(*(actions[name].to_pylist() for name in ("capture_id", "message_seq", "ordinal")), strict=True)
+    own = {event_id(*parts) for parts in ids}
+    names = ("event_id", "rule", "value", "expected")
+    return [{name: row[name] for name in names} for row in refused.to_pylist() if row["event_id"] in own]
 
 
 def _within(view: pa.Table, question: BarsQuestion) -> pa.Table:

@@ -50,7 +50,7 @@ def instrument_named(lake: Lake, text: str, provider: str | None = None, as_of: 
     instruments = scan.read(lake, "reference.instruments", as_of=as_of)
     found = _by_key(instruments, text) or _by_symbol(listings, text, provider)
     if not found:
-        scope = f" of {provider}" if provider else ""
+        scope = (f" of {provider}" if provider else "") + (f" as of {as_of.isoformat()}" if as_of else "")
         raise NotFoundError(
             f"no instrument has the symbol {text!r}{scope}; SELECT DISTINCT symbol FROM reference.listings lists them"
         )

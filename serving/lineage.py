@@ -15,23 +15,24 @@ from datetime import date, datetime
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from lake import as_of as ledger
-from lake import scan
 from lake.catalog import Lake
 from lake.errors import InvalidValueError, NotFoundError
-from lake.scan import Where
 from lake.tables import TABLES, Table, table_named
 from lake.values import MESSAGE_ITSELF, event_id, parse_event_id
 from serving.formats import records
 from serving.instruments import instrument_named
+from serving.kept_rows import KeptRows, name_of
 from transforms.feeds import feed_named
-from transforms.steps import derived_ids
 
 EXCERPT_BYTES = 400
 """Of a payload shown to a person; the whole payload is one query away."""
 MAX_DEPTH = 6
 """Longest way a row can have: adjusted bar, factor, agreed bar, normalized row, message."""
+AGREED, FACTORS = "adjusted.agreed_bars", "adjusted.factors"
+AGREED_KEY = table_named(AGREED).key
 Row = dict[str, object]
 
 
@@ -127,17 +128,20 @@ class _Reader:
         self._lake = lake
         self._messages: dict[tuple[str, int], Row] = {}
         self._publications: list[dict[str, Any]] | None = None
+        self._gates: dict[tuple[str, object], Row | None] = {}
+        self._kept = KeptRows(lake)
 
-    def fact(self, capture_id: str, message_seq: int, ordinal: int) -> Node:
-        """Return a normalized fact, a quarantined one, or the message itself."""
+    def fact(self, capture_id: str, message_seq: int, ordinal: int, table: str | None = None) -> Node:
+        """Return a normalized fact (of `table`, where it is known), a quarantined one, or the message itself."""
         message = self._message(capture_id, message_seq)
         name = event_id(capture_id, message_seq, ordinal)
         if ordinal != MESSAGE_ITSELF:
-            for table in feed_named(str(message["provider"]), str(message["feed"])).tables:
-                found = self._rows(table, {"capture_id": capture_id, "message_seq": message_seq, "ordinal": ordinal})
+            tables = feed_named(str(message["provider"]), str(message["feed"])).tables if table is None else (table,)
+            for one in tables:
+                found = self._kept.fact(one, capture_id, message_seq, ordinal)
                 if found.num_rows:
-                    return self._node(table, name, found, "decode and normalize")
-        quarantined = self._rows("quality.quarantine", {"event_id": name})
+                    return self._node(one, name, found, "decode and normalize")
+        quarantined = self._kept.matching("quality.quarantine", {"event_id": name})
         if quarantined.num_rows:
             node = Node(name, "quality.quarantine", records(quarantined)[0], "refused by a row rule or the gate", message=message)
             node.notes = [f"rule {row['rule']}: found {row['value']}, expected {row['expected']}" for row in records(quarantined)]
@@ -153,7 +157,7 @@ class _Reader:
     def derived(self, text: str, role: str = "", depth: int = 0) -> Node:
         """Return a row of a table that names its rows by key, with everything it was made of."""
         table = table_named(text.partition("/")[0])
-        found = self._rows(table.name, key_of(table, text))
+        found = self._kept.derived(table, key_of(table, text))
         if not found.num_rows:
             raise NotFoundError(f"no row {text!r} on main of {table.name}")
         node = self._node(table.name, text, found, "", role)
@@ -164,47 +168,47 @@ class _Reader:
         return node
 
     def _add_inputs(self, node: Node, found: pa.Table, depth: int) -> None:
-        lineage = self._rows("ops.lineage", {"output_event_id": node.event_id})
-        inputs = {(row["input_event_id"], row["role"]): row for row in lineage.to_pylist()}
+        run_id = found["run_id"][0].as_py() if "run_id" in found.column_names else None
+        lineage = self._kept.lineage(node.event_id, run_id)
+        inputs = sorted({(row["role"], row["input_event_id"], row["input_table"], row["step"]) for row in lineage})
+        if not inputs and node.table == "adjusted.bars_1d":
+            inputs = [(role, name, table, "adjust") for role, name, table in self._inputs_of_bar(found)]
         if inputs:
-            node.step = str(next(iter(inputs.values()))["step"])
-            for (name, role), _ in sorted(inputs.items(), key=lambda item: (item[0][1], item[0][0])):
-                node.inputs.append(self._input(str(name), str(role), depth))
-        elif node.table == "adjusted.bars_1d":
-            node.step = "adjust"
-            for name, role in self._inputs_of_bar(found):
-                node.inputs.append(self._input(name, role, depth))
+            node.step = inputs[0][3]
+            self._kept.keep_lineage([name for _, name, table, _ in inputs if table.startswith("adjusted.")])
+        for role, name, table, _ in inputs:
+            node.inputs.append(self._input(name, role, depth, table))
         if node.message is None and not node.inputs and "capture_id" in found.column_names:
             row = found.slice(0, 1).to_pylist()[0]
             node.inputs.append(self._input(event_id(row["capture_id"], row["message_seq"], row["ordinal"]), "source", depth))
 
-    def _input(self, name: str, role: str, depth: int) -> Node:
+    def _input(self, name: str, role: str, depth: int, table: str | None = None) -> Node:
         try:
             if "/" in name and name.partition("/")[0] in TABLES:
                 return self.derived(name, role, depth + 1)
-            node = self.fact(*parse_event_id(name))
+            node = self.fact(*parse_event_id(name), table)
         except NotFoundError as error:
             return Node(name, "", {}, "", role, notes=[str(error)])
         node.role = role
         return node
 
-    def _inputs_of_bar(self, found: pa.Table) -> Iterator[tuple[str, str]]:
-        """The agreed bar of the session and every factor that applies to it: the newest of each kind and ex-date after it."""
+    def _inputs_of_bar(self, found: pa.Table) -> Iterator[tuple[str, str, str]]:
+        """The agreed bar of the session, then every factor in force whose ex-date lies after it and has come."""
         bar = found.slice(0, 1).to_pylist()[0]
-        where = [Where("instrument_id", "=", bar["instrument_id"])]
-        agreed = scan.read(self._lake, "adjusted.agreed_bars", where=[*where, Where("interval", "=", "1d")])
-        versions = sorted(
-            (row for row in agreed.to_pylist() if row["session_date"] == bar["session_date"]), key=lambda row: row["known_at"]
-        )
-        last_session = max((row["session_date"] for row in agreed.to_pylist()), default=bar["session_date"])
-        if versions:
-            yield _name("adjusted.agreed_bars", versions[-1]), "bar"
+        agreed = self._kept.of_instrument(AGREED, bar["instrument_id"])
+        daily = agreed.filter(pc.equal(agreed["interval"], "1d")).select([*AGREED_KEY, "session_date"]).to_pylist()
+        of_day = sorted((row for row in daily if row["session_date"] == bar["session_date"]), key=lambda row: row["known_at"])
+        if of_day:
+            yield "bar", name_of(table_named(AGREED), of_day[-1]), AGREED
+        last = max((row["session_date"] for row in daily), default=bar["session_date"])
         newest: dict[tuple[object, object], dict[str, Any]] = {}
-        for row in sorted(scan.read(self._lake, "adjusted.factors", where=where).to_pylist(), key=lambda row: row["known_at"]):
-            if bar["session_date"] < row["ex_date"] <= last_session:
-                newest[(row["ex_date"], row["kind"])] = row
+        factors = self._kept.of_instrument(FACTORS, bar["instrument_id"]).to_pylist()
+        for row in sorted(factors, key=lambda row: row["known_at"]):
+            if bar["session_date"] < row["ex_date"] <= last:
+                newest[row["ex_date"], row["kind"]] = row
         for (_, kind), row in sorted(newest.items(), key=lambda item: item[0]):
-            yield _name("adjusted.factors", row), str(kind)
+            if row["status"] != "rescinded":
+                yield str(kind), name_of(table_named(FACTORS), row), FACTORS
 
     def _node(self, table: str, name: str, found: pa.Table, step: str, role: str = "") -> Node:
         row = found.slice(0, 1)
@@ -217,21 +221,18 @@ class _Reader:
             node.message = self._message(values["capture_id"], values["message_seq"])
         return node
 
-    def _rows(self, table: str, key: Mapping[str, object]) -> pa.Table:
-        return scan.read(self._lake, table, where=[Where(name, "=", value) for name, value in key.items()])
-
     def _message(self, capture_id: str, message_seq: int) -> Row:
         known = self._messages.get((capture_id, message_seq))
         if known is not None:
             return known
-        found = self._rows("raw.messages", {"capture_id": capture_id, "message_seq": message_seq})
+        found = self._kept.matching("raw.messages", {"capture_id": capture_id, "message_seq": message_seq})
         if not found.num_rows:
             raise NotFoundError(f"no message {capture_id}:{message_seq} in raw.messages")
         row = found.slice(0, 1).to_pylist()[0]
         shown = _message_document(row)
-        captures = self._rows("ops.captures", {"capture_id": capture_id})
+        captures = self._kept.matching("ops.captures", {"capture_id": capture_id})
         shown["capture"] = records(captures)[0] if captures.num_rows else None
-        calls = self._rows("ops.provider_calls", {"capture_id": capture_id, "message_seq": message_seq})
+        calls = self._kept.matching("ops.provider_calls", {"capture_id": capture_id, "message_seq": message_seq})
         shown["calls"] = records(calls)
         self._messages[capture_id, message_seq] = shown
         return shown
@@ -245,10 +246,12 @@ class _Reader:
         return None
 
     def _gate(self, table: str, publication: Mapping[str, object]) -> Row | None:
-        found = records(self._rows("quality.gate_runs", {"run_id": publication["run_id"], "table_name": table}))
-        passed = [row for row in found if row["verdict"] == "passed"]
-        judged = passed or found
-        return judged[-1] if judged else None
+        key = (table, publication["run_id"])
+        if key not in self._gates:
+            found = records(self._kept.matching("quality.gate_runs", {"run_id": publication["run_id"], "table_name": table}))
+            judged = [row for row in found if row["verdict"] == "passed"] or found
+            self._gates[key] = judged[-1] if judged else None
+        return self._gates[key]
 
     def _whereabouts(self, capture_id: str, message_seq: int) -> list[str]:
         """Say which holds keep facts of this message back."""
@@ -266,12 +269,6 @@ def _publishes(entry: Mapping[str, Any], row: Mapping[str, Any]) -> bool:
     if entry["capture_id"] is None or entry["capture_id"] != row.get("capture_id"):
         return False
     return bool(entry["first_seq"] <= row["message_seq"] <= entry["last_seq"])
-
-
-def _name(table: str, row: Mapping[str, object]) -> str:
-    definition = table_named(table)
-    (name,) = derived_ids(definition, pa.Table.from_pylist([dict(row)], schema=definition.arrow_schema())).to_pylist()
-    return str(name)
 
 
 def _message_document(row: Mapping[str, Any]) -> Row:

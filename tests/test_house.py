@@ -124,12 +124,12 @@ def functions(module: Module) -> Iterator[tuple[ast.FunctionDef | ast.AsyncFunct
     yield from walk(module.tree, [])
 
 
-def none_of(rows: list[str]) -> None:
+def assert_none(rows: list[str]) -> None:
     assert not rows, "\n" + "\n".join(rows)
 
 
 def test_imports_go_one_way():
-    none_of(
+    assert_none(
         [
             f"{module.at(node)} {module.package} imports {name}"
             for module in ours()
@@ -142,7 +142,7 @@ def test_imports_go_one_way():
 
 
 def test_large_libraries_come_in_by_their_doors():
-    none_of(
+    assert_none(
         [
             f"{module.at(node)} imports {name}; its doors are {', '.join(doors) or 'none'}"
             for module in ours()
@@ -166,7 +166,7 @@ def test_what_is_imported_is_declared():
         and not {found.lower().replace("_", "-") for found in known.get(top, [top])}
         & (declared | (extras if module.package == "tests" else set()))
     }
-    none_of(sorted(undeclared))
+    assert_none(sorted(undeclared))
 
 
 def test_the_clock_and_the_environment_are_read_in_their_places():
@@ -179,7 +179,7 @@ def test_the_clock_and_the_environment_are_read_in_their_places():
             is_environment = isinstance(node, ast.Attribute) and ast.unparse(node) in {"os.environ", "os.getenv"}
             if is_environment and not module.path.startswith(ENVIRONMENT_READ_BY):
                 rows.append(f"{module.at(node)} reads the environment; entry points do, and pass it in")
-    none_of(rows)
+    assert_none(rows)
 
 
 def test_nothing_is_swallowed_or_left_to_do():
@@ -199,7 +199,7 @@ def test_nothing_is_swallowed_or_left_to_do():
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
             if LEFT_BEHIND.search(line):
                 rows.append(f"{path.relative_to(ROOT)}:{number} left behind: {line.strip()[:100]}")
-    none_of(rows)
+    assert_none(rows)
 
 
 def _is_stub(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
@@ -225,15 +225,15 @@ def test_functions_and_files_can_be_read_at_once():
             length = (function.end_lineno or function.lineno) - function.lineno + 1
             if length > LONGEST_FUNCTION:
                 rows.append(f"{module.at(function)} {function.name} has {length} lines")
-    none_of(rows)
+    assert_none(rows)
 
 
 def test_names_say_what_is_inside():
-    none_of([module.path for module in modules() if Path(module.path).stem in WEAK_NAMES])
+    assert_none([module.path for module in modules() if Path(module.path).stem in WEAK_NAMES])
 
 
 def test_only_adjust_multiplies_decimals():
-    none_of(
+    assert_none(
         [
             f"{module.at(node)} multiplies decimals in Arrow; transforms/adjust.py does"
             for module in ours()
@@ -245,15 +245,11 @@ def test_only_adjust_multiplies_decimals():
 
 
 def test_every_test_checks_something_and_waits_for_nothing():
+    checking = _checking_helpers()
     rows = []
     for module in suite():
         for function, _ in functions(module):
-            if function.name.startswith("test") and not any(
-                isinstance(node, ast.Assert)
-                or (isinstance(node, ast.Call) and CHECKING.search(ast.unparse(node.func)))
-                or (isinstance(node, ast.Call) and ast.unparse(node.func) == "none_of")
-                for node in ast.walk(function)
-            ):
+            if function.name.startswith("test") and not _checks(function, checking):
                 rows.append(f"{module.at(function)} {function.name} checks nothing")
         for node in ast.walk(module.tree):
             words = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
@@ -263,12 +259,30 @@ def test_every_test_checks_something_and_waits_for_nothing():
                 rows.append(f"{module.at(node)} excuses itself; use @pytest.mark.needs(part)")
             if words.endswith(("monkeypatch.setattr", "mock.patch", "patch.object")) or words in {"Mock", "MagicMock"}:
                 rows.append(f"{module.at(node)} patches; a fake is a small class with the same few methods")
-    none_of(rows)
+    assert_none(rows)
+
+
+def _checking_helpers() -> set[str]:
+    """Names of the suite's own functions that check something, directly or by calling one that does."""
+    helpers = [function for module in suite() for function, _ in functions(module) if not function.name.startswith("test")]
+    found: set[str] = set()
+    while more := {helper.name for helper in helpers if helper.name not in found and _checks(helper, found)}:
+        found |= more
+    return found
+
+
+def _checks(function: ast.FunctionDef | ast.AsyncFunctionDef, helpers: set[str]) -> bool:
+    return any(
+        isinstance(node, ast.Assert)
+        or (isinstance(node, ast.Call) and CHECKING.search(ast.unparse(node.func)) is not None)
+        or (isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] in helpers)
+        for node in ast.walk(function)
+    )
 
 
 def test_no_test_needs_what_lies_outside():
     outside = re.compile(r"\.\./shared|/shared/")
-    none_of(
+    assert_none(
         [
             f"{path.relative_to(ROOT)}:{number} {line.strip()[:100]}"
             for path in [*files(".py", ".yml", ".toml"), ROOT / "Makefile", ROOT / ".ci" / "run"]
@@ -285,7 +299,7 @@ def test_every_gated_table_has_one_contract(name: str):
 
 
 def test_every_contract_is_of_a_table():
-    none_of([path.name for path in (ROOT / "quality_checks" / "contracts").glob("*") if path.stem not in TABLES])
+    assert_none([path.name for path in (ROOT / "quality_checks" / "contracts").glob("*") if path.stem not in TABLES])
 
 
 @pytest.mark.parametrize("provider", sorted({provider for provider, _ in FEEDS}))
@@ -295,12 +309,12 @@ def test_every_provider_has_a_decoder_and_samples_of_known_origin(provider: str)
         (ROOT / "transforms" / "decode").glob(f"{provider}_*.py")
     )
     assert cases, f"no samples for {provider}"
-    none_of([f"{case.relative_to(ROOT)} has no ORIGIN.md" for case in cases if not (case / "ORIGIN.md").is_file()])
+    assert_none([f"{case.relative_to(ROOT)} has no ORIGIN.md" for case in cases if not (case / "ORIGIN.md").is_file()])
 
 
 def test_every_feed_fills_tables_that_exist():
     assert FEEDS
-    none_of([f"{key} fills {name}" for key, feed in FEEDS.items() for name in feed.tables if name not in TABLES])
+    assert_none([f"{key} fills {name}" for key, feed in FEEDS.items() for name in feed.tables if name not in TABLES])
 
 
 @pytest.mark.parametrize(
@@ -317,7 +331,7 @@ def pages() -> list[Path]:
 
 
 def test_links_in_pages_lead_somewhere():
-    none_of(
+    assert_none(
         [
             f"{page.relative_to(ROOT)} links to {target}"
             for page in pages()
@@ -342,7 +356,7 @@ def test_commands_in_pages_exist():
             for tool, word in re.findall(r"(?:^|\s|/)(make|tickhouse) ([a-z][a-z-]*)\b", line.partition("#")[0]):
                 if word not in (targets if tool == "make" else verbs):
                     rows.append(f"{page.relative_to(ROOT)}: no `{tool} {word}`")
-    none_of(rows)
+    assert_none(rows)
 
 
 def test_the_top_level_is_as_agreed():
@@ -353,7 +367,7 @@ def test_the_top_level_is_as_agreed():
 
 def test_versions_are_pinned_without_addresses():
     lines = [line for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
-    none_of([line for line in lines if not re.fullmatch(r"[A-Za-z0-9._-]+==[A-Za-z0-9.!+]+", line)])
+    assert_none([line for line in lines if not re.fullmatch(r"[A-Za-z0-9._-]+==[A-Za-z0-9.!+]+", line)])
     pinned = {line.partition("==")[0].lower().replace("_", "-").replace(".", "-") for line in lines}
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     wanted = [*project["dependencies"], *(line for extra in project["optional-dependencies"].values() for line in extra)]

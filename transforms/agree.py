@@ -29,8 +29,9 @@ from transforms.coverage import PARTIAL_FEEDS, home_mic
 from transforms.exact import from_unscaled
 from transforms.steps import Finding, Lineage, derived_ids, finding_rows
 
-PRICE_TYPES = ("trade", "index", "nav")
-"""What an agreed bar may be of: bids, asks and mids are quotes, not prices paid."""
+MID = "mid"
+PRICE_TYPES = ("trade", "index", "nav", MID)
+"""What an agreed bar may be of: bids and asks are one side only. A mid speaks where nothing was traded, as in FX."""
 
 _CENT, _SUB_CENT, _UNIT = 10**7, 10**5, 10**9  # in units of 1e-9
 _RELATIVE = 10**6
@@ -70,12 +71,17 @@ class _Candidate:
     @property
     def rank(self) -> tuple[object, ...]:
         """The smallest wins."""
-        return self.is_partial, not self.is_final, self.is_derived, self.priority, self.line
+        return self.is_partial, not self.is_final, self.is_mid, self.is_derived, self.priority, self.line
 
     @property
     def is_partial(self) -> bool:
         """True for a feed that sees a part of its market only."""
         return (self.provider, self.feed) in PARTIAL_FEEDS
+
+    @property
+    def is_mid(self) -> bool:
+        """True for a bar of mids: it wins only where no price paid is told, and is compared with mids alone."""
+        return self.price_type == MID
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,10 +110,10 @@ def agreed_bars(
     priority   provider names, the best first; unlisted ones follow by name
 
     The winner is a feed of the whole market before one of a part of it (`coverage.PARTIAL_FEEDS`), a final bar before one that
-    goes on, as traded before recovered, then by priority, provider and feed. Bars with no close, of quotes, fully adjusted, or
-    split-adjusted at an unknown delivery instant take no part. Daily bars of a venue with a calendar meet by session
-    (`ts_open` becomes the session's open); others by their own ts_open. Prices agree within one tick (a cent; below 1: 0.0001)
-    or a millionth.
+    goes on, prices paid before mids, as traded before recovered, then by priority, provider and feed. Bars with no close, of
+    bids or asks, fully adjusted, or split-adjusted at an unknown delivery instant take no part. Daily bars of a venue with a
+    calendar meet by session (`ts_open` becomes the session's open); others by their own ts_open. Prices agree within one tick
+    (a cent; below 1: 0.0001) or a millionth.
     """
     chosen = bars.filter(
         pc.and_(pc.and_(usable(bars), pc.is_valid(bars["close"])), pc.is_in(bars["price_type"], pa.array(PRICE_TYPES)))
@@ -188,9 +194,9 @@ def _one_bar(bar: int, candidates: list[_Candidate], values: AsTraded) -> Iterat
         if told_now == told:
             continue
         told = told_now
-        rows = [other.row for other in others]
-        agreed = tuple(row for row in rows if _agrees(values, first.row, row))
-        comparable = [other.row for other in others if not other.is_partial or first.is_partial]
+        same_kind = [other for other in others if other.is_mid == first.is_mid]
+        agreed = tuple(other.row for other in same_kind if _agrees(values, first.row, other.row))
+        comparable = [other.row for other in same_kind if not other.is_partial or first.is_partial]
         yield _Emitted(bar, first.row, known_at, agreed, tuple(row for row in comparable if row not in agreed))
 
 

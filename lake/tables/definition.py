@@ -191,9 +191,7 @@ def rows(table: Table, columns: dict[str, Sequence[object]]) -> pa.Table:
     if unknown:
         raise ValueError(f"{table.name} has no columns {sorted(unknown)}")
     arrays = [
-        pa.array(columns[column.name], column.arrow_type)
-        if column.name in columns
-        else pa.nulls(length, column.arrow_type)
+        pa.array(columns[column.name], column.arrow_type) if column.name in columns else pa.nulls(length, column.arrow_type)
         for column in table.columns
     ]
     return pa.Table.from_arrays(arrays, schema=table.arrow_schema())

@@ -19,16 +19,12 @@ INSTRUMENT_ID = Quantity(
 )
 IDENTITY = Quantity("identity", "string", "Identity key that the instrument id is derived from.", Encoding.DELTA_BYTES)
 MIC = Quantity("mic", "string", "ISO 10383 market identifier of the venue; null where the provider names none.")
-CURRENCY = Quantity(
-    "currency", "string", "ISO 4217 currency; minor units keep the provider's spelling (GBp, ZAc, ILA)."
-)
+CURRENCY = Quantity("currency", "string", "ISO 4217 currency; minor units keep the provider's spelling (GBp, ZAc, ILA).")
 VENUE_SESSION = Quantity("venue_session", "string", "The venue's own session number, where its feed has one.")
 CHANNEL = Quantity("channel", "string", "The provider's channel or stream, like `btcusdt@depth@100ms`.")
 
 # --- time
-SESSION_DATE = Quantity(
-    "session_date", "date", "Trading day by the venue's calendar (crypto: UTC day; FX: 17:00 New York)."
-)
+SESSION_DATE = Quantity("session_date", "date", "Trading day by the venue's calendar (crypto: UTC day; FX: 17:00 New York).")
 TS_EVENT = Quantity("ts_event", "timestamptz", "The venue's or provider's clock, UTC; null where none.", Encoding.DELTA)
 TS_EVENT_NANOS = Quantity("ts_event_nanos", "int", "Nanoseconds of the event beyond the microsecond, 0-999.")
 TS_RECV = Quantity("ts_recv", "timestamptz", "Our receive clock, UTC.", Encoding.DELTA, is_stamp=True)
@@ -95,9 +91,7 @@ ANNOUNCEMENT_DATE = Quantity("announcement_date", "date", "Date of declaration."
 RATIO_OLD = Quantity("ratio_old", "long", "Shares before, in lowest terms with ratio_new.")
 RATIO_NEW = Quantity("ratio_new", "long", "Shares after, in lowest terms with ratio_old.")
 AMOUNT = Quantity("amount", PRICE_TYPE, "Cash per share, in the row's currency, on the share basis told.")
-SHARE_BASIS = Quantity(
-    "share_basis", "string", "Which share the amount is of: `as_paid`, or `split_adjusted` as of delivery."
-)
+SHARE_BASIS = Quantity("share_basis", "string", "Which share the amount is of: `as_paid`, or `split_adjusted` as of delivery.")
 STATUS = Quantity("status", "string", "announced, confirmed, or rescinded.")
 PRICE_FACTOR = Quantity("price_factor", FACTOR_TYPE, "Multiplies prices of sessions before ex_date; exact, rounded once.")
 VOLUME_FACTOR = Quantity("volume_factor", FACTOR_TYPE, "Multiplies volumes of sessions before ex_date.")

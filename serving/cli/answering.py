@@ -12,7 +12,7 @@ from lake.errors import InvalidValueError
 from serving import lineage
 from serving import sql as sandbox
 from serving.cli.options import AsOf, Home, Json, KnownAsOf, instant, open_lake
-from serving.cli.output import Output, arrow_listing
+from serving.cli.output import Output, print_arrow
 from serving.cli.trees import print_lineage
 from serving.formats import Format, encode
 
@@ -49,8 +49,7 @@ def sql(
     with open_lake(home) as lake:
         found = sandbox.answer(lake, text, at, known, sandbox.Limits(rows=max_rows, seconds=timeout))
     if chosen is Format.TABLE:
-        shown = min(found.table.num_rows, SHOWN_ROWS)
-        output.out.print(arrow_listing(found.table, shown))
+        shown = print_arrow(output.out, found.table, SHOWN_ROWS)
         count = f"{found.table.num_rows:,} rows" if found.table.num_rows != 1 else "1 row"
         rest = f", {shown} shown" if shown < found.table.num_rows else ""
         output.say(f"{count}{rest}, {found.elapsed_s:.2f} s")

@@ -6,7 +6,6 @@ import sys
 import warnings
 from typing import TextIO
 
-
 _DECODING = {"demo", "up", "import", "promote", "rebuild"}
 """Verbs that a warning about slow kernels concerns."""
 

@@ -62,7 +62,7 @@ def import_(
         refused = reports.quarantined(lake, ids)
     document = {"imported": report.document(), **({} if no_promote else done.document()), "quarantined": refused}
     output.answer(document, lambda console: reports.print_import(console, report, done, refused))
-    if report.files and all(file.status == "failed" for file in report.files):
+    if any(file.status == "failed" for file in report.files):
         raise typer.Exit(outcome_of(InvalidValueError()).exit_code)
 
 

@@ -17,6 +17,9 @@ from serving.outcomes import details_of, outcome_of
 
 _PLAIN_ENOUGH = (2, 3)
 """Exit codes of errors whose message already says what to do: a wrong value, a name that does not exist."""
+_ANY_WIDTH = 100_000
+_ROWS_APART = 5
+"""Rows printed one below the other, where their table would be wider than the terminal."""
 PLAIN_WIDTH = 160
 """Columns of text that goes to a pipe or file, where nobody's terminal decides."""
 
@@ -100,9 +103,26 @@ def listing(title: str | None, columns: Sequence[str], rows: Sequence[Sequence[o
     return table
 
 
-def arrow_listing(table: pa.Table, limit: int) -> Table:
-    """Return the first `limit` rows of an Arrow table for a person: decimals aligned at their point, nulls as `·`."""
+def print_arrow(shown: Console, table: pa.Table, limit: int) -> int:
+    """Print the first rows of an Arrow table and return how many: as a table, or row by row where it is too wide for one."""
     head = table.slice(0, limit)
+    whole = arrow_listing(head)
+    if not shown.is_terminal:
+        Console(file=shown.file, width=_ANY_WIDTH, highlight=False).print(whole)
+    elif shown.measure(whole, options=shown.options.update(max_width=_ANY_WIDTH)).maximum <= shown.width:
+        shown.print(whole)
+    else:
+        head = head.slice(0, _ROWS_APART)
+        for number, row in enumerate(formats.records(head), 1):
+            shown.print(Text(f"row {number}", style="bold cyan"))
+            pairs = listing(None, ["", ""], [[name, _short(value)] for name, value in row.items()])
+            pairs.show_header = False
+            shown.print(pairs)
+    return int(head.num_rows)
+
+
+def arrow_listing(head: pa.Table) -> Table:
+    """Return an Arrow table for a person: decimals aligned at their point, nulls as `·`."""
     by_name = formats.columns(head)
     numeric = [
         name

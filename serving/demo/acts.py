@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -26,17 +26,29 @@ from lake.scan import read
 from quality_checks import holds
 from serving.operate import asking, pipeline
 
-EXCERPT = 3_000
-"""Messages of each recorded stream that the demo replays: enough to be held, small enough to be quick."""
-BATCH_MESSAGES = 2_500
-"""Messages of a batch: several batches a stream, so that one can be held while the feed goes on."""
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How much of the recordings the demo takes.
+
+    excerpt         messages of each stream: enough for every planned fault, small enough to be quick
+    batch_messages  messages of a batch: several a stream, so that one can be held while the feed goes on
+    symbols         of Yahoo's recorded charts; none: all
+    """
+
+    excerpt: int = 3_000
+    batch_messages: int = 2_500
+    symbols: tuple[str, ...] = ()
+
+
+WHOLE = Size()
 WANTED = {
     "demo-yahoo": asking.Wanted("yahoo"),
     "demo-binance-spot": asking.Wanted("binance", "spot"),
     "demo-binance-usdm": asking.Wanted("binance", "usdm"),
 }
 FILES = FOLDER / "ice_reorg"
-_FAULTS, _IMPORTS, _HELD = "demo:faults", "demo:imports", "demo:held"
+_FAULTS, _HELD = "demo:faults", "demo:held"
 Say = Callable[[str], None]
 
 
@@ -66,9 +78,9 @@ class Acts:
         ]
 
 
-def perform(lake: Lake, log: Log, say: Say) -> Acts:
+def perform(lake: Lake, log: Log, size: Size, say: Say) -> Acts:
     """Do everything that is not done yet, and return what there is then."""
-    captures, faults, is_new = _capture(lake, log, say)
+    captures, faults, is_new = _capture(lake, log, size, say)
     say("importing as-traded bars of AAPL and reorganisation notices")
     imports = _import(lake, log)
     is_new = is_new or any(report["appended"] for report in imports)
@@ -77,14 +89,16 @@ def perform(lake: Lake, log: Log, say: Say) -> Acts:
     return Acts(captures, imports, faults, held, is_new)
 
 
-def _capture(lake: Lake, log: Log, say: Say) -> tuple[dict[str, dict[str, Any]], list[dict[str, Any]], bool]:
+def _capture(lake: Lake, log: Log, size: Size, say: Say) -> tuple[dict[str, dict[str, Any]], list[dict[str, Any]], bool]:
     done = {key: lake.state.job(f"capture:{key}") for key in WANTED}
     if all(report is not None for report in done.values()):
         told = lake.state.job(_FAULTS) or {"faults": []}
         return {key: report for key, report in done.items() if report is not None}, told["faults"], False
     reports: dict[str, dict[str, Any]] = {}
-    with Simulator(faults=DEMO, excerpt=EXCERPT) as simulator:
+    with Simulator(faults=DEMO, excerpt=size.excerpt) as simulator:
         reach = asking.reach_of(simulator)
+        if size.symbols:
+            reach = replace(reach, asks=tuple(ask for ask in reach.asks if ask.symbol in size.symbols))
         for key, wanted in WANTED.items():
             say(f"capturing {wanted.provider} {wanted.feed or ''}".rstrip())
             reports[key], _ = capture_once(lake, key, partial(_first, lake, log, wanted, reach))

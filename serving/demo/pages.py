@@ -14,6 +14,7 @@ from serving.cli.trees import print_lineage
 from serving.demo.plot import plot
 
 Tour = Mapping[str, Any]
+_OTHERS = (("agreed by", "agreed_by"), ("otherwise in", "disagreed_by"))
 _COUNTS = ("decoded", "rows", "repeated", "quarantined", "held")
 
 
@@ -63,6 +64,13 @@ def asked(console: Console, told: Tour) -> None:
         status = call["status"] if call["status"] is not None else "no answer"
         line = f"  {call['verdict']:<13} {status} {_path(call['url'])} (attempt {call['attempt']}{wait}): {call['detail'] or ''}"
         console.print(Text(line[: console.width], style="yellow"))
+    for report in page["captures"]:
+        if report["drops"]:
+            times = "once" if report["drops"] == 1 else f"{report['drops']} times"
+            told_of = (
+                f"{report['provider']} {report['feed']}: the socket died {times}; connected again, gaps filled: {_gaps(report)}"
+            )
+            console.print(Text(f"  {'DROPPED':<13} {told_of}", style="yellow"))
     good = sum(call["count"] for call in page["calls"] if call["verdict"] in ("OK", "EMPTY_VALID"))
     console.print(Text(f"  {'OK':<13} {good} calls, the ones above asked again among them", style="green"))
 
@@ -97,7 +105,13 @@ def refused(console: Console, told: Tour) -> None:
     """What was quarantined, and why."""
     say(console, "What cannot be read or breaks a rule is not dropped: it waits in quarantine, with its reason and its way back.")
     rows = [
-        [row["provider"], row["table_name"], row["rule"], row["count"], _cut(f"{row['value']} (expected {row['expected']})", 70)]
+        [
+            row["provider"],
+            row["table_name"],
+            row["rule"],
+            row["count"],
+            _cut(f"{row['value']} (expected {row['expected']})", max(console.width - 58, 20)),
+        ]
         for row in told["quarantine"]
     ]
     console.print(listing(None, ["provider", "of", "rule", "count", "for example"], rows, right=("count",)))
@@ -123,11 +137,10 @@ def held(console: Console, told: Tour) -> None:
             continue
         example = story["example"]
         if example is not None:
-            console.print(Text(f"evidence  {_cut(example['frame'], 150)}", style="dim"))
+            console.print(Text(f"evidence  {_cut(example['frame'], console.width - 10)}", style="dim"))
             console.print(Text(f"          beside a median price of {example['typical_price']}", style="dim"))
-        console.print(
-            f"went on   {story['went_on']} other batches of the same feed were published meanwhile: {story['rows_before']:,} rows"
-        )
+        others = "1 other batch" if story["went_on"] == 1 else f"{story['went_on']:,} other batches"
+        console.print(f"went on   {others} of the same feed published meanwhile: {story['rows_before']:,} rows")
         if story.get("refusal"):
             console.print(Text(f"refused   tickhouse release {story['hold_id']} --reason …", style="yellow"))
             console.print(Text(f"          {story['refusal']}", style="yellow"))
@@ -158,8 +171,11 @@ def split(console: Console, told: Tour) -> None:
     }
     console.print(plot(lines, [row["session_date"] for row in sessions]))
     for line in page["agreed_by"]:
-        others = f"agreed by {line['agreed_by']}" if line["agreed_by"] else "no other feed has them"
-        console.print(Text(f"  {line['sessions']} sessions from {line['provider']} {line['feed']}, {others}", style="dim"))
+        others = [
+            f"{verb} {line[name]}" for verb, name in (("agreed by", "agreed_by"), ("otherwise in", "disagreed_by")) if line[name]
+        ]
+        words = ", ".join(others) or "which no other feed has"
+        console.print(Text(f"  {line['sessions']} sessions from {line['provider']} {line['feed']}, {words}", style="dim"))
 
 
 def known(console: Console, told: Tour) -> None:

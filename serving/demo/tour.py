@@ -23,7 +23,7 @@ from lake.settings import Settings
 from lake.values import instrument_id_of
 from serving import lineage
 from serving.bars import Adjustment, BarsQuestion, bars
-from serving.demo.acts import BATCH_MESSAGES, Acts, perform
+from serving.demo.acts import WHOLE, Acts, Size, perform
 from serving.formats import plain_value, records
 from serving.operate.logs import open_log
 from serving.operate.status import layers, row_counts
@@ -35,11 +35,11 @@ EXPLAINED = "adjusted.bars_1d/AAPL/2020-08-28"
 Say = Callable[[str], None]
 
 
-def run(settings: Settings, say: Say = lambda text: None) -> dict[str, Any]:
+def run(settings: Settings, say: Say = lambda text: None, size: Size = WHOLE) -> dict[str, Any]:
     """Return the tour of a demo run at the home of `settings`, as plain JSON values. Safe to repeat, also after a kill."""
-    chosen = settings.model_copy(update={"batch_messages": BATCH_MESSAGES})
+    chosen = settings.model_copy(update={"batch_messages": size.batch_messages})
     with Lake.create(chosen, system_clock) as lake:
-        acts = perform(lake, open_log(chosen), say)
+        acts = perform(lake, open_log(chosen), size, say)
         say("asking the lake what it has")
         told = tell(lake, acts)
     return told

@@ -139,9 +139,7 @@ def _session(reach: KeyedReach, provider: str, feed: str, symbols: tuple[str, ..
     secrets, http, stream = reach.secrets(provider), reach.http[provider], reach.streams.get(provider)
     if provider == alpaca.PROVIDER:
         key_id, secret = secrets
-        return MarketStream(feed, symbols, key_id, secret), Address(
-            http, stream, credentials=alpaca.credentials(key_id, secret)
-        )
+        return MarketStream(feed, symbols, key_id, secret), Address(http, stream, credentials=alpaca.credentials(key_id, secret))
     if provider == finnhub.PROVIDER and feed == finnhub.TRADES:
         return TradeStream(symbols), Address(http, stream, credentials=finnhub.stream_credentials(*secrets))
     raise NotFoundError(f"{provider} {feed} has no stream")

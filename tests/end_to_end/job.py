@@ -11,6 +11,7 @@ import json
 import sys
 import tomllib
 from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 
 import pyarrow as pa
@@ -25,17 +26,17 @@ from ingest.simulator.recorded import FOLDER
 from ingest.simulator.server import Simulator
 from lake.catalog import Lake
 from lake.content import content_hash
-from lake.instants import parse_instant, system_clock
+from lake.instants import parse_instant, system_clock, to_datetime
 from lake.log import opening
 from lake.log.log import RAW_TOPIC, Log
-from lake.scan import PUBLISHED_AT, read
+from lake.scan import read
 from lake.settings import load_settings
 from lake.tables import TABLES
 from quality_checks.adjusting import adjust
 from quality_checks.holds import list_holds, reject, release
 from quality_checks.promotion import promote, providers_of
 from quality_checks.verify import verify
-from transforms.revisions import effective
+from serving.bars import bars_1d_at, in_force
 
 FILES = FOLDER / "ice_reorg"
 """AAPL's bars as traded, their mapping, and announcements of splits."""
@@ -43,7 +44,7 @@ REORG = ("reorg.20200727", "reorg.20200728", "reorg.20200731")
 LATE_REORG = "reorg.20200918"
 ASKED = ("AAPL", "MSFT")
 """Symbols asked of Yahoo."""
-FRAMES = 700
+FRAMES = 450
 """Frames of Binance's spot recording."""
 FAULTS = Faults(
     http=(HttpFault("status", path="/AAPL", status=429), HttpFault("truncate", path="/MSFT")),
@@ -52,11 +53,12 @@ FAULTS = Faults(
         StreamFault("duplicate", "spot", 60, 64),
         StreamFault("reorder", "spot", 70, 79),
         StreamFault("scale", "spot", 10, 14),
-        StreamFault("drop", "spot", 400, overlap=20),
+        StreamFault("drop", "spot", 300, overlap=20),
     ),
     seed=3,
 )
 AAPL_BARS: dict[str, object] = tomllib.loads((FILES / "aapl_raw.toml").read_text(encoding="utf-8"))
+WRONG_SCALE_FILE = "wrong_scale.csv"
 WRONG_SCALE = "time,close,open,high,low\n2020-08-03 04:00:00,10,10,10,10\n2020-08-04 04:00:00,2000,2000,2000,2000\n"
 """Two bars of a made-up listing, the second in hundredths: held by the gate, then rejected."""
 WRONG_SCALE_BARS = AAPL_BARS | {
@@ -103,7 +105,7 @@ def imported(lake: Lake, log: Log, scratch: Path) -> None:
     import_paths(lake, log, "csv", "bars", [FILES / "aapl_raw.csv"], DELIVERED, AAPL_BARS)
     import_paths(lake, log, "ice", "reorg", [FILES / name for name in REORG], DELIVERED)
     promoted(lake, log)
-    wrong = scratch / "wrong_scale.csv"
+    wrong = scratch / WRONG_SCALE_FILE
     wrong.write_text(WRONG_SCALE, encoding="utf-8")
     import_paths(lake, log, "csv", "bars", [wrong], DELIVERED, WRONG_SCALE_BARS)
 
@@ -116,30 +118,31 @@ def promoted(lake: Lake, log: Log) -> None:
     adjust(lake)
 
 
-def decided(lake: Lake, *, may_reject: bool = True) -> None:
+def decided(lake: Lake) -> None:
     """Reject the held bars; release what else is held without the rows that fail."""
     for hold in list_holds(lake):
-        if may_reject and hold.table == "normalized.bars":
+        if hold.table == "normalized.bars":
             reject(lake, hold.hold_id, "prices in hundredths")
         else:
             release(lake, hold.hold_id, "a run of frames was scaled", without_failed=True)
     adjust(lake)
 
 
-def hashes(lake: Lake) -> dict[str, str]:
+def hashes(lake: Lake, as_of: datetime | None = None) -> dict[str, str]:
     """Return the business content hash of every table of facts, of the rows in force.
 
     A table with revisions is appended to: where an input came late, the row published last is in force for its key.
     """
-    return {name: content_hash(TABLES[name], rows_in_force(lake, name)) for name in HASHED}
+    return {name: content_hash(TABLES[name], rows_in_force(lake, name, as_of)) for name in HASHED}
 
 
-def rows_in_force(lake: Lake, name: str) -> pa.Table:
+def rows_in_force(lake: Lake, name: str, as_of: datetime | None = None) -> pa.Table:
     """Return the rows of a table that readers go by."""
-    table = TABLES[name]
-    if "known_at" not in table.key:
-        return read(lake, name)
-    return effective(table, read(lake, name, [*table.column_names, PUBLISHED_AT]))
+    if name == "adjusted.bars_1d" and as_of is not None:
+        return bars_1d_at(lake, as_of, None)
+    if "known_at" in TABLES[name].key:
+        return in_force(lake, name, [], as_of, None)
+    return read(lake, name, as_of=as_of)
 
 
 def messages_in(log: Log) -> int:
@@ -161,8 +164,8 @@ def document(lake: Lake, log: Log) -> dict[str, object]:
         "captured": messages_in(log),
         "landed": read(lake, "raw.messages", ["message_seq"]).num_rows,
         "unlanded": unlanded(lake, log),
-        "verify_ok": report.is_ok,
-        "verify": [asdict(check) for check in report.failed],
+        "verify_failed": [asdict(check) for check in report.failed],
+        "verified": len(report.checks),
         "rows": {name: read(lake, name, ["instrument_id"]).num_rows for name in HASHED},
         "quarantined": read(lake, "quality.quarantine", ["rule"])["rule"].to_pylist(),
         "holds": [hold.hold_id for hold in list_holds(lake)],
@@ -175,14 +178,16 @@ def run(home: Path, kill_at: str = "", log_url: str = "") -> dict[str, object]:
 
     log_url   of a log on Kafka; empty: the embedded one
     """
-    lake = Lake.create(load_settings(home=home, kill_at=kill_at, log_url=log_url), system_clock)
-    log = open_log(lake)
-    captured(lake, log)
-    imported(lake, log, home)
-    promoted(lake, log)
-    decided(lake)
-    land(lake, log)
-    return document(lake, log)
+    with Lake.create(load_settings(home=home, kill_at=kill_at, log_url=log_url), system_clock) as lake:
+        log = open_log(lake)
+        captured(lake, log)
+        imported(lake, log, home)
+        promoted(lake, log)
+        before_decisions = to_datetime(lake.clock())
+        as_of = {"at": before_decisions.isoformat(), "hashes": hashes(lake, before_decisions)}
+        decided(lake)
+        land(lake, log)
+        return {**document(lake, log), "as_of": as_of}
 
 
 def main(home: str, kill_at: str, answer: str, log_url: str = "") -> None:

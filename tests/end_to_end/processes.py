@@ -15,7 +15,7 @@ from tests.end_to_end import job
 
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["tests.end_to_end.job"])
-_PATIENCE_S = 120.0
+_PATIENCE_S = 600.0
 KILLED = -signal.SIGKILL
 
 

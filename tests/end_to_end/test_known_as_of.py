@@ -2,33 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from decimal import Decimal
-from pathlib import Path
 
-import pytest
-
-from ingest.imports import import_paths
 from lake.catalog import Lake
-from lake.instants import parse_instant, system_clock
-from lake.settings import load_settings
+from lake.instants import parse_instant
+from serving.bars import BarsQuestion, bars
 from serving.sql import answer
-from tests.end_to_end import job
 
 BEFORE, ANNOUNCED, APPLIED = "2020-07-29", "2020-08-28", "2020-08-31"
-SYMBOL = "symbol = 'AAPL'"
-INSTRUMENT = "instrument_id = (SELECT instrument_id FROM reference.listings WHERE symbol = 'AAPL' LIMIT 1)"
+AAPL = "symbol = 'AAPL'"
+AAPL_ID = f"instrument_id IN (SELECT instrument_id FROM reference.listings WHERE {AAPL})"
 LAST_BEFORE, FIRST_AFTER = "DATE '2020-08-28'", "DATE '2020-08-31'"
-
-
-@pytest.fixture(scope="module")
-def lake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lake]:
-    with Lake.create(load_settings(home=tmp_path_factory.mktemp("split") / "lake"), system_clock) as lake:
-        log = job.open_log(lake)
-        import_paths(lake, log, "csv", "bars", [job.FILES / "aapl_raw.csv"], job.DELIVERED, job.AAPL_BARS)
-        import_paths(lake, log, "ice", "reorg", [job.FILES / name for name in job.REORG], job.DELIVERED)
-        job.promoted(lake, log)
-        yield lake
+CENT_IMAGE = Decimal("0.005")
 
 
 def ask(lake: Lake, query: str, known_as_of: str) -> list[dict[str, object]]:
@@ -36,50 +21,39 @@ def ask(lake: Lake, query: str, known_as_of: str) -> list[dict[str, object]]:
 
 
 def splits(lake: Lake, known_as_of: str) -> list[dict[str, object]]:
-    query = f"SELECT * FROM normalized.corporate_actions WHERE {SYMBOL} AND kind = 'split'"
-    return ask(lake, query, known_as_of)
+    return ask(lake, f"SELECT * FROM normalized.corporate_actions WHERE {AAPL} AND kind = 'split'", known_as_of)
 
 
 def close_of(lake: Lake, session: str, known_as_of: str) -> tuple[object, object]:
-    [row] = ask(lake, f"SELECT close, adj_close FROM adjusted.bars_1d WHERE {SYMBOL} AND session_date = {session}", known_as_of)
+    [row] = ask(lake, f"SELECT close, adj_close FROM adjusted.bars_1d WHERE {AAPL} AND session_date = {session}", known_as_of)
     return row["close"], row["adj_close"]
 
 
-def test_the_day_before_the_announcement_shows_no_trace(lake):
-    assert splits(lake, BEFORE) == []
-    assert ask(lake, f"SELECT * FROM adjusted.factors WHERE {INSTRUMENT}", BEFORE) == []
-    assert ask(lake, f"SELECT * FROM adjusted.bars_1d WHERE {SYMBOL}", BEFORE) == []
+def test_the_day_before_the_announcement_shows_no_trace(finished: Lake):
+    assert splits(finished, BEFORE) == []
+    assert ask(finished, f"SELECT * FROM adjusted.factors WHERE {AAPL_ID}", BEFORE) == []
+    assert ask(finished, f"SELECT * FROM adjusted.bars_1d WHERE {AAPL}", BEFORE) == []
 
 
-def test_on_the_eve_it_is_announced_and_not_applied(lake):
-    [split] = splits(lake, ANNOUNCED)
+def test_on_the_eve_it_is_announced_and_not_applied(finished: Lake):
+    [split] = splits(finished, ANNOUNCED)
     assert (split["ratio_old"], split["ratio_new"], split["status"]) == (1, 4, "announced")
     assert str(split["ex_date"]) == "2020-08-31"
-    assert close_of(lake, LAST_BEFORE, ANNOUNCED) == (Decimal("499.23"), Decimal("499.23"))
+    assert close_of(finished, LAST_BEFORE, ANNOUNCED) == (Decimal("499.23"), Decimal("499.23"))
 
 
-def test_on_the_ex_date_it_is_applied_to_sessions_before(lake):
-    assert close_of(lake, LAST_BEFORE, APPLIED) == (Decimal("499.23"), Decimal("124.8075"))
-    close, adjusted = close_of(lake, FIRST_AFTER, APPLIED)
-    assert close == adjusted
+def test_on_the_ex_date_it_is_applied_to_sessions_before(finished: Lake):
+    assert close_of(finished, LAST_BEFORE, APPLIED) == (Decimal("499.23"), Decimal("124.8075"))
+    close, adjusted = close_of(finished, FIRST_AFTER, APPLIED)
+    assert close == adjusted == Decimal("129.04")
 
 
-def test_now_is_the_last_of_what_was_known(lake):
-    query = f"SELECT * FROM adjusted.bars_1d WHERE {SYMBOL} ORDER BY session_date"
-    assert answer(lake, query).table.drop(["run_id"]) == answer(lake, query, known_as_of=parse_instant("2020-10-02")).table.drop(
-        ["run_id"]
-    )
-
-
-def test_recovered_bars_equal_the_imported_ones(lake, tmp_path: Path):
+def test_as_traded_bars_recovered_from_yahoo_equal_the_imported_ones(finished: Lake):
     """Yahoo's prices are split-adjusted as of delivery: undone, they are the imported ones within a cent's float image."""
-    with Lake.create(load_settings(home=tmp_path / "lake"), system_clock) as other:
-        log = job.open_log(other)
-        job.captured(other, log)
-        job.promoted(other, log)
-        query = f"SELECT session_date, close FROM adjusted.agreed_bars WHERE {SYMBOL} AND interval = '1d'"
-        recovered = {row["session_date"]: row["close"] for row in answer(other, query).table.to_pylist()}
-    imported = {row["session_date"]: row["close"] for row in answer(lake, query).table.to_pylist()}
-    shared = set(recovered) & set(imported)
+    closes = [
+        dict(zip(rows["session_date"].to_pylist(), rows["close"].to_pylist(), strict=True))
+        for rows in (bars(finished, BarsQuestion("AAPL", provider=provider)).table for provider in ("yahoo", "csv"))
+    ]
+    shared = set(closes[0]) & set(closes[1])
     assert len(shared) >= 20
-    assert all(abs(recovered[day] - imported[day]) <= Decimal("0.005") for day in shared)
+    assert [day for day in shared if abs(closes[0][day] - closes[1][day]) > CENT_IMAGE] == []

@@ -27,7 +27,7 @@ def killed(root: Path, work: str, home: Path, kill_at: str) -> bool:
     """Do the work in a process of its own; True when it was killed on the way."""
     environment = {**os.environ, "TICKHOUSE_KILL_AT": kill_at}
     command = [sys.executable, "-m", "tests.ingest.crashing", work, str(home)]
-    return subprocess.run(command, cwd=root, env=environment, timeout=60, check=False).returncode == -signal.SIGKILL
+    return subprocess.run(command, cwd=root, env=environment, timeout=300, check=False).returncode == -signal.SIGKILL
 
 
 def opened(home: Path) -> tuple[Lake, SegmentLog]:

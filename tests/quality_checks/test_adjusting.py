@@ -20,6 +20,7 @@ from lake.settings import load_settings
 from lake.steps import Steps
 from lake.tables import table_named
 from quality_checks.adjusting import AGREED, BARS_1D, FACTORS, adjust, changes, effective_rows
+from quality_checks.levels import keep_levels, known_levels
 from quality_checks.promotion import promote, promote_all
 from quality_checks.rebuild import rebuild
 from quality_checks.verify import verify
@@ -153,6 +154,21 @@ def test_a_rebuild_tells_what_differs_and_puts_it_right(lake):
     assert read(lake, "normalized.trades").num_rows == 30
     assert_proved(lake)
     assert rebuild(lake, "normalized.trades").is_same
+
+
+def test_a_rebuild_that_differs_judges_levels_beside_what_it_replayed_and_keeps_them(lake):
+    from quality_checks.holds import release
+
+    for number, price in enumerate((60000, 600, 601)):
+        raw.land(lake, f"cap{number}", raw.trades(range(10 * number, 10 * number + 10), price))
+        for hold_id in promote(lake, "binance").holds:
+            release(lake, hold_id, "split 100:1", waive=["price_level"])
+    known = known_levels(lake, "normalized.trades", "binance")
+    assert known["price"].to_pylist() == [601]
+    _replace(lake, "normalized.trades", read(lake, "normalized.trades").slice(5))
+    keep_levels(lake, "normalized.trades", "binance", known.slice(1))
+    assert (rebuild(lake, "normalized.trades").extra, read(lake, "normalized.trades").num_rows) == (5, 30)
+    assert known_levels(lake, "normalized.trades", "binance").equals(known)
 
 
 def test_a_rebuild_keeps_holds_releases_and_rejects_as_they_are(lake):

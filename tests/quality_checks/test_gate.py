@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,11 +13,18 @@ import pytest
 
 from lake.errors import InvalidValueError, QualityError
 from lake.tables import TABLES
+from quality_checks import gate
 from quality_checks.contract import CONTRACTS, load_contract
-from quality_checks.gate import ATTEMPTS, GateReport, audit, audit_to_the_end, failing_rows
+from quality_checks.gate import ATTEMPTS, GateReport
+from quality_checks.levels import BEFORE, newer_levels, no_levels
 from tests.quality_checks import samples
 
 TRADES = "normalized.trades"
+QUOTES = "normalized.quotes"
+NOTHING = BEFORE.empty_table()
+audit = partial(gate.audit, before=NOTHING)
+audit_to_the_end = partial(gate.audit_to_the_end, before=NOTHING)
+failing_rows = partial(gate.failing_rows, before=NOTHING)
 
 
 def altered(folder: Path, old: str, new: str, table: str = TRADES) -> Path:
@@ -96,6 +104,62 @@ def test_a_waived_check_lets_only_its_own_failure_pass():
     found = samples.trades(price=[Decimal(100)] * 9 + [Decimal(10000)])
     assert audit(TRADES, found, waive=["price_jump"]).ok
     assert not audit(TRADES, samples.trades(size=Decimal(-1)), waive=["price_jump"]).ok
+
+
+# --- the level of the prices published before
+
+
+def level(price: object, at: timedelta = timedelta(0), instrument_id: int = 7) -> pa.Table:
+    """Return `before` with one price, that much later than noon."""
+    values = {"instrument_id": [instrument_id], "price": [Decimal(str(price))], "ts_event": [samples.NOON + at]}
+    return pa.table(values, schema=BEFORE)
+
+
+@pytest.mark.parametrize(("table", "changes"), [(TRADES, {"price": Decimal(100)}), (QUOTES, {"ask_price": Decimal(100)})])
+@pytest.mark.parametrize(
+    ("before", "is_far"),
+    [
+        (level(100), False),
+        (level(2000), False),
+        (level(5), False),
+        (level("2000.0000000010"), True),
+        (level("4.9999999990"), True),
+        (level(10000, timedelta(days=-2)), True),
+        (level(10000, timedelta(days=3)), True),
+        (level(10000, timedelta(days=3, seconds=10)), False),
+        (level(10000, timedelta(days=-3, microseconds=-1)), False),
+        (level(10000, instrument_id=8), False),
+    ],
+)
+def test_a_whole_batch_twenty_times_off_the_last_price_fails(table, changes, before, is_far):
+    found = samples.GOOD[table](**changes)
+    report = gate.audit(table, found, before=before)
+    assert not report.has_errors and report.failed_checks == (("price_level",) if is_far else ())
+    rows = gate.failing_rows(table, found, ["price_level"], before=before)["price_level"].to_pylist()
+    assert rows == (list(range(10)) if is_far else [])
+
+
+@pytest.mark.parametrize("table", [TRADES, QUOTES])
+def test_a_contract_that_names_what_is_not_registered_errs(table):
+    report = gate.audit(table, samples.GOOD[table]())
+    assert not report.ok and report.verdict == "error"
+
+
+def test_the_newest_price_of_each_instrument_is_kept_whatever_came_last():
+    found = samples.trades(4, instrument_id=[7, 7, 8, 8], price=[Decimal(1), Decimal(2), Decimal(3), Decimal(0)])
+    first = newer_levels(no_levels(TRADES), TRADES, found)
+    assert first["instrument_id"].to_pylist() == [7, 8] and first["price"].to_pylist() == [2, 3]
+    late = samples.trades(1, price=Decimal(9), ts_event=samples.NOON - timedelta(hours=1))
+    assert newer_levels(first, TRADES, late).equals(first)
+    again = samples.trades(1, price=Decimal(9), ts_event=samples.NOON + timedelta(seconds=1))
+    assert newer_levels(first, TRADES, again)["price"].to_pylist() == [9, 3]
+    assert newer_levels(first, TRADES, found.slice(0, 0)).equals(first)
+    sides = samples.quotes(3, instrument_id=[1, 2, 3], bid_price=[Decimal(1), None, Decimal("1e-9")],
+                           ask_price=[Decimal(2), Decimal(3), Decimal("2e-9")])  # fmt: skip
+    assert newer_levels(no_levels(QUOTES), QUOTES, sides)["price"].to_pylist() == [
+        Decimal("1.5"), Decimal(3), Decimal("1.5e-9")
+    ]  # fmt: skip
+    assert newer_levels(no_levels("normalized.bars"), "normalized.bars", samples.bars()) is None
 
 
 # --- what can never publish

@@ -10,7 +10,9 @@ from lake.errors import InvalidValueError, NotFoundError, QualityError
 from lake.instants import to_datetime
 from lake.scan import read
 from quality_checks.holds import list_holds, reject, release
+from quality_checks.levels import known_levels
 from quality_checks.promotion import adds_up, promote
+from quality_checks.rebuild import rebuild
 from tests.quality_checks import raw
 
 TRADES = "normalized.trades"
@@ -45,6 +47,58 @@ def test_a_poisoned_batch_is_held_with_its_report_and_the_feed_goes_on(lake):
     assert trade_ids(lake) == list(range(20, 30))
     assert promote(lake, "binance").messages == 0
     assert_counts_add_up(lake)
+
+
+def batch(lake: Lake, number: int, price: object) -> list[str]:
+    """Land ten trades as a capture of their own and promote them; returns the holds."""
+    raw.land(lake, f"cap{number}", raw.trades(range(10 * number, 10 * number + 10), price))
+    return promote(lake, "binance").holds
+
+
+def test_a_batch_wrong_throughout_by_one_factor_is_held_beside_what_was_published(lake):
+    assert batch(lake, 0, 60000) == []
+    assert batch(lake, 1, 600_000) == [] and batch(lake, 2, 60000) == []
+    [held] = batch(lake, 3, 6_000_000)
+    assert list_holds(lake)[0].report["failed_checks"] == ["price_level"]
+    assert batch(lake, 4, 60001) == []
+    with pytest.raises(QualityError, match="still fails price_level"):
+        release(lake, held, "looked at it")
+    assert known_levels(lake, TRADES, "binance")["price"].to_pylist() == [60001]
+    assert release(lake, held, "pounds from now on", waive=["price_level"]).rows == 10
+    assert batch(lake, 5, 6_000_000) != []  # trades of batch 4 are newer than those released
+    assert rebuild(lake, TRADES).is_same
+    assert_counts_add_up(lake)
+
+
+def test_once_the_new_level_is_released_the_other_batches_are_released_without_a_waiver(lake):
+    batch(lake, 0, 60000)
+    holds = batch(lake, 1, 600) + batch(lake, 2, 600)
+    assert len(holds) == 2
+    assert release(lake, holds[0], "split 100:1", waive=["price_level"]).rows == 10
+    assert release(lake, holds[1], "split 100:1").rows == 10
+    assert batch(lake, 3, 601) == [] and trade_ids(lake) == list(range(40))
+
+
+def test_a_release_without_failed_rows_leaves_a_wrong_level_out(lake):
+    batch(lake, 0, 60000)
+    prices = [2_000_000 if n < 3 else 1_000_000 for n in range(10)]
+    raw.land(lake, "cap1", [(raw.trades([10 + n])[0][0], raw.trade(10 + n, price)) for n, price in enumerate(prices)])
+    [held] = promote(lake, "binance").holds
+    decision = release(lake, held, "scaled", without_failed=True)
+    assert (decision.rows, decision.quarantined) == (7, 3)
+    assert set(read(lake, "quality.quarantine")["rule"].to_pylist()) == {"held_price_level"}
+    assert_counts_add_up(lake)
+
+
+def test_levels_that_were_lost_are_made_from_main(lake):
+    batch(lake, 0, 60000)
+    kept = known_levels(lake, TRADES, "binance")
+    lake.state.save_document("levels", f"{TRADES}/binance", {})
+    assert known_levels(lake, TRADES, "binance").num_rows == 0
+    with lake.state.writing() as connection:
+        connection.exec_driver_sql("DELETE FROM documents WHERE kind = 'levels'")
+    assert known_levels(lake, TRADES, "binance").equals(kept) and kept["price"].to_pylist() == [60000]
+    assert len(batch(lake, 1, 6_000_000)) == 1
 
 
 def test_recorded_frames_scaled_a_hundred_times_are_held_and_the_rest_of_the_recording_is_not(lake):

@@ -78,7 +78,7 @@ def test_recorded_frames_become_facts_once_with_counts_that_add_up(lake):
 
 
 def test_batch_size_and_landing_in_pieces_change_nothing(tmp_path):
-    frames = raw.frames(300)
+    frames = raw.trades(range(300))
     with small_lake(tmp_path / "one") as one, small_lake(tmp_path / "two", batch_messages=120) as two:
         raw.land(one, "cap1", frames, block=50)
         promote(one, "binance")
@@ -138,26 +138,33 @@ def test_messages_wait_until_their_capture_is_known(lake):
     assert read(lake, TRADES).num_rows == 20
 
 
+def mixed_frames() -> list[raw.Payload]:
+    """Trades, one of them refused, and recorded frames of all three tables."""
+    return [*raw.trades(range(40)), (raw.trades([0])[0][0], raw.trade(99, 0)), *raw.frames(80)]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    with small_lake(tmp_path_factory.mktemp("whole")) as whole:
+        raw.land(whole, "cap1", mixed_frames(), block=40)
+        promote(whole, "binance")
+        return hashes(whole)
+
+
 @pytest.mark.parametrize(
     ("boundary", "count"),
     [("promote.quarantined", 1), ("publish.files", 2), ("publish.staged", 3), ("publish.published", 4), ("append.committed", 3)],
 )
-def test_a_promotion_stopped_anywhere_goes_on_to_the_same_end(tmp_path, boundary, count):
-    frames = [*raw.trades(range(40)), (raw.trades([0])[0][0], raw.trade(99, 0)), *raw.frames(80)]
-    with small_lake(tmp_path / "whole") as whole:
-        raw.land(whole, "cap1", frames, block=40)
-        promote(whole, "binance")
-        expected = hashes(whole)
-    settings = load_settings(home=tmp_path / "home", batch_messages=50)
-    with Lake.create(settings, system_clock, StopAt(boundary, count)) as stopped:
-        stopped.steps = Steps()
-        raw.land(stopped, "cap1", frames, block=40)
+def test_a_promotion_stopped_anywhere_goes_on_to_the_same_end(tmp_path, undisturbed, boundary, count):
+    settings = load_settings(home=tmp_path / "home", batch_messages=100)
+    with Lake.create(settings, system_clock) as stopped:
+        raw.land(stopped, "cap1", mixed_frames(), block=40)
         stopped.steps = StopAt(boundary, count)
         with pytest.raises(Stopped):
             promote(stopped, "binance")
     with Lake.open(settings, system_clock) as again:
         promote(again, "binance")
-        assert hashes(again) == expected
+        assert hashes(again) == undisturbed
         assert read(again, "quality.quarantine")["rule"].to_pylist().count("price_not_positive") == 1
         for table in BINANCE:
             assert_complete(again, table)

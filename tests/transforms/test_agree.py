@@ -152,3 +152,10 @@ def test_facts_known_later_change_no_earlier_row(items, days):
     early = agree(*(row for row in rows if row["known_at"] <= moment)).rows  # type: ignore[operator]
     mask = pa.array([known <= moment for known in whole["known_at"].to_pylist()], pa.bool_())
     assert whole.filter(mask).equals(early)
+
+
+def test_mids_speak_only_where_nothing_was_traded_and_are_no_disagreement():
+    mid = bar("2020-08-28", 500, provider="b", price_type="mid", message_seq=1)
+    assert told(agree(mid))[0][1:3] == ("5E+2", "b")
+    (row,) = agree(mid, bar("2020-08-28", "499.23", provider="c")).rows.to_pylist()
+    assert (row["provider"], row["agreed_by"], row["disagreed_by"]) == ("c", None, None)

@@ -131,7 +131,8 @@ def _check(mapping: CsvMapping) -> None:
             raise InvalidValueError(f"CSV mapping: {name} = {getattr(mapping, name)!r}; expected one of {', '.join(words)}")
     for name in ("symbol", "mic", "currency", "asset_class", "name", "time_format", "date_format"):
         value = getattr(mapping, name)
-        if value is not None and not (isinstance(value, str) and value.isprintable() and value):
+        is_left_out = value is None and not name.endswith("_format")
+        if not is_left_out and not (isinstance(value, str) and value.isprintable() and value):
             raise InvalidValueError(f"CSV mapping: {name} = {value!r}; expected text")
     for name in ("time_format", "date_format"):
         _check_format(name, getattr(mapping, name))

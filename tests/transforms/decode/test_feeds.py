@@ -49,6 +49,7 @@ def test_payloads_alone_are_enough():
         ({"columns": MAPPING["columns"] | {"bid": "Bid"}}, "bid"),
         ({"symbol": None}, "columns.symbol"),
         ({"time_format": "%H:%M"}, "no year"),
+        ({"time_format": None}, "expected text"),
         ({"time_format": "%Y%Y"}, "twice"),
         ({"time_format": "%Y-%Q"}, "directive"),
         ({"price_exponent": 40}, "power of ten"),
