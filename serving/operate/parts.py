@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from lake.errors import CommitConflictError, ProviderUnavailableError, TickhouseError
+from lake.errors import CommitConflictError, CommitUnknownError, LogFullError, ProviderUnavailableError, TickhouseError
 from lake.instants import system_clock
 from lake.settings import Settings, load_settings
 from serving.outcomes import outcome_of
@@ -169,6 +169,24 @@ def _capture_for_good(capture: Callable[[], list[CaptureReport]], stopping: thre
         stopping.wait(POLL_S)
 
 
+def _topics(lake: Lake, chosen: argparse.Namespace, stopping: threading.Event) -> None:
+    """Tell consumers what the gate has published, again and again."""
+    from serving.operate.logs import open_log
+    from serving.topics.publisher import publish, where_of
+
+    log, where = open_log(lake.settings), where_of(lake.settings)
+    while not stopping.is_set():
+        try:
+            told = publish(lake, log, where)
+        except (CommitConflictError, CommitUnknownError, LogFullError, ProviderUnavailableError) as error:
+            tell("trouble", words=str(error))
+        else:
+            rows = sum(one.rows for one in told)
+            if rows:
+                tell("published", words=f"told {rows:,} rows on {sum(one.rows > 0 for one in told)} topics")
+        stopping.wait(TURN_S)
+
+
 def _simulator(chosen: argparse.Namespace, stopping: threading.Event) -> None:
     from ingest.simulator import Simulator
 
@@ -209,13 +227,14 @@ def _and_set(run: Callable[[], None], stopping: threading.Event) -> None:
         stopping.set()
 
 
-_PARTS = {"pipeline": _pipeline, "capture": _capture, "http": _http}
+_PARTS = {"pipeline": _pipeline, "topics": _topics, "capture": _capture, "http": _http}
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m serving.operate.parts", description=__doc__)
     parts = parser.add_subparsers(dest="part", required=True)
     parts.add_parser("pipeline", help="land, promote, adjust, expire")
+    parts.add_parser("topics", help="what was published, for consumers")
     http = parts.add_parser("http", help="the API")
     http.add_argument("--host", default="127.0.0.1")
     http.add_argument("--port", type=int, default=0)

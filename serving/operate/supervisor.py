@@ -1,4 +1,4 @@
-"""`tickhouse up`: simulator, captures, pipeline, HTTP and notebooks as processes of their own, watched and stopped together.
+"""`tickhouse up`: simulator, captures, pipeline, topics, HTTP and notebooks, each a process, watched and stopped together.
 
 The parts share nothing but the lake, the log and the state. One that dies is started again after a growing wait and goes on
 where it was; a wrong setting ends all, with its words.
@@ -139,6 +139,7 @@ class _System:
 
     def _planned(self) -> Iterator[Child]:
         yield self._child("pipeline", ["-m", _PARTS, "pipeline"])
+        yield self._child("topics", ["-m", _PARTS, "topics"])
         yield self._child("http", ["-m", _PARTS, "http", "--host", self._plan.host, "--port", str(self._plan.port)])
         if self._plan.has_notebooks:
             port = self._plan.port + 1 if self._plan.port else 0
