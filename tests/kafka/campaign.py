@@ -84,7 +84,7 @@ def tried(seed: int, broker: Broker, folder: Path, undisturbed: dict[str, object
     faults = [f"the last run ended with {code}"] if code else []
     if not code:
         faults += [f"{name} differs" for name in ("hashes", "rows") if document[name] != undisturbed[name]]
-        faults += [] if document["verify_ok"] else [f"verify: {document['verify']}"]
+        faults += [f"verify: {document['verify_failed']}"] if document["verify_failed"] else []
         faults += [] if document["captured"] == document["landed"] else ["captured and landed differ"]
         settings = load_settings(home=home, log_url=log_url)
         with Lake.open(settings, system_clock) as lake, KafkaLog(log_url, system_clock) as log:

@@ -23,6 +23,7 @@ from serving.cli.app import make_app, run
 from serving.outcomes import EXIT_CODES
 
 VERBS = [
+    "notebooks",
     "init",
     "demo",
     "import",
