@@ -142,6 +142,7 @@ def test_a_batch_under_audit_is_nobodys_to_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.needs("spark")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # py4j leaves its sockets to the collector
 def test_spark_reads_every_table(client: httpx.Client, market_lake: Lake) -> None:
     SparkSession = importlib.import_module("pyspark.sql").SparkSession  # an extra of its own
 
