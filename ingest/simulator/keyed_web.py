@@ -18,6 +18,7 @@ from starlette.routing import Route
 from ingest.simulator.keyed import Answer, Keys, answers
 
 JSON = "application/json"
+_MORE = "next_page_token"
 _ALPACA_LISTS = {
     "bars": "bars",
     "trades": "trades",
@@ -109,7 +110,7 @@ def _best(here: list[Answer], wanted: set[str], query: Mapping[str, str], envelo
     for _, names in sorted(by_name, key=lambda pair: -len(wanted & set(pair[1]))):
         kept = {name: rows for name, rows in names.items() if name in wanted}
         if kept:
-            return Response(orjson.dumps({envelope: kept, "next_page_token": None}), media_type=JSON)
+            return Response(orjson.dumps({envelope: kept, _MORE: None}), media_type=JSON)
     return None
 
 
@@ -120,9 +121,7 @@ def _actions_of(here: list[Answer], wanted: set[str]) -> Response:
         for kind, entries in _by_name(each, "corporate_actions").items():
             mine = [entry for entry in entries if wanted & {told for key, told in entry.items() if key.endswith("symbol")}]
             kept[kind] = kept.get(kind, []) + mine
-    return Response(
-        orjson.dumps({"corporate_actions": {k: v for k, v in kept.items() if v}, "next_page_token": None}), media_type=JSON
-    )
+    return Response(orjson.dumps({"corporate_actions": {k: v for k, v in kept.items() if v}, _MORE: None}), media_type=JSON)
 
 
 def _by_name(answer: Answer, envelope: str) -> dict[str, Any]:
@@ -155,7 +154,7 @@ def _alpaca_error(status: int, code: int, message: str) -> Response:
 
 
 def _empty(envelope: str) -> Response:
-    return Response(orjson.dumps({envelope: {}, "next_page_token": None}), media_type=JSON)
+    return Response(orjson.dumps({envelope: {}, _MORE: None}), media_type=JSON)
 
 
 def finnhub_answer(query: Mapping[str, str], headers: Mapping[str, str], keys: Keys) -> Response:
