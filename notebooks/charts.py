@@ -22,6 +22,9 @@ WIDTH = 1080
 """Of a plot that fills a page 1280 wide."""
 
 
+_DAY_MS = 86_400_000
+
+
 def quiet(chart: Any) -> Any:
     """Return the chart in the style of all."""
     font = "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', Arial, sans-serif"
@@ -61,9 +64,9 @@ def bars(found: pa.Table, *, is_daily: bool, currency: str, width: int = WIDTH, 
         colour = alt.condition("datum.close >= datum.open", alt.value(UP), alt.value(DOWN))
         low = alt.Y("low:Q", title=f"price ({currency})", scale=alt.Scale(zero=False))
         size = max(1.5, min(9.0, 0.6 * width / max(found.num_rows, 1)))
-        above = chart.mark_rule().encode(y=low, y2="high:Q", color=colour) + chart.mark_bar(size=size).encode(
-            y="open:Q", y2="close:Q", color=colour
-        )
+        body = chart.mark_bar(size=size).encode(y="open:Q", y2="close:Q", color=colour)
+        flat = chart.mark_tick(orient="horizontal", thickness=1.5, size=size).encode(y="close:Q", color=colour)  # open = close
+        above = chart.mark_rule().encode(y=low, y2="high:Q", color=colour) + body + flat
     thick = max(1.0, min(9.0, 0.6 * width / max(found.num_rows, 1)))
     volume = alt.Y("volume:Q", title="volume (units)", axis=alt.Axis(format="~s", tickCount=3))
     time_below = time.title("session" if is_daily else "open of the bar (UTC)").axis(_dates(is_daily))
@@ -159,7 +162,9 @@ def _time(is_daily: bool) -> Any:
 
 
 def _dates(is_daily: bool) -> Any:
-    return alt.Axis(grid=False, labelOverlap=True, format="%Y-%m-%d", tickCount=9) if is_daily else alt.Axis(grid=False)
+    if not is_daily:
+        return alt.Axis(grid=False)
+    return alt.Axis(grid=False, labelOverlap=True, format="%Y-%m-%d", tickCount=9, tickMinStep=_DAY_MS)
 
 
 def _clock_axis() -> Any:
