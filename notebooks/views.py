@@ -179,12 +179,13 @@ def held_batches(lake: Lake) -> list[dict[str, object]]:
 def splits(lake: Lake) -> dict[str, tuple[str, date]]:
     """Return the splits inside the daily bars that are here: what a person reads -> identity and ex-date."""
     query = """
-        SELECT i.identity, b.symbol, f.ex_date, any_value(f.ratio_new) AS ratio_new, any_value(f.ratio_old) AS ratio_old
+        SELECT i.identity, b.symbol, f.ex_date, arg_max(f.ratio_new, f.known_at) AS ratio_new,
+               arg_max(f.ratio_old, f.known_at) AS ratio_old
         FROM adjusted.factors f JOIN reference.instruments i USING (instrument_id)
         JOIN (SELECT instrument_id, min(symbol) AS symbol, min(session_date) AS first, max(session_date) AS last
               FROM adjusted.bars_1d GROUP BY 1) b USING (instrument_id)
-        WHERE f.kind = 'split' AND f.status <> 'rescinded' AND f.ex_date > b.first AND f.ex_date <= b.last
-        GROUP BY ALL ORDER BY b.symbol
+        WHERE f.kind = 'split' AND f.ex_date > b.first AND f.ex_date <= b.last
+        GROUP BY i.identity, b.symbol, f.ex_date HAVING arg_max(f.status, f.known_at) <> 'rescinded' ORDER BY b.symbol
     """
     rows = sql.answer(lake, query).table.to_pylist()
     return {
@@ -194,15 +195,20 @@ def splits(lake: Lake) -> dict[str, tuple[str, date]]:
 
 
 def split_known(lake: Lake, identity: str, ex_date: date, known_as_of: str) -> str | None:
-    """Return what was known of a split at the end of a day: `4:1, announced`, or None."""
+    """Return what was known of a split at the end of a day: `4:1, announced`, or None before that and once it is rescinded.
+
+    From the factors: they join what several feeds tell and follow an ex-date that moved.
+    """
     query = f"""
-        SELECT a.ratio_new, a.ratio_old, a.status FROM normalized.corporate_actions a
+        SELECT f.ratio_new, f.ratio_old, f.status FROM adjusted.factors f
         JOIN reference.instruments i USING (instrument_id)
-        WHERE i.identity = {_quoted(identity)} AND a.ex_date = DATE '{ex_date}' AND a.kind = 'split'
-        ORDER BY a.known_at DESC LIMIT 1
+        WHERE i.identity = {_quoted(identity)} AND f.ex_date = DATE '{ex_date}' AND f.kind = 'split'
+        ORDER BY f.known_at DESC LIMIT 1
     """
     rows = sql.answer(lake, query, known_as_of=_instant(known_as_of)).table.to_pylist()
-    return f"{rows[0]['ratio_new']}:{rows[0]['ratio_old']}, {rows[0]['status']}" if rows else None
+    if not rows or rows[0]["status"] == "rescinded":
+        return None
+    return f"{rows[0]['ratio_new']}:{rows[0]['ratio_old']}, {rows[0]['status']}"
 
 
 def bars_or_none(lake: Lake, symbol: str, **asked: object) -> Answered | None:

@@ -56,6 +56,7 @@ class _Partition:
         return found
 
     def close(self, base: Offset) -> None:
+        """Close the segment that starts at `base`, if it is open."""
         found = self.open.pop(base, None)
         if found is not None:
             found.close()

@@ -118,11 +118,10 @@ class _System:
         self._simulator: Child | None = None
         self._fatal: str | None = None
         self._is_stopping = False
-        self._children: list[Child] = []
-        for child in self._planned():
-            self._children.append(child)
+        self._children = list(self._planned())
 
     def run(self, stopping: threading.Event) -> None:
+        """Start, watch and restart the parts until `stopping`; raises SettingsError when a part cannot run."""
         try:
             with self._shown() as refresh:
                 while not stopping.is_set() and self._fatal is None:

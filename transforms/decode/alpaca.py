@@ -142,6 +142,7 @@ class _Reader:
     """An instant up to which the answer surely knows the market."""
 
     def begin(self, message: int, request: str | None, headers: str | None) -> None:
+        """Turn to the next message, its request and headers as raw.messages has them."""
         self.message, self.ordinal = message, 0
         self.path, self.params = asked(request)
         self.delivered = delivered_at(headers, request)
