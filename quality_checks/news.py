@@ -18,8 +18,8 @@ from transforms.revisions import distinct_facts, effective, resolve_revisions
 
 CONFLICT = "conflicting_duplicate"
 UNORDERED = "unordered_version"
-REVISED = frozenset({"normalized.bars", "normalized.corporate_actions"})
-"""Tables in which another version of a fact is one more row."""
+_WHOLE = frozenset({"normalized.corporate_actions", "normalized.news"})
+"""Few rows, and a revision may come under another instrument: compared with all of the provider's."""
 
 Existing = Callable[[str, pa.Table], pa.Table]
 """(table, new rows) -> effective rows already there that may share a key with them; more do no harm."""
@@ -45,7 +45,7 @@ def existing_on_main(lake: Lake) -> Existing:
     def existing(table: str, new: pa.Table) -> pa.Table:
         definition = table_named(table)
         columns = list(definition.column_names)
-        if table not in REVISED:
+        if not definition.is_revised:
             return read(lake, table, columns, touched(table, new))
         return effective(definition, read(lake, table, [*columns, "published_at"], touched(table, new)))
 
@@ -55,11 +55,13 @@ def existing_on_main(lake: Lake) -> Existing:
 def touched(table: str, new: pa.Table) -> list[Where]:
     """Return where main's rows stand that may share a key with `new`."""
     where = [Where("provider", "in", new["provider"].unique().to_pylist())]
-    if table == "normalized.corporate_actions":
-        return where  # few rows, and a revision may come under another instrument
+    if table in _WHOLE:
+        return where
     where.append(Where("instrument_id", "in", new["instrument_id"].unique().to_pylist()))
-    if table == "normalized.bars":
-        return [*where, Where("interval", "in", new["interval"].unique().to_pylist())]
+    if "interval" in new.column_names:
+        where.append(Where("interval", "in", new["interval"].unique().to_pylist()))
+    if table_named(table).is_revised:
+        return where  # a chain is compared over all its time
     where.append(Where("session_date", "in", new["session_date"].unique().to_pylist()))
     bounds = pc.min_max(new["sequence"]).as_py()
     if bounds["min"] is not None and new["sequence"].null_count == 0:
@@ -74,7 +76,7 @@ def news_of(table: str, rows: pa.Table, existing: Existing, recorded_at: datetim
         return News(rows, 0, 0, table_named("quality.quarantine").arrow_schema().empty_table(), no_findings)
     definition = table_named(table)
     known = existing(table, rows)
-    if table not in REVISED:
+    if not definition.is_revised:
         distinct = distinct_facts(rows, known, definition)
         told = "the content that its key has already"
         refused = _refused(table, distinct.conflicting, CONFLICT, told, recorded_at, run_id)
@@ -99,7 +101,9 @@ def _refused(table: str, rows: pa.Table, rule: str, expected: str, recorded_at: 
 
 
 def _restatements(table: str, restated: pa.Table, recorded_at: datetime, run_id: str) -> pa.Table:
-    detail = pc.binary_join_element_wise(restated["provider"], restated["feed"], restated["symbol"], " ").combine_chunks()
+    detail = pc.binary_join_element_wise(
+        restated["provider"], restated["feed"], pc.fill_null(restated["symbol"], "-"), " "
+    ).combine_chunks()
     return finding_rows(
         event_ids(restated), "restatement", "warning", table, detail, recorded_at, run_id,
         provider=restated["provider"], instrument_id=restated["instrument_id"],

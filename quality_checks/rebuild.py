@@ -31,7 +31,7 @@ from quality_checks.batches import Batch, decode_batch, joined_rows, kinds_of
 from quality_checks.gate import audit_to_the_end
 from quality_checks.holds import HELD
 from quality_checks.levels import keep_levels, newer_levels, no_levels
-from quality_checks.news import REVISED, Existing, news_of, stamped
+from quality_checks.news import Existing, news_of, stamped
 from quality_checks.publishing import run_name
 from quality_checks.rules import event_ids
 from transforms.revisions import effective
@@ -153,7 +153,7 @@ def _existing_in(table: Table, replayed: list[tuple[Settled, pa.Table]]) -> Exis
     """Return a reader of what was replayed so far, as `existing_on_main` reads main."""
 
     def existing(name: str, new: pa.Table) -> pa.Table:
-        if name in REVISED:
+        if table_named(name).is_revised:
             return _effective_of(table, replayed)
         ids = new["instrument_id"].unique()
         parts = [rows.filter(pc.is_in(rows["instrument_id"], value_set=ids)) for _, rows in replayed]

@@ -296,4 +296,20 @@ _RULES: dict[str, tuple[Rule, ...]] = {
         Rule("share_basis_unknown", _where("cash_dividend", _null("share_basis")), "share_basis", "as_paid or split_adjusted"),
         _one_of("share_basis_unknown", "share_basis", "as_paid", "split_adjusted"),
     ),
+    "normalized.trade_events": (
+        _one_of("kind_unknown", "kind", "correction", "cancel", "break"),
+        *_positive("price", "new_price"),
+        *_not_negative("size", "new_size"),
+    ),
+    "normalized.fx_rates": (
+        *_positive("rate"),
+        _one_of("rate_kind_unknown", "rate_kind", "reference", "spot", "end_of_day"),
+        Rule("same_currency", _compare(pc.equal, "base_currency", "quote_currency"), "symbol", "two currencies"),
+    ),
+    "normalized.fundamentals": (
+        Rule("value_missing", _all_null("value", "text_value"), "item", "a number or a text"),
+        _one_of("period_unknown", "period", "annual", "quarterly", "ttm", "point"),
+    ),
+    "normalized.alternative": (Rule("value_missing", _all_null("value", "text_value"), "measure", "a number or a text"),),
+    "normalized.option_open_interest": (*_not_negative("open_interest", "day_volume", "implied_volatility"),),
 }  # fmt: skip

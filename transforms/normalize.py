@@ -100,7 +100,7 @@ def _normalize_table(
 ) -> tuple[pa.Table, pa.Table, list[_Place]]:
     """Return (full rows, refused rows with rule, value and expected, places met) of one table."""
     rows = _with_message(rows, messages)
-    group, places = _places(feed, rows)
+    group, places = _places(feed, table, rows)
     columns: dict[str, pa.Array] = {name: rows[name].combine_chunks() for name in rows.column_names}
     columns["instrument_id"] = _of_place(
         group, [None if p.instrument is None else p.instrument.instrument_id for p in places], pa.int64()
@@ -134,7 +134,7 @@ def _with_message(rows: pa.Table, messages: pa.Table) -> pa.Table:
     return rows.drop_columns(["message_index"])
 
 
-def _places(feed: Feed, rows: pa.Table) -> tuple[pl.Series, list[_Place]]:
+def _places(feed: Feed, table: Table, rows: pa.Table) -> tuple[pl.Series, list[_Place]]:
     """Return the number of each row's place, and the places: the distinct hints of the rows, resolved."""
     hints = pl.DataFrame({name: pl.from_arrow(rows[name]) for name in ("provider", "feed", *_PLACE)})
     distinct = hints.unique(maintain_order=True).with_row_index("group")
@@ -145,12 +145,16 @@ def _places(feed: Feed, rows: pa.Table) -> tuple[pl.Series, list[_Place]]:
         group = (
             pl.Series("group", [0], pl.UInt32).new_from_index(0, len(hints)) if len(hints) else pl.Series("group", [], pl.UInt32)
         )
-    return group, [_resolved(feed, hint) for hint in distinct.iter_rows(named=True)]
+    may_be_nobody = not table.column("symbol").required
+    return group, [_resolved(feed, hint, may_be_nobody) for hint in distinct.iter_rows(named=True)]
 
 
-def _resolved(feed: Feed, hint: Mapping[str, str | None]) -> _Place:
-    """Return what one set of hints means."""
+def _resolved(feed: Feed, hint: Mapping[str, str | None], may_be_nobody: bool) -> _Place:
+    """Return what one set of hints means; without a symbol, where the table allows that, no instrument and the UTC day."""
     provider, symbol = hint["provider"] or "", hint["symbol"] or ""
+    if may_be_nobody and hint["symbol"] is None:
+        utc = calendars.venue_of(None, hint["exchange_zone"] or "UTC")
+        return _Place(provider, "", hint["mic"], hint["currency"], None, None, None, utc, None)
     asset_class = hint["asset_class"]
     if asset_class is not None and asset_class not in ASSET_CLASSES:
         asset_class = yahoo_asset_class(asset_class)
@@ -204,6 +208,7 @@ _TIMED = {
     "ex_date",
     "announcement_date",
 }
+"""Columns that place a row in time."""
 
 
 def _times(table: Table, columns: dict[str, pa.Array], venue: Venue, is_live: pa.Array) -> dict[str, pa.Array]:
@@ -215,7 +220,13 @@ def _times(table: Table, columns: dict[str, pa.Array], venue: Venue, is_live: pa
         told = pc.coalesce(columns["announcement_date"], columns["ex_date"])
         known = pc.if_else(is_live, columns["ts_recv"], calendars.midnights(told, venue.zone))
         return {"known_at": pc.coalesce(columns["known_at"], known)}
-    return {"session_date": calendars.session_dates(pc.coalesce(columns["ts_event"], columns["ts_recv"]), venue)}
+    event = columns["ts_event"] if table.is_revised else pc.coalesce(columns["ts_event"], columns["ts_recv"])
+    placed = {"session_date": calendars.session_dates(event, venue)}
+    if not table.is_revised:
+        return placed
+    if "session_date" in columns:
+        placed["session_date"] = pc.coalesce(columns["session_date"], placed["session_date"])
+    return placed | {"known_at": pc.coalesce(columns["known_at"], pc.if_else(is_live, columns["ts_recv"], event))}
 
 
 def _bars_known_at(columns: dict[str, pa.Array], day: pa.Array, venue: Venue, is_live: pa.Array) -> pa.Array:

@@ -18,6 +18,7 @@ from lake.tables import Table
 from lake.tables.ops import LINEAGE
 from lake.tables.quality import FINDINGS
 from transforms.calendars import STAMP
+from transforms.decode.decoded import BARS, CORPORATE_ACTIONS, FACTS
 
 _INSTANT = "%Y-%m-%dT%H:%M:%S%.fZ"
 
@@ -38,15 +39,21 @@ class Step:
         return f"{self.name}/{self.version}"
 
 
-_FACTS = ("normalized.trades", "normalized.quotes", "normalized.book_events", "normalized.bars", "normalized.corporate_actions")
+_PRICED = (BARS, CORPORATE_ACTIONS)
 
 STEPS = (
-    Step("decode", 1, ("raw.messages",), _FACTS, "Payload bytes to candidate rows; float images restored to decimals."),
-    Step("normalize", 1, ("raw.messages",), _FACTS, "Identity, session and knowledge time of each candidate."),
-    Step("revise", 1, _FACTS, _FACTS, "Redeliveries collapse, differing deliveries become versions."),
-    Step("as_traded", 1, _FACTS[3:], (), "A provider's split adjustment undone by best knowledge."),
-    Step("agree", 1, _FACTS[3:], ("adjusted.agreed_bars",), "One feed wins the whole bar; the others agree or not."),
-    Step("factors", 1, ("adjusted.agreed_bars", _FACTS[4]), ("adjusted.factors",), "The effect of each action along known_at."),
+    Step("decode", 1, ("raw.messages",), FACTS, "Payload bytes to candidate rows; float images restored to decimals."),
+    Step("normalize", 1, ("raw.messages",), FACTS, "Identity, session and knowledge time of each candidate."),
+    Step("revise", 1, FACTS, FACTS, "Redeliveries collapse, differing deliveries become versions."),
+    Step("as_traded", 1, _PRICED, (), "A provider's split adjustment undone by best knowledge."),
+    Step("agree", 1, _PRICED, ("adjusted.agreed_bars",), "One feed wins the whole bar; the others agree or not."),
+    Step(
+        "factors",
+        1,
+        ("adjusted.agreed_bars", CORPORATE_ACTIONS),
+        ("adjusted.factors",),
+        "The effect of each action along known_at.",
+    ),
     Step("adjust", 1, ("adjusted.agreed_bars", "adjusted.factors"), ("adjusted.bars_1d",), "Exact products, rounded once."),
 )
 """Every step, in the order of the data."""

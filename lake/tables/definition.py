@@ -156,6 +156,11 @@ class Table:
         """Columns of the content hash: all but stamps of ours."""
         return tuple(column.name for column in self.columns if not column.is_stamp)
 
+    @property
+    def is_revised(self) -> bool:
+        """True where another version of a fact is one more row: `known_at` is part of the key."""
+        return "known_at" in self.key
+
     def column(self, name: str) -> Column:
         """Return the column called `name`. Raises KeyError."""
         return self._by_name[name]

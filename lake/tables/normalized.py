@@ -7,7 +7,7 @@ from lake.tables.definition import PublishedBy, Table
 
 TRADES = Table(
     "normalized.trades",
-    "One execution as its venue reported it.",
+    "One execution as its venue reported it; corrections and cancels are rows of normalized.trade_events.",
     columns=(
         q.INSTRUMENT_ID.at(1, required=True),
         q.PROVIDER.at(2, required=True),
@@ -33,6 +33,42 @@ TRADES = Table(
     order=("instrument_id", "ts_event", "ts_event_nanos", "sequence"),
     key=("provider", "feed", "symbol", "trade_id"),
     published_by=PublishedBy.MESSAGE,
+)
+
+TRADE_EVENTS = Table(
+    "normalized.trade_events",
+    "A correction, cancel or break of a trade reported before; the trade's own row stays as it was reported.",
+    columns=(
+        q.INSTRUMENT_ID.at(1, required=True),
+        q.PROVIDER.at(2, required=True),
+        q.FEED.at(3, required=True),
+        q.SYMBOL.at(4, required=True),
+        q.MIC.at(5),
+        q.CURRENCY.at(6),
+        q.SESSION_DATE.at(7, required=True),
+        q.TS_EVENT.at(8, required=True),
+        q.TS_EVENT_NANOS.at(9, required=True),
+        q.KNOWN_AT.at(10, required=True),
+        q.DELIVERED_AT.at(11),
+        q.SEQUENCE.at(12),
+        q.TRADE_EVENT_KIND.at(13, required=True),
+        q.TRADE_ID.at(14, doc="Id of the trade concerned."),
+        q.PRICE.at(15, doc="Price of the trade concerned, as the event tells it."),
+        q.SIZE.at(16, doc="Size of the trade concerned, as the event tells it."),
+        q.CONDITIONS.at(17),
+        q.TRADE_ID.at(18, name="new_trade_id", doc="Id of the trade that stands instead, where told."),
+        q.PRICE.at(19, name="new_price", doc="The corrected price."),
+        q.SIZE.at(20, name="new_size", doc="The corrected size."),
+        q.CONDITIONS.at(21, name="new_conditions", doc="The corrected condition codes."),
+        q.CAPTURE_ID.at(22, required=True),
+        q.MESSAGE_SEQ.at(23, required=True),
+        q.ORDINAL.at(24, required=True),
+        q.RUN_ID.at(25, required=True),
+    ),
+    partition=(("session_date", "identity"), ("provider", "identity")),
+    order=("instrument_id", "ts_event", "ts_event_nanos", "known_at"),
+    key=("provider", "feed", "symbol", "trade_id", "kind", "ts_event", "known_at"),
+    published_by=PublishedBy.RUN,
 )
 
 QUOTES = Table(
@@ -170,4 +206,4 @@ CORPORATE_ACTIONS = Table(
     published_by=PublishedBy.RUN,
 )
 
-TABLES = (TRADES, QUOTES, BOOK_EVENTS, BARS, CORPORATE_ACTIONS)
+TABLES = (TRADES, TRADE_EVENTS, QUOTES, BOOK_EVENTS, BARS, CORPORATE_ACTIONS)

@@ -59,6 +59,7 @@ BID_PRICE = Quantity("bid_price", PRICE_TYPE, "Best bid, in the row's currency."
 BID_SIZE = Quantity("bid_size", SIZE_TYPE, "Units bid at the best price.")
 ASK_PRICE = Quantity("ask_price", PRICE_TYPE, "Best offer, in the row's currency.", Encoding.DELTA)
 ASK_SIZE = Quantity("ask_size", SIZE_TYPE, "Units offered at the best price.")
+TRADE_EVENT_KIND = Quantity("kind", "string", "`correction`, `cancel` (by the reporter) or `break` (by the venue).")
 FIRST_SEQUENCE = Quantity("first_sequence", "long", "First sequence number the update covers.", Encoding.DELTA)
 PREVIOUS_SEQUENCE = Quantity("previous_sequence", "long", "Sequence of the update before, where told.", Encoding.DELTA)
 EVENT_INDEX = Quantity("event_index", "int", "Number of the level within its update.", Encoding.DELTA)

@@ -20,8 +20,20 @@ from lake.values import MESSAGE_ITSELF
 TRADES = "normalized.trades"
 QUOTES = "normalized.quotes"
 BOOK_EVENTS = "normalized.book_events"
+TRADE_EVENTS = "normalized.trade_events"
 BARS = "normalized.bars"
 CORPORATE_ACTIONS = "normalized.corporate_actions"
+FX_RATES = "normalized.fx_rates"
+INDEX_LEVELS = "normalized.index_levels"
+FUNDAMENTALS = "normalized.fundamentals"
+NEWS = "normalized.news"
+ALTERNATIVE = "normalized.alternative"
+OPTION_OPEN_INTEREST = "normalized.option_open_interest"
+FACTS = (
+    *(TRADES, TRADE_EVENTS, QUOTES, BOOK_EVENTS, BARS, CORPORATE_ACTIONS),
+    *(FX_RATES, INDEX_LEVELS, FUNDAMENTALS, NEWS, ALTERNATIVE, OPTION_OPEN_INTEREST),
+)
+"""Every table that a decoder can fill."""
 MESSAGES = "raw.messages"
 """The table named when a whole message is refused: it never got as far as a table of facts."""
 
@@ -49,7 +61,7 @@ _NOT_DECODED = {
     "run_id",
 }
 _DATED_BY_CALENDAR = {TRADES, QUOTES, BOOK_EVENTS}
-"""Tables whose session_date follows from the instant and the venue's calendar; a bar's payload may say the date itself."""
+"""Tables whose session_date follows from the instant and the venue's calendar; elsewhere the payload may say the date itself."""
 
 REFUSED_SCHEMA: pa.Schema = pa.schema(
     [
