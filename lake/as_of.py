@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from lake.catalog import Lake
 from lake.errors import InvalidValueError
-from lake.heads import ACT, COUNTS, HELD_RUN, INTERVAL, RANGES, REBUILD, RUN, Act, compact, ranges_of
+from lake.heads import ACT, COUNTS, HELD_RUN, INTERVAL, RANGES, REBUILD, RUN, UNBOOKED, Act, compact, ranges_of
 from lake.instants import EPOCH, to_datetime, to_ns
 from lake.tables import TABLES, PublishedBy, table_named
 from lake.values import MessageRange, Vector
@@ -87,7 +87,7 @@ def reconcile(lake: Lake, table: str) -> int:
         if snapshot_id in booked or snapshot is None or snapshot.summary is None:
             continue
         summary = snapshot.summary.additional_properties
-        if summary.get(ACT, Act.CREATE) in (Act.CREATE, Act.HOLD, Act.REBUILD) or summary.get(REBUILD) == "true":
+        if summary.get(ACT, Act.CREATE) in UNBOOKED or summary.get(REBUILD) == "true":
             continue
         interval = json.loads(summary[INTERVAL])
         entry = {

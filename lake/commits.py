@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyiceberg.exceptions import CommitFailedException
+from pyiceberg.exceptions import CommitFailedException, ValidationException
 from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table as IcebergTable
 from pyiceberg.table.metadata import TableMetadata
@@ -30,6 +30,7 @@ ATTEMPTS = 50
 Summary = dict[str, str]
 Plan = Callable[[Head], Summary]
 """Checks main's head and returns the summary of the next snapshot; raises when the commit may not be made any more."""
+Producer = Callable[[IcebergTable, Sequence[DataFile], Sequence[DataFile], Summary], internals.Produced]
 
 
 def append(
@@ -75,17 +76,20 @@ def commit_to_main(
     written: Sequence[DataFile],
     plan: Plan,
     extra: Callable[[], tuple[Sequence[TableRequirement], Sequence[TableUpdate]]] | None = None,
+    replaced: Sequence[DataFile] = (),
+    produce: Producer = internals.produce,
 ) -> int:
-    """Put a snapshot with `written` on main, planned anew on each conflict; return its id. See `append` for errors.
+    """Put a snapshot with `written` in place of `replaced` on main, planned anew on each conflict; return its id.
 
-    When it surely did not land, the data files are deleted.
+    See `append` for errors; a file to replace that is not on main any more is a CommitConflictError. When it surely did
+    not land, the data files are deleted.
     """
     try:
         for _ in range(ATTEMPTS):
             seen = lake.table(table)
             head = lake.head_of(table, seen)
             summary = plan(head)
-            produced = internals.produce(seen, written, (), summary)
+            produced = produce(seen, written, replaced, summary)
             requirements, updates = extra() if extra else ((), ())
             if table == LANDED:
                 updates = (*updates, internals.set_property(POSITION, summary[POSITION]))
@@ -105,6 +109,9 @@ def commit_to_main(
         raise CommitConflictError(f"{table}: {ATTEMPTS} commits in a row met somebody else's; is there a second writer?")
     except CommitUnknownError:
         raise
+    except ValidationException as error:
+        files.delete_paths(files.paths_of(written))
+        raise CommitConflictError(f"{table}: a file to replace is not on main any more: {error}") from error
     except Exception:
         files.delete_paths(files.paths_of(written))
         raise

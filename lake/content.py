@@ -10,6 +10,8 @@ The algorithm is ours and fixed: hashes are kept and compared across versions of
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import duckdb
 import pyarrow as pa
 
@@ -31,17 +33,28 @@ def content_hash(table: Table, rows: pa.Table) -> str:
         typed = pa.table({column.name: rows.column(column.name).cast(column.arrow_type) for column in columns})
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise InvalidValueError(f"content of {table.name} is not of its types: {error}") from error
-    values = ", ".join(f"{_value(column)} AS v{column.field_id}" for column in columns)
-    parts = ", ".join(f"'{c.field_id}=' || strlen(v{c.field_id}) || ':' || v{c.field_id} || ';'" for c in columns)
     with duckdb.connect(":memory:") as connection:
         connection.register("rows", typed)
-        # concat leaves out nulls; MD5 is summed in halves, for a sum of 128-bit numbers would overflow.
-        found = connection.execute(
-            "SELECT sum(CAST(number >> 64 AS UBIGINT)), sum(CAST(number & 18446744073709551615::UHUGEINT AS UBIGINT))"
-            f" FROM (SELECT md5_number(concat({parts})) AS number FROM (SELECT {values} FROM rows))"
-        ).fetchone()
-    upper, lower = (int(part or 0) for part in found or (0, 0))
-    return f"{((upper << 64) + lower) % (1 << 128):032x}"
+        found = connection.execute(f"SELECT {SUMS} FROM (SELECT {number_sql(columns)} AS number FROM rows)").fetchone()
+    return hash_of_sums(*(found or (0, 0)))
+
+
+SUMS = "sum(CAST(number >> 64 AS UBIGINT)), sum(CAST(number & 18446744073709551615::UHUGEINT AS UBIGINT))"
+"""SQL of the two halves of the sum of `number`; a sum of 128-bit numbers at once would overflow."""
+
+
+def number_sql(columns: Sequence[Column]) -> str:
+    """Return the SQL of one row's number over `columns`; concat leaves out nulls."""
+    parts = []
+    for column in columns:
+        value = _value(column)
+        parts.append(f"'{column.field_id}=' || strlen({value}) || ':' || {value} || ';'")
+    return f"md5_number(concat({', '.join(parts)}))"
+
+
+def hash_of_sums(upper: int | None, lower: int | None) -> str:
+    """Return the hash that the two sums of `SUMS` make, 32 hex digits; of no rows, zeros."""
+    return f"{((int(upper or 0) << 64) + int(lower or 0)) % (1 << 128):032x}"
 
 
 def _value(column: Column) -> str:

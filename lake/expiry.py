@@ -49,4 +49,5 @@ def expire(lake: Lake, table: str, keep: int = 30, slack: int = SLACK) -> int:
         )
     except CommitConflictError:
         return 0
+    lake.steps.reached("expire.committed")
     return len(gone)

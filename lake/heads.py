@@ -43,6 +43,14 @@ class Act(StrEnum):
     RELEASE = "release"
     REJECT = "reject"
     REBUILD = "rebuild"
+    COMPACT = "compact"
+    ARCHIVE = "archive"
+    MANIFESTS = "manifests"
+    RETAIN = "retain"
+
+
+UNBOOKED = frozenset({Act.CREATE, Act.HOLD, Act.REBUILD, Act.COMPACT, Act.ARCHIVE, Act.MANIFESTS, Act.RETAIN})
+"""Acts that publish nothing: the ledger has no entry of them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,7 +65,7 @@ def read(
         paths = [plan.paths[number] for number in plan.select(bounds)]
         if not paths:
             return schema.empty_table()
-        query, needed = question.sql(_source(definition, paths), schema.names)
+        query, needed = question.sql(source(definition, paths), schema.names)
         return _fetch(query, needed, schema)
 
     return _replanned(lake, definition, answer)
@@ -182,7 +182,7 @@ def _replanned(lake: Lake, table: Table, answer: Callable[[Plan], pa.Table]) -> 
             raise CorruptedError(f"{table.name}: a data file of main is missing or cannot be read: {error}") from error
 
 
-def _source(table: Table, paths: Sequence[str]) -> str:
+def source(table: Table, paths: Sequence[str]) -> str:
     """Return the SQL that reads files by field id."""
     fields = ", ".join(
         f"{column.field_id}: {{name: {text_literal(column.name)}, type: '{_SQL_TYPES.get(column.type, column.type)}',"
