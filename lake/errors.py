@@ -60,6 +60,10 @@ class QualityError(TickhouseError):
         super().__init__(message)
         self.report = report
 
+    def __reduce__(self) -> tuple[type[QualityError], tuple[str, Mapping[str, object]]]:
+        """Return how it is made again on the other side of a pipe, from a worker."""
+        return type(self), (str(self), self.report)
+
 
 class CommitConflictError(TickhouseError):
     """Somebody else committed first: reload, check the position, build again."""
@@ -67,6 +71,10 @@ class CommitConflictError(TickhouseError):
 
 class CommitUnknownError(TickhouseError):
     """The outcome of a commit is unknown: look whether it landed before anything else; delete nothing."""
+
+
+class WorkerError(TickhouseError):
+    """Workers died, hung or failed twice at one part of the work; nothing was committed: look at the machine, run again."""
 
 
 class LogFullError(TickhouseError):

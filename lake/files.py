@@ -54,8 +54,10 @@ def conform(table: Table, rows: pa.Table) -> pa.Table:
     return pa.Table.from_arrays(columns, schema=table.arrow_schema())
 
 
-def write_files(iceberg: IcebergTable, table: Table, rows: pa.Table) -> list[DataFile]:
+def write_files(iceberg: IcebergTable, table: Table, rows: pa.Table, job: str = "") -> list[DataFile]:
     """Write conformed rows and return their manifest entries, everything on disk; no rows give no file.
+
+    job     stands at the start of the files' names: what a worker that died left is found by it (lake/runner.py)
 
     When writing fails, what was written is deleted and the error passes on.
     """
@@ -67,7 +69,7 @@ def write_files(iceberg: IcebergTable, table: Table, rows: pa.Table) -> list[Dat
         for values, part in _partitions(table, rows):
             folder = _data_folder(iceberg).joinpath(*_folder_names(iceberg, values))
             make_folder(folder)
-            path = folder / f"{uuid.uuid4().hex}.parquet"
+            path = folder / f"{job}{'-' if job else ''}{uuid.uuid4().hex}.parquet"
             written.append(path)
             footer = _write(path, table, part)
             files.append(internals.data_file(iceberg, location_of(path), path.stat().st_size, values, footer))
@@ -86,10 +88,23 @@ def read_files(table: Table, paths: Iterable[Path]) -> pa.Table:
     return pa.concat_tables(parts) if parts else table.arrow_schema().empty_table()
 
 
+def files_of_job(iceberg: IcebergTable, job: str) -> list[Path]:
+    """Return every data file on the disk that was written under the name of a job."""
+    return sorted((local_path(iceberg.location()) / "data").rglob(f"{job}-*.parquet"))
+
+
 def delete_paths(paths: Iterable[Path]) -> None:
     """Delete files that surely nothing refers to; one already gone is no error."""
     for path in paths:
         path.unlink(missing_ok=True)
+
+
+def bucket_of(table: Table, value: object) -> int:
+    """Return the bucket of a value in a table partitioned by one bucket: whose file it stands in."""
+    ((name, transform),) = table.partition
+    bucket = parse_transform(transform).transform(table.column(name).iceberg_type)(value)
+    assert isinstance(bucket, int)
+    return bucket
 
 
 def paths_of(files: Iterable[DataFile]) -> list[Path]:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+from enum import StrEnum
 from pathlib import Path
 from typing import Literal, Self
 
@@ -22,10 +24,27 @@ _PLACES = {"home", "catalog_url", "warehouse", "log_path", "log_url", "state_url
     "api_port",
     "api_auth",
     "kill_at",
+    "fail_at",
+    "runner",
+    "runner_workers",
+    "runner_timeout_s",
+    "ray_address",
 }
 """Fields that say where and when, not what: two lakes that differ only in these hold the same rows."""
 _UNSAFE_IN_PATHS = set("#?*[]%")
 """Characters that Iceberg locations or DuckDB file lists read as something else than a name."""
+
+
+class RunnerKind(StrEnum):
+    """Where the tasks of a runner are done (lake/runner.py)."""
+
+    LOCAL = "local"
+    PROCESS = "process"
+    RAY = "ray"
+
+
+def _cores() -> int:
+    return os.cpu_count() or 1
 
 
 class Settings(BaseSettings):
@@ -54,6 +73,13 @@ class Settings(BaseSettings):
         description="Who wins an agreed bar where several feeds have it (JSON list).",
     )
 
+    runner: RunnerKind = Field(
+        RunnerKind.LOCAL, description="Where rebuilds and adjustments work: local, process or ray; `--runner` overrides it."
+    )
+    runner_workers: int = Field(default_factory=_cores, ge=1, le=1024, description="Workers of the runners process and ray.")
+    runner_timeout_s: float = Field(1800.0, gt=0, description="Seconds after which a worker's silence counts as a hang.")
+    ray_address: str = Field("", description="Ray cluster, like ray://host:10001; default: one of its own on loopback.")
+
     lease_timeout_s: float = Field(30.0, ge=0, description="Seconds to wait for a lease that a living process holds.")
     api_host: str = Field("127.0.0.1", description="Address the HTTP interface listens on.")
     api_port: int = Field(8000, ge=0, le=65535, description="Port the HTTP interface listens on.")
@@ -64,7 +90,8 @@ class Settings(BaseSettings):
     jobs_from: Literal["simulator", "provider"] = Field(
         "simulator", description="Who is asked by jobs of POST /integration/process: the simulator, or the provider itself."
     )
-    kill_at: str = Field("", description="For crash tests: the step boundary at which the process kills itself.")
+    kill_at: str = Field("", description="For crash tests: the step boundary at which the process kills or stops itself.")
+    fail_at: str = Field("", description="For crash tests: which write, fsync, link or deletion fails, and how (fsync:3:EIO).")
 
     @model_validator(mode="after")
     def _fill_places(self) -> Self:

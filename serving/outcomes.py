@@ -49,6 +49,7 @@ OUTCOMES: dict[type[errors.TickhouseError], Outcome] = {
     errors.QualityError: Outcome(409, 7, "Refused by the gate", "Look at the findings; nothing was published."),
     errors.CommitConflictError: Outcome(503, 5, "Commit conflict", "Try again: somebody else committed first."),
     errors.CommitUnknownError: Outcome(503, 8, "Commit outcome unknown", "Look whether it landed before anything else."),
+    errors.WorkerError: Outcome(503, 5, "Workers failed", "Look at the machine, then run it again: nothing was committed."),
     errors.LogFullError: Outcome(503, 5, "Log full", "Free disk space or let landing catch up, then go on."),
     errors.CorruptedError: Outcome(500, 9, "Stored bytes damaged", "Stop and restore them; run `tickhouse verify`."),
 }

@@ -21,14 +21,17 @@ OPTIONAL_PARTS = {
     "cc": lambda: shutil.which("cc") is not None,
     "chromium": lambda: shutil.which("chromium") is not None and shutil.which("chromedriver") is not None,
     "compiled": lambda: transforms.kernels.kernel_state().is_compiled,
+    "ray": lambda: importlib.util.find_spec("ray") is not None and _with_ray,
     "spark": lambda: importlib.util.find_spec("pyspark") is not None and shutil.which("java") is not None,
 }
 """Parts that a test may need, by the name given to `@pytest.mark.needs(...)`, and how to find them."""
 
-OPT_IN = {"spark"}
-"""Parts so heavy (467 MB) that TICKHOUSE_REQUIRE=all does not ask for them: `pip install tickhouse[spark]` and a Java do."""
+OPT_IN = {"ray", "spark"}
+"""Parts so heavy that TICKHOUSE_REQUIRE=all does not ask for them: `pip install tickhouse[spark]` (467 MB) and a Java do;
+`pip install tickhouse[ray]` (80 MB, a small cluster a test) and TICKHOUSE_RAY=1 do."""
 
 _require = os.environ.get("TICKHOUSE_REQUIRE", "")
+_with_ray = os.environ.get("TICKHOUSE_RAY", "") == "1"
 if os.environ.get("TICKHOUSE_KERNELS") == "interpreted":
     transforms.kernels.prefer_source()
 

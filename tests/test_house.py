@@ -33,6 +33,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "soda_core": ("quality_checks/gate.py",),
     "soda_duckdb": ("quality_checks/gate.py",),
     "sqlalchemy": ("lake/state.py", "lake/catalog.py"),
+    "ray": ("lake/ray_runner.py",),
     "kafka": ("lake/log/kafka.py", "lake/log/kafka_client.py", "serving/topics/"),
     "httpx": ("ingest/transport/", "serving/client.py"),
     "requests": (),
@@ -51,8 +52,9 @@ ENVIRONMENT_READ_BY = (
     "serving/operate/",
     "ingest/simulator/",
     "quality_checks/gate.py",
+    "lake/ray_runner.py",
 )
-"""Entry points; the gate sets a switch of Soda's before importing it."""
+"""Entry points; the gate and the Ray runner set a switch of Soda's and Ray's before importing them."""
 
 CLOCK_CALLS = re.compile(r"(?:time\.time|time\.time_ns|datetime\.now|datetime\.utcnow|datetime\.today|date\.today)\Z")
 WEAK_NAMES = {"utils", "util", "helpers", "helper", "common", "manager", "misc", "base"}

@@ -1,0 +1,131 @@
+"""Ray tasks over the same steps: the runner for work beyond one machine. Optional: `pip install tickhouse[ray]`.
+
+Workers open the lake once each, by the settings: catalog, state and files must be reachable from where they run. Without a
+cluster one is started on loopback for as long as the runner lives, without dashboard and usage statistics.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from typing import Any
+
+from lake.catalog import Lake
+from lake.errors import SettingsError
+from lake.instants import Clock
+from lake.runner import Answer, Step, Task, Tries, answer
+from lake.settings import RunnerKind, Settings
+
+_SWITCHES = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_agent_register_timeout_ms": "300000",  # 30 s are too few on a busy machine: the node then never starts
+    "RAY_raylet_start_wait_time_s": "300",
+}
+"""Read by Ray while it is imported and started."""
+
+
+class RayRunner:
+    """Tasks of a Ray cluster; each is tried by Ray once, so that tries are counted in one place."""
+
+    kind = RunnerKind.RAY
+
+    def __init__(self, settings: Settings, clock: Clock) -> None:
+        os.environ.update(_SWITCHES)
+        try:
+            self._ray: Any = importlib.import_module("ray")
+        except ImportError as error:
+            raise SettingsError("TICKHOUSE_RUNNER is ray, which is not installed: pip install tickhouse[ray]") from error
+        self._settings = settings.model_copy(update={"kill_at": ""})
+        self._clock = clock
+        if settings.ray_address:
+            self._init(address=settings.ray_address)
+        else:
+            self._init_on_loopback(settings.runner_workers)
+        self._remote = self._ray.remote(num_cpus=1, max_retries=0)(_work)
+
+    def _init(self, **options: object) -> None:
+        self._ray.init(
+            configure_logging=False,
+            log_to_driver=False,
+            runtime_env={"env_vars": {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}},
+            **options,
+        )
+
+    def _init_on_loopback(self, workers: int) -> None:
+        """Start a cluster that listens on 127.0.0.1 only: by itself Ray puts the machine's own address in its place."""
+        services: Any = importlib.import_module("ray._private.services")
+        resolved = services.resolve_ip_for_localhost
+        services.resolve_ip_for_localhost = _as_given
+        try:
+            self._init(address="local", num_cpus=workers, include_dashboard=False, _node_ip_address="127.0.0.1")
+        finally:
+            services.resolve_ip_for_localhost = resolved
+
+    def run(self, step: Step, tasks: Sequence[Task]) -> Iterator[tuple[Task, Any]]:
+        """Yield (task, value) as they end."""
+        tries = Tries()
+        waiting = deque(range(len(tasks)))
+        busy: dict[Any, tuple[int, float]] = {}
+        try:
+            while waiting or busy:
+                while waiting and len(busy) < self._settings.runner_workers:
+                    number = waiting.popleft()
+                    asked = self._remote.remote(step, self._settings, self._clock, tasks[number])
+                    busy[asked] = (number, time.monotonic() + self._settings.runner_timeout_s)
+                for asked, found in self._answers(busy):
+                    number, _ = busy.pop(asked)
+                    if found.failure is not None:
+                        tries.failed(number, tasks[number], found.failure)
+                        waiting.append(number)
+                        continue
+                    if found.error is not None:
+                        raise found.error
+                    yield tasks[number], found.value
+        finally:
+            for asked in busy:
+                self._ray.cancel(asked, force=True)
+
+    def _answers(self, busy: dict[Any, tuple[int, float]]) -> list[tuple[Any, Answer]]:
+        """Return the answers there are, waiting for one; a task beyond its time has failed and is killed."""
+        nearest = min(deadline for _, deadline in busy.values())
+        ready, _ = self._ray.wait(list(busy), num_returns=1, timeout=max(0.0, nearest - time.monotonic()))
+        found = [(asked, self._told(asked)) for asked in ready]
+        now = time.monotonic()
+        late = Answer(failure=f"no answer within {self._settings.runner_timeout_s:g} s (runner_timeout_s)")
+        for asked, (_, deadline) in busy.items():
+            if asked not in ready and deadline <= now:
+                self._ray.cancel(asked, force=True)
+                found.append((asked, late))
+        return found
+
+    def _told(self, asked: Any) -> Answer:
+        try:
+            found = self._ray.get(asked)
+        except self._ray.exceptions.RayError as error:  # the worker died, or its machine
+            return Answer(failure=f"the worker died ({type(error).__name__})")
+        assert isinstance(found, Answer)
+        return found
+
+    def close(self) -> None:
+        """Leave the cluster; one that was started here ends."""
+        self._ray.shutdown()
+
+
+def _as_given(host: str) -> str:
+    return host
+
+
+def _work(step: Step, settings: Settings, clock: Clock, task: Task) -> Answer:
+    """Answer one task in a worker."""
+    return answer(step, _lake(settings.model_dump_json(), clock), task)
+
+
+@lru_cache(maxsize=1)
+def _lake(settings: str, clock: Clock) -> Lake:
+    """Return the worker's lake, opened once."""
+    return Lake.open(Settings.model_validate_json(settings), clock)
