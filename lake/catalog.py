@@ -14,6 +14,7 @@ from pyiceberg.table import Table as IcebergTable
 from pyiceberg.table.sorting import NullOrder, SortField, SortOrder
 from pyiceberg.transforms import IdentityTransform, parse_transform
 
+from lake import faults
 from lake import iceberg_internals as internals
 from lake.durable import make_folder
 from lake.errors import CommitUnknownError, NotFoundError, SettingsError
@@ -46,6 +47,8 @@ class Lake:
 
     def __init__(self, settings: Settings, clock: Clock, steps: Steps | None = None) -> None:
         internals.install()
+        if settings.fail_at:
+            faults.stand(settings.fail_at)
         self.settings = settings
         self.clock = clock
         self.steps = steps_of(settings.kill_at) if steps is None else steps

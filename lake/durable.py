@@ -15,6 +15,7 @@ from pyiceberg.io import OutputStream
 from pyiceberg.io.pyarrow import PyArrowFile, PyArrowFileIO
 
 from lake.errors import InvalidValueError
+from lake.faults import SHORT, doors, error_of
 
 _SCHEME = "file://"
 
@@ -35,6 +36,7 @@ def location_of(path: Path) -> str:
 
 def sync_folder(folder: Path) -> None:
     """Put the names in a folder on the disk."""
+    doors().enter("folder", folder)
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(handle)
@@ -44,6 +46,7 @@ def sync_folder(folder: Path) -> None:
 
 def sync_file(path: Path) -> None:
     """Put the bytes of a file on the disk; its name is the folder's business."""
+    doors().enter("fsync", path)
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -59,13 +62,69 @@ def make_folder(folder: Path) -> None:
         sync_folder(made.parent)
 
 
+def link(path: Path, name: Path) -> None:
+    """Give a file a second name; on the disk once the folder is."""
+    doors().enter("link", name)
+    os.link(path, name)
+
+
+def delete(path: Path) -> None:
+    """Delete a file; one already gone is no error."""
+    doors().enter("delete", path)
+    path.unlink(missing_ok=True)
+
+
+class NewFile:
+    """A file being written under a name that did not exist: what Parquet is written to. Not on the disk when closed."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: BinaryIO = path.open("xb")
+        self.failure: OSError | None = None
+        """The first error of the disk: a library that writes may hide it behind one of its own."""
+
+    def write(self, data: bytes) -> int:
+        """Write bytes."""
+        try:
+            if doors().enter("write", self._path):
+                self._file.write(memoryview(data)[: len(data) // 2])
+                raise error_of(SHORT, self._path)
+            return self._file.write(data)
+        except OSError as error:
+            self.failure = self.failure or error
+            raise
+
+    def tell(self) -> int:
+        """Return the number of bytes written."""
+        return self._file.tell()
+
+    def flush(self) -> None:
+        """Hand the bytes to the system."""
+        self._file.flush()
+
+    def sync(self) -> None:
+        """Put the bytes on the disk."""
+        self._file.flush()
+        doors().enter("fsync", self._path)
+        os.fsync(self._file.fileno())
+
+    @property
+    def closed(self) -> bool:
+        """Whether the file is closed."""
+        return self._file.closed
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
 class DurableStream:
     """An output stream that fsyncs file and folder when it is closed without an error."""
 
     def __init__(self, path: Path) -> None:
         make_folder(path.parent)
         self._path = path
-        self._file: BinaryIO = path.open("xb")
+        self._file = NewFile(path)
 
     def write(self, b: bytes) -> int:
         """Write bytes."""
@@ -85,8 +144,7 @@ class DurableStream:
         if self._file.closed:
             return
         try:
-            self._file.flush()
-            os.fsync(self._file.fileno())
+            self._file.sync()
         finally:
             self._file.close()
         sync_folder(self._path.parent)

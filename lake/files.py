@@ -6,11 +6,11 @@ PyIceberg's own writer has no encodings per column, does not sort and does not f
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import uuid
 from collections.abc import Iterable, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import pyarrow as pa
@@ -21,7 +21,7 @@ from pyiceberg.table import Table as IcebergTable
 from pyiceberg.transforms import parse_transform
 
 from lake import iceberg_internals as internals
-from lake.durable import local_path, location_of, make_folder, sync_file, sync_folder
+from lake.durable import NewFile, delete, link, local_path, location_of, make_folder, sync_folder
 from lake.errors import InvalidValueError
 from lake.tables import Encoding, Table
 
@@ -96,7 +96,7 @@ def files_of_job(iceberg: IcebergTable, job: str) -> list[Path]:
 def delete_paths(paths: Iterable[Path]) -> None:
     """Delete files that surely nothing refers to; one already gone is no error."""
     for path in paths:
-        path.unlink(missing_ok=True)
+        delete(path)
 
 
 def bucket_of(table: Table, value: object) -> int:
@@ -132,7 +132,7 @@ def link_held(iceberg: IcebergTable, hold_id: str, files: Sequence[DataFile]) ->
     described: list[dict[str, object]] = []
     for number, file in enumerate(files):
         name = f"{number}-{uuid.uuid4().hex}.parquet"
-        os.link(local_path(file.file_path), folder / name)
+        link(local_path(file.file_path), folder / name)
         described.append({"name": name, "partition": [file.partition[index] for index in range(len(iceberg.spec().fields))]})
     sync_folder(folder)
     return described
@@ -154,7 +154,7 @@ def link_released(iceberg: IcebergTable, hold_id: str, described: Sequence[dict[
             target = _data_folder(iceberg).joinpath(*_folder_names(iceberg, partition))
             make_folder(target)
             path = target / f"{uuid.uuid4().hex}.parquet"
-            os.link(folder / str(entry["name"]), path)
+            link(folder / str(entry["name"]), path)
             linked.append(path)
             files.append(internals.data_file(iceberg, location_of(path), path.stat().st_size, partition, pq.read_metadata(path)))
         for target in {path.parent for path in linked}:
@@ -189,19 +189,24 @@ def _write(path: Path, table: Table, rows: pa.Table) -> pq.FileMetaData:
         if column.name not in dictionary
     }
     footers: list[pq.FileMetaData] = []
-    with path.open("xb") as file:
-        pq.write_table(
-            rows,
-            file,
-            row_group_size=ROW_GROUP_ROWS,
-            compression="zstd",
-            compression_level=ZSTD_LEVEL,
-            use_dictionary=dictionary or False,
-            column_encoding=encodings or None,
-            store_decimal_as_integer=True,
-            metadata_collector=footers,
-        )
-    sync_file(path)
+    with closing(NewFile(path)) as file:
+        try:
+            pq.write_table(
+                rows,
+                file,
+                row_group_size=ROW_GROUP_ROWS,
+                compression="zstd",
+                compression_level=ZSTD_LEVEL,
+                use_dictionary=dictionary or False,
+                column_encoding=encodings or None,
+                store_decimal_as_integer=True,
+                metadata_collector=footers,
+            )
+            file.sync()
+        except Exception as error:
+            if file.failure is None or error is file.failure:
+                raise
+            raise file.failure from error
     return footers[0]
 
 

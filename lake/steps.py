@@ -1,7 +1,8 @@
 """Step boundaries: the named moments between two durable acts, where a crash must do no harm.
 
 Code that writes calls `lake.steps.reached(name)` at each boundary. Normally nothing happens. The crash tests set
-`TICKHOUSE_KILL_AT=publish.staged:2`, and the process kills itself with SIGKILL the second time it gets there.
+`TICKHOUSE_KILL_AT=publish.staged:2`, and the process kills itself with SIGKILL the second time it gets there;
+`publish.staged:2:STOP` stops it there instead, which makes a zombie that somebody may wake later.
 """
 
 from __future__ import annotations
@@ -32,7 +33,38 @@ BOUNDARIES = (
     "reject.committed",
     "adjust.staged",
 )
-"""Every boundary. `land` is said of raw.messages, `append` of other tables written without a gate."""
+"""Every boundary of the job. `land` is said of raw.messages, `append` of other tables written without a gate."""
+MAINTENANCE = (
+    "compact.files",
+    "compact.proved",
+    "compact.committed",
+    "archive.files",
+    "archive.proved",
+    "archive.committed",
+    "retain.committed",
+    "manifests.written",
+    "manifests.committed",
+    "expire.committed",
+    "sweep.listed",
+    "sweep.deleted",
+)
+"""Every boundary of maintenance."""
+BACKUP = (
+    "backup.pinned",
+    "backup.objects",
+    "backup.listed",
+    "restore.files",
+    "restore.state",
+    "restore.log",
+    "restore.opened",
+    "replica.copied",
+    "replica.state",
+    "replica.listed",
+    "replica.seeded",
+    "replica.promoted",
+    "drill.restored",
+)
+"""Every boundary of backup, restore, replica and drill."""
 
 
 class Steps:
@@ -47,25 +79,32 @@ class Steps:
 
 
 class KillAt(Steps):
-    """Kills this process, as `kill -9` does, the `count`-th time it reaches the boundary `name`."""
+    """Kills this process, as `kill -9` does, the `count`-th time it reaches the boundary `name`; or stops it there."""
 
-    def __init__(self, name: str, count: int) -> None:
+    def __init__(self, name: str, count: int, sent: signal.Signals = signal.SIGKILL) -> None:
         super().__init__()
         self.name = name
         self.count = count
+        self.sent = sent
 
     def reached(self, name: str) -> None:
-        """Count the boundary; does not return when its turn has come."""
+        """Count the boundary; when its turn has come, does not return, or only once somebody wakes the process."""
         super().reached(name)
         if name == self.name and self.seen[name] == self.count:
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), self.sent)
 
 
 def steps_of(kill_at: str) -> Steps:
-    """Return the hook for a setting such as `publish.staged:2`; an empty one gives `Steps`. Raises SettingsError."""
+    """Return the hook for a setting such as `publish.staged:2` or `publish.staged:2:STOP`; an empty one gives `Steps`.
+
+    Raises SettingsError.
+    """
     if not kill_at:
         return Steps()
-    name, _, count = kill_at.partition(":")
-    if name not in BOUNDARIES or not (count or "1").isdigit() or int(count or "1") < 1:
-        raise SettingsError(f"TICKHOUSE_KILL_AT is {kill_at!r}; expected NAME or NAME:COUNT, a name of {', '.join(BOUNDARIES)}")
-    return KillAt(name, int(count or "1"))
+    name, _, rest = kill_at.partition(":")
+    count, _, sent = rest.partition(":")
+    known = (*BOUNDARIES, *MAINTENANCE, *BACKUP)
+    if name not in known or not (count or "1").isdigit() or int(count or "1") < 1 or sent not in ("", "KILL", "STOP"):
+        expected = f"NAME, NAME:COUNT or NAME:COUNT:STOP, a name of {', '.join(known)}"
+        raise SettingsError(f"TICKHOUSE_KILL_AT is {kill_at!r}; expected {expected}")
+    return KillAt(name, int(count or "1"), signal.SIGSTOP if sent == "STOP" else signal.SIGKILL)
