@@ -16,7 +16,8 @@ from pathlib import Path
 
 import orjson
 
-from ingest.containers import CONTAINERS, Container, Piece, Source, Told, container_named, manifest_entry
+from ingest.containers.registry import CONTAINERS, Container, container_named
+from ingest.containers.source import Piece, Source, Told, manifest_entry
 from ingest.history import HISTORY_OWNER, HISTORY_PARTITION, captures_announced
 from ingest.recorder import Recorder, code_version, messages_in_log
 from lake.catalog import Lake

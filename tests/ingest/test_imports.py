@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.containers import CSV_CHUNK_RECORDS, Source, Told, csv_chunks
+from ingest.containers.source import Source, Told
+from ingest.containers.splitters import CSV_CHUNK_RECORDS, csv_chunks
 from ingest.imports import import_paths, load_mapping
 from ingest.landing import land
 from ingest.simulator.recorded import FOLDER, binance, binance_file, charts

@@ -1,0 +1,1 @@
+"""Files as they lie, and how they are cut into messages."""

@@ -1,0 +1,89 @@
+"""The registry of containers: how files of each feed are recognised and cut, one line a feed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from ingest.containers.source import Piece, Source, Told
+from ingest.containers.splitters import answer_or_frames, csv_chunks, json_lines, recorded_frames, whole_document
+from lake.errors import NotFoundError
+
+
+def _looks_like_binance(beginning: bytes) -> frozenset[str]:
+    if not re.match(rb'(\d{19} )?\{"(stream|lastUpdateId|e)"', beginning):
+        return frozenset()
+    is_usdm = b'"pu":' in beginning or b'"X":"' in beginning
+    is_spot = b'"M":' in beginning
+    if is_usdm == is_spot:
+        return frozenset({"spot", "usdm"})
+    return frozenset({"usdm" if is_usdm else "spot"})
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """How files of one feed are recognised and cut."""
+
+    split: Callable[[Source, Told], Iterator[Piece]]
+    is_one: Callable[[str, bytes], bool]
+    """By file name and first bytes."""
+
+
+def _is_chart(name: str, beginning: bytes) -> bool:
+    return beginning.lstrip().startswith(b'{"chart"')
+
+
+def _is_csv(name: str, beginning: bytes) -> bool:
+    return name.lower().removesuffix(".gz").endswith(".csv")
+
+
+def _is_reorg(name: str, beginning: bytes) -> bool:
+    return b"TEXT#" in beginning and b"ENT:" in beginning
+
+
+def _begins(*words: bytes) -> Callable[[str, bytes], bool]:
+    """Return whether a file's first kilobyte, blanks left out, has any of `words`."""
+
+    def is_one(name: str, beginning: bytes) -> bool:
+        packed = b"".join(beginning[:1024].split())
+        return any(word in packed for word in words)
+
+    return is_one
+
+
+def _is_alpaca(name: str, beginning: bytes) -> bool:
+    packed = b"".join(beginning[:1024].split())
+    return packed.startswith((b'{"bars":', b'{"trades":', b'{"quotes":', b'{"snapshots":', b'{"next_page_token":', b'[{"T":'))
+
+
+def _is_alpha_vantage(name: str, beginning: bytes) -> bool:
+    packed = b"".join(beginning[:1024].split())
+    is_json = packed.startswith((b'{"MetaData":', b'{"GlobalQuote":', b'{"RealtimeCurrency'))
+    return is_json or packed.startswith((b"time,open,", b"timestamp,open,")) or b"AlphaVantage!" in packed[:80]
+
+
+CONTAINERS: dict[tuple[str, str], Container] = {
+    ("binance", "spot"): Container(recorded_frames, lambda _, beginning: "spot" in _looks_like_binance(beginning)),
+    ("binance", "usdm"): Container(recorded_frames, lambda _, beginning: "usdm" in _looks_like_binance(beginning)),
+    ("yahoo", "chart"): Container(whole_document("application/json"), _is_chart),
+    ("csv", "bars"): Container(csv_chunks, _is_csv),
+    ("csv", "actions"): Container(csv_chunks, _is_csv),
+    ("ice", "reorg"): Container(whole_document("text/plain"), _is_reorg),
+    **{("alpaca", feed): Container(answer_or_frames, _is_alpaca) for feed in ("iex", "sip", "opra", "indicative", "crypto")},
+    ("alpaca", "actions"): Container(whole_document("application/json"), _begins(b'"corporate_actions":')),
+    ("finnhub", "quote"): Container(whole_document("application/json"), _begins(b'"pc":')),
+    ("finnhub", "trades"): Container(json_lines, _begins(b'"type":"trade"', b'"type":"ping"')),
+    ("alpha_vantage", "stocks"): Container(whole_document("application/json"), _is_alpha_vantage),
+    ("alpha_vantage", "currencies"): Container(whole_document("application/json"), _is_alpha_vantage),
+}
+"""How files of each feed are cut: one line a feed."""
+
+
+def container_named(provider: str, feed: str) -> Container:
+    """Return how files of a feed are cut. Raises NotFoundError that lists what can be imported."""
+    found = CONTAINERS.get((provider, feed))
+    if found is None:
+        known = ", ".join(f"{provider} {feed}" for provider, feed in sorted(CONTAINERS))
+        raise NotFoundError(f"no import for feed {provider} {feed}; there are {known}")
+    return found
