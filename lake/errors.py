@@ -77,6 +77,10 @@ class WorkerError(TickhouseError):
     """Workers died, hung or failed twice at one part of the work; nothing was committed: look at the machine, run again."""
 
 
+class StorageError(TickhouseError):
+    """A place for files is full, refuses or cannot be reached: make room or mend it, then repeat; nothing half done counts."""
+
+
 class LogFullError(TickhouseError):
     """The log cannot take more (disk full, or landing too far behind): slow down and say so."""
 

@@ -50,6 +50,7 @@ OUTCOMES: dict[type[errors.TickhouseError], Outcome] = {
     errors.CommitConflictError: Outcome(503, 5, "Commit conflict", "Try again: somebody else committed first."),
     errors.CommitUnknownError: Outcome(503, 8, "Commit outcome unknown", "Look whether it landed before anything else."),
     errors.WorkerError: Outcome(503, 5, "Workers failed", "Look at the machine, then run it again: nothing was committed."),
+    errors.StorageError: Outcome(503, 5, "Storage refused", "Make room or mend the place, then run it again."),
     errors.LogFullError: Outcome(503, 5, "Log full", "Free disk space or let landing catch up, then go on."),
     errors.CorruptedError: Outcome(500, 9, "Stored bytes damaged", "Stop and restore them; run `tickhouse verify`."),
 }
@@ -60,7 +61,7 @@ EXIT_CODES: dict[int, str] = {
     2: "a wrong option, value or setting",
     3: "the thing asked for does not exist",
     4: "a provider refused, or sent what cannot be read",
-    5: "try again later: provider unavailable, commit conflict, log full",
+    5: "try again later: provider unavailable, commit conflict, log full, storage refused",
     7: "the gate refused; nothing was published",
     8: "the outcome of a commit is unknown: run `tickhouse verify`",
     9: "bytes that were stored are damaged: restore them",

@@ -110,6 +110,12 @@ def encode_rows(table: str, rows: pa.Table) -> Block:
     return Block(table, _encode(_ROWS_KIND, rows.replace_schema_metadata({_TABLE_KEY: table.encode()})), rows.num_rows)
 
 
+def empty_rows(table: str) -> Block:
+    """Return a block of no rows: it stands for offsets whose rows have landed, where a log is made anew."""
+    schema = table_named(table).arrow_schema().with_metadata({_TABLE_KEY: table.encode()})
+    return Block(table, _encode(_ROWS_KIND, schema.empty_table()), 0)
+
+
 def decode_rows(payload: bytes) -> tuple[str, pa.Table]:
     """Return (table name, rows in the table's schema) of a block of rows; any other bytes raise ProtocolError."""
     rows = _decode(_ROWS_KIND, payload)
