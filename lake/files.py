@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Iterable, Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -67,7 +68,7 @@ def write_files(iceberg: IcebergTable, table: Table, rows: pa.Table, job: str = 
     files: list[DataFile] = []
     try:
         for values, part in _partitions(table, rows):
-            folder = _data_folder(iceberg).joinpath(*_folder_names(iceberg, values))
+            folder = partition_folder(iceberg, values)
             make_folder(folder)
             path = folder / f"{job}{'-' if job else ''}{uuid.uuid4().hex}.parquet"
             written.append(path)
@@ -151,7 +152,7 @@ def link_released(iceberg: IcebergTable, hold_id: str, described: Sequence[dict[
         for entry in described:
             partition = entry["partition"]
             assert isinstance(partition, list)
-            target = _data_folder(iceberg).joinpath(*_folder_names(iceberg, partition))
+            target = partition_folder(iceberg, partition)
             make_folder(target)
             path = target / f"{uuid.uuid4().hex}.parquet"
             link(folder / str(entry["name"]), path)
@@ -180,7 +181,8 @@ def safe_name(text: str) -> str:
 # --- writing one file
 
 
-def _write(path: Path, table: Table, rows: pa.Table) -> pq.FileMetaData:
+def parquet_options(table: Table, level: int = ZSTD_LEVEL) -> dict[str, Any]:
+    """Return how pyarrow writes the data files of a table: encodings per quantity, zstd, decimals as integers."""
     plain = {column.name for column in table.columns if column.type == "boolean"}
     dictionary = [one.name for one in table.columns if one.encoding is Encoding.DICTIONARY and one.name not in plain]
     encodings = {
@@ -188,20 +190,20 @@ def _write(path: Path, table: Table, rows: pa.Table) -> pq.FileMetaData:
         for column in table.columns
         if column.name not in dictionary
     }
+    return {
+        "compression": "zstd",
+        "compression_level": level,
+        "use_dictionary": dictionary or False,
+        "column_encoding": encodings or None,
+        "store_decimal_as_integer": True,
+    }
+
+
+def _write(path: Path, table: Table, rows: pa.Table) -> pq.FileMetaData:
     footers: list[pq.FileMetaData] = []
     with closing(NewFile(path)) as file:
         try:
-            pq.write_table(
-                rows,
-                file,
-                row_group_size=ROW_GROUP_ROWS,
-                compression="zstd",
-                compression_level=ZSTD_LEVEL,
-                use_dictionary=dictionary or False,
-                column_encoding=encodings or None,
-                store_decimal_as_integer=True,
-                metadata_collector=footers,
-            )
+            pq.write_table(rows, file, row_group_size=ROW_GROUP_ROWS, metadata_collector=footers, **parquet_options(table))
             file.sync()
         except Exception as error:
             if file.failure is None or error is file.failure:
@@ -210,8 +212,9 @@ def _write(path: Path, table: Table, rows: pa.Table) -> pq.FileMetaData:
     return footers[0]
 
 
-def _data_folder(iceberg: IcebergTable) -> Path:
-    return local_path(iceberg.location()) / "data"
+def partition_folder(iceberg: IcebergTable, values: Sequence[object], root: Path | None = None) -> Path:
+    """Return where data files of a partition go; `root` is where all of the table's do, by default in its own location."""
+    return (root or local_path(iceberg.location()) / "data").joinpath(*_folder_names(iceberg, values))
 
 
 def _folder_names(iceberg: IcebergTable, values: Sequence[object]) -> list[str]:

@@ -27,7 +27,9 @@ from pyiceberg.serializers import FromInputFile
 from pyiceberg.table import CommitTableResponse, Table, Transaction
 from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.refs import SnapshotRefType
+from pyiceberg.table.snapshots import Snapshot
 from pyiceberg.table.update import (
+    AddSnapshotUpdate,
     AssertRefSnapshotId,
     AssertTableUUID,
     RemoveSnapshotRefUpdate,
@@ -135,6 +137,36 @@ def produce(table: Table, added: Sequence[DataFile], removed: Sequence[DataFile]
     return Produced(producer.snapshot_id, tuple(updates), producer._clean_all_uncommitted)
 
 
+def produce_merged(table: Table, summary: dict[str, str], target_bytes: int) -> Produced:
+    """Return a snapshot with the same data files as main of `table` as loaded in the fewest manifests, nothing committed.
+
+    Entries keep their sequence numbers; entries of deleted files are left out.
+    """
+    producer = table.transaction().update_snapshot(branch=None, snapshot_properties=summary).merge_append()
+    producer._merge_enabled, producer._min_count_to_merge, producer._target_size_bytes = True, 1, target_bytes
+    try:
+        updates, _ = producer._commit()
+    except BaseException:
+        producer._clean_all_uncommitted()
+        raise
+    return Produced(producer.snapshot_id, tuple(updates), producer._clean_all_uncommitted)
+
+
+def data_files_of(table: Table, snapshot: Snapshot) -> list[DataFile]:
+    """Return every live data file of a snapshot, which need not be committed yet."""
+    return [
+        entry.data_file
+        for manifest in snapshot.manifests(table.io)
+        for entry in manifest.fetch_manifest_entry(table.io, discard_deleted=True)
+        if entry.status != ManifestEntryStatus.DELETED
+    ]
+
+
+def snapshot_in(produced: Produced) -> Snapshot:
+    """Return the snapshot that a commit of `produced` would add."""
+    return next(update.snapshot for update in produced.updates if isinstance(update, AddSnapshotUpdate))
+
+
 def points_to(branch: str, snapshot_id: int | None) -> TableRequirement:
     """Return the assertion that a branch points to a snapshot; None: that it does not exist."""
     return AssertRefSnapshotId.model_validate({"ref": branch, "snapshot-id": snapshot_id})
@@ -201,12 +233,7 @@ def files_of(table: Table, snapshot_id: int) -> list[DataFile]:
     snapshot = table.metadata.snapshot_by_id(snapshot_id)
     if snapshot is None:
         return []
-    return [
-        entry.data_file
-        for manifest in snapshot.manifests(table.io)
-        for entry in manifest.fetch_manifest_entry(table.io, discard_deleted=True)
-        if entry.status != ManifestEntryStatus.DELETED
-    ]
+    return data_files_of(table, snapshot)
 
 
 def files_added_by(table: Table, snapshot_id: int) -> list[DataFile]:

@@ -67,6 +67,11 @@ class Question:
             found.append(Condition("capture_id", "in", captures))
         return [one for one in found if one is not None]
 
+    @property
+    def is_past(self) -> bool:
+        """True when it asks what was published or known by a moment."""
+        return self.visible is not None or self._known_as_of is not None
+
     def expression(self) -> ds.Expression | None:
         """Return the question as an Arrow expression; None when every row is wanted."""
         found = [arrow_of(self.table, condition) for condition in self._conditions]

@@ -24,6 +24,7 @@ from pyiceberg.manifest import DataFile
 
 from lake.catalog import Lake
 from lake.conditions import Where, text_literal
+from lake.dropped import dropped_of, refuse, touched
 from lake.errors import CorruptedError, InvalidValueError
 from lake.plans import Condition, Plan, PlanCache
 from lake.questions import INSTANT, PUBLISHED_AT, Question
@@ -55,6 +56,7 @@ def read(
 
     Raises NotFoundError for an unknown table, InvalidValueError for an unknown column, a value of another type, a naive
     or future instant, or a past asked of a rewritten table; CorruptedError when a data file is missing or damaged.
+    NotFoundError also where retention dropped all that could answer, or part of what a past question would have shown.
     """
     definition = table_named(table)
     schema = _schema(definition, columns)
@@ -63,6 +65,8 @@ def read(
 
     def answer(plan: Plan) -> pa.Table:
         paths = [plan.paths[number] for number in plan.select(bounds)]
+        if question.is_past or not paths:
+            _refuse_dropped(lake, definition, bounds)
         if not paths:
             return schema.empty_table()
         query, needed = question.sql(source(definition, paths), schema.names)
@@ -86,6 +90,8 @@ def dataset(lake: Lake, table: str, as_of: datetime | None = None, known_as_of: 
     if has_many_ranges or len(iceberg.metadata.schemas) > 1:
         return read(lake, table, as_of=as_of, known_as_of=known_as_of)
     plan = _PLANS.plan(definition, iceberg)
+    if question.is_past:
+        _refuse_dropped(lake, definition, question.bounds())
     parquet = ds.ParquetFileFormat()
     local = pyarrow.fs.LocalFileSystem()
     fragments = [
@@ -180,6 +186,13 @@ def _replanned(lake: Lake, table: Table, answer: Callable[[Plan], pa.Table]) -> 
             return answer(_plan(lake, table))
         except duckdb.IOException as error:
             raise CorruptedError(f"{table.name}: a data file of main is missing or cannot be read: {error}") from error
+
+
+def _refuse_dropped(lake: Lake, table: Table, bounds: Sequence[Condition]) -> None:
+    """Say so where retention dropped rows that a question could be about, instead of answering without them."""
+    found = touched(table, dropped_of(lake.table(table.name)), bounds)
+    if found:
+        refuse(table, found)
 
 
 def source(table: Table, paths: Sequence[str]) -> str:

@@ -24,6 +24,14 @@ _PLACES = {"home", "catalog_url", "warehouse", "log_path", "log_url", "state_url
     "api_port",
     "api_auth",
     "kill_at",
+    "compact_target_bytes",
+    "compact_quiet_s",
+    "compact_files",
+    "sweep_after_s",
+    "archive_location",
+    "archive_tables",
+    "archive_after_days",
+    "price_gb_month",
     "fail_at",
     "runner",
     "runner_workers",
@@ -68,6 +76,20 @@ class Settings(BaseSettings):
     landing_messages: int = Field(100_000, ge=1, description="Most messages of one landing commit.")
     batch_messages: int = Field(50_000, ge=1, description="Most messages of one promotion batch.")
     keep_snapshots: int = Field(30, ge=1, description="Snapshots of a table that expiry keeps.")
+    compact_target_bytes: int = Field(256 << 20, ge=1 << 10, description="Size of the files that compaction makes.")
+    compact_quiet_s: float = Field(3600.0, ge=0, description="Age of a partition's newest file at which it is quiet.")
+    compact_files: int = Field(32, ge=2, description="Small files at which a partition still written to is compacted.")
+    sweep_after_s: float = Field(
+        3600.0, ge=0, description="Seconds that a file must be unreachable before it is deleted: more than the longest query."
+    )
+    archive_location: str = Field("", description="Folder of the archive tier; none: no archive.")
+    archive_tables: tuple[str, ...] = Field((), description="Tables whose closed partitions are archived (JSON list).")
+    archive_after_days: int = Field(30, ge=1, description="Days after its end at which a partition is archived.")
+    retention: dict[str, int] = Field(
+        {},
+        description='Days kept, by layer, table, layer/provider or table/provider (JSON: {"normalized.quotes/binance": 90}).',
+    )
+    price_gb_month: float = Field(0.023, ge=0, description="Price of a gigabyte stored for a month, for reports.")
     provider_priority: tuple[str, ...] = Field(
         ("csv", "ice", "alpaca", "yahoo", "alpha_vantage", "finnhub", "binance"),
         description="Who wins an agreed bar where several feeds have it (JSON list).",
@@ -106,6 +128,10 @@ class Settings(BaseSettings):
         unsafe = _UNSAFE_IN_PATHS & set(str(places["warehouse"]))
         if unsafe:
             raise ValueError(f"warehouse {places['warehouse']} must not contain {' '.join(sorted(unsafe))}")
+        if _UNSAFE_IN_PATHS & set(self.archive_location):
+            raise ValueError(
+                f"archive_location {self.archive_location} must not contain any of {' '.join(sorted(_UNSAFE_IN_PATHS))}"
+            )
         self.__dict__.update(places)
         return self
 

@@ -128,8 +128,8 @@ class State:
     # --- leases
 
     @contextmanager
-    def lease(self, name: str, timeout_s: float | None = None) -> Iterator[None]:
-        """Hold the lease `name`; at the end it is given back, if it is still ours.
+    def lease(self, name: str, timeout_s: float | None = None) -> Iterator[str]:
+        """Hold the lease `name`, told as a token; at the end it is given back, if it is still ours.
 
         A dead holder loses it at once, a stopped one of this host is killed first (it may sit inside a database commit).
         A running holder is waited for, up to `timeout_s` (default: the setting). Raises CommitConflictError.
@@ -143,10 +143,15 @@ class State:
             self._sleep(POLL_S)
             waited_s += POLL_S
         try:
-            yield
+            yield token
         finally:
             with self.writing() as connection:
                 connection.execute(sa.delete(_LEASES).where(_LEASES.c.name == name, _LEASES.c.token == token))
+
+    def still_holds(self, name: str, token: str) -> bool:
+        """Return whether the lease `name` is still the one taken with `token`: a process that was stopped may have lost it."""
+        with self.reading() as connection:
+            return connection.scalar(sa.select(_LEASES.c.token).where(_LEASES.c.name == name)) == token
 
     def lease_holder(self, name: str) -> Holder | None:
         """Return who holds the lease `name`, or None."""

@@ -29,7 +29,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 }
 DOORS: dict[str, tuple[str, ...]] = {
     "pyiceberg": ("lake/",),
-    "duckdb": ("lake/scan.py", "lake/content.py", "quality_checks/gate.py", "serving/sql.py"),
+    "duckdb": ("lake/scan.py", "lake/content.py", "lake/maintenance/engine.py", "quality_checks/gate.py", "serving/sql.py"),
     "soda_core": ("quality_checks/gate.py",),
     "soda_duckdb": ("quality_checks/gate.py",),
     "sqlalchemy": ("lake/state.py", "lake/catalog.py"),

@@ -171,6 +171,14 @@ class SegmentLog:
         if [partition for partition in bounds if self._seal_aged(topic, partition)]:
             self._drop(topic)
 
+    def tidy(self) -> None:
+        """Drop what every reader of a topic has passed and is old enough, also where nobody releases any more."""
+        for folder in sorted(self.path.iterdir()):
+            topic = folder.name
+            partitions = self._index.partitions(topic) if folder.is_dir() else []
+            if partitions and all(self._index.positions(topic, partition) for partition in partitions):
+                self._drop(topic)
+
     def _partition(self, topic: str, partition: int) -> _Partition:
         if not _TOPIC.match(topic) or partition < 0:
             raise InvalidValueError(f"{topic!r}/{partition} is no topic and partition; expected a name and a number from 0")

@@ -6,7 +6,7 @@ import pytest
 
 from lake.errors import SettingsError
 from lake.settings import load_settings
-from lake.steps import BOUNDARIES, KillAt, Steps, steps_of
+from lake.steps import BOUNDARIES, MAINTENANCE, KillAt, Steps, steps_of
 
 
 def test_places_default_to_the_home(tmp_path: Path) -> None:
@@ -50,7 +50,7 @@ def test_step_boundaries_are_named() -> None:
     killer = steps_of("publish.staged:3")
     assert isinstance(killer, KillAt)
     assert (killer.name, killer.count) == ("publish.staged", 3)
-    for boundary in BOUNDARIES:
+    for boundary in (*BOUNDARIES, *MAINTENANCE):
         assert isinstance(steps_of(boundary), KillAt)
     for wrong in ("publish", "publish.staged:0", "publish.staged:x"):
         with pytest.raises(SettingsError):
