@@ -5,21 +5,24 @@ from __future__ import annotations
 import json
 from contextlib import closing
 from pathlib import Path
-from typing import Self
+from typing import Self, cast
 
 import sqlalchemy.exc
 from pyiceberg.exceptions import NoSuchTableError
 from pyiceberg.partitioning import PartitionField, PartitionSpec
 from pyiceberg.table import Table as IcebergTable
 from pyiceberg.table.sorting import NullOrder, SortField, SortOrder
+from pyiceberg.table.update import TableRequirement
 from pyiceberg.transforms import IdentityTransform, parse_transform
 
 from lake import faults
 from lake import iceberg_internals as internals
 from lake.durable import make_folder
 from lake.errors import CommitUnknownError, NotFoundError, SettingsError
+from lake.fences import fence_off, not_fenced_off
 from lake.heads import ACT, HOLDS, POSITION, Act, Head, Hold, listed_holds_of, positions_of, ranges_of
 from lake.instants import Clock
+from lake.leases import name_host
 from lake.settings import Settings
 from lake.state import BUSY_TIMEOUT_S, State
 from lake.steps import Steps, steps_of
@@ -49,10 +52,13 @@ class Lake:
         internals.install()
         if settings.fail_at:
             faults.stand(settings.fail_at)
+        if settings.host:
+            name_host(settings.host)
         self.settings = settings
         self.clock = clock
         self.steps = steps_of(settings.kill_at) if steps is None else steps
-        self.state = State(settings.state_url, clock, settings.lease_timeout_s)
+        self.state = _state_of(settings, clock)
+        self.state.leases.on_force = self._fence_off
         self._catalog = internals.RememberingCatalog(
             CATALOG,
             **{
@@ -72,7 +78,7 @@ class Lake:
         """
         for folder in (settings.home, settings.warehouse):
             make_folder(folder)
-        with closing(State(settings.state_url, clock, settings.lease_timeout_s)) as state:
+        with closing(_state_of(settings, clock)) as state:
             state.create()
             # PyIceberg's catalog cannot be made by two processes at once.
             with state.lease("init"):
@@ -164,6 +170,22 @@ class Lake:
             held_at_ns=int(str(entry["at"])),
         )
 
+    def fences(self) -> list[TableRequirement]:
+        """Return what a commit asserts: that no lease of this process was taken by force (see lake/leases.py).
+
+        Raises CommitConflictError when the state database knows already that one was.
+        """
+        held = self.state.leases.held()
+        self.state.leases.check()
+        return [cast(TableRequirement, not_fenced_off(held.values()))] if held else []
+
+    def _fence_off(self, lease: str, token: str) -> None:
+        """Fence off the last holder of a lease taken by force from the tables that it may still want to commit to."""
+        named = [name for name in TABLES if name in lease.split()]
+        for name in named or TABLES:
+            if self._catalog.table_exists(name):
+                fence_off(lambda name=name: self.table(name), token)  # type: ignore[misc]
+
     def _make(self) -> None:
         self._catalog.create_tables()
         if self._catalog.engine.dialect.name == "sqlite":
@@ -229,6 +251,10 @@ def sort_order(table: Table) -> SortOrder:
 def _sqlite_path(url: str) -> Path | None:
     prefix = "sqlite:///"
     return Path(url[len(prefix) :].partition("?")[0]) if url.startswith(prefix) else None
+
+
+def _state_of(settings: Settings, clock: Clock) -> State:
+    return State(settings.state_url, clock, settings.lease_timeout_s, lease_expiry_s=settings.lease_expiry_s)
 
 
 def _with_timeout(url: str) -> str:

@@ -104,6 +104,7 @@ def commit_to_main(
                 )
             except CommitConflictError:
                 produced.clean()
+                lake.state.leases.check()
                 continue
             return produced.snapshot_id
         raise CommitConflictError(f"{table}: {ATTEMPTS} commits in a row met somebody else's; is there a second writer?")
@@ -130,15 +131,20 @@ def commit(
     Raises CommitConflictError when it surely did not land. On any other error looks whether it did: returns when so,
     raises CommitUnknownError when not.
     """
+    fences = lake.fences()
     try:
-        return internals.commit(seen, list(requirements), list(updates)).metadata
+        return internals.commit(seen, [*fences, *requirements], list(updates)).metadata
     except CommitFailedException as error:
         raise CommitConflictError(f"{table}: {error}") from error
     except Exception as error:
         # A snapshot added on any branch since loading shows as a ValueError about sequence numbers.
         if isinstance(error, ValueError) and "sequence number" in str(error):
             raise CommitConflictError(f"{table}: {error}") from error
-        metadata = lake.table(table).metadata
+        try:
+            metadata = lake.table(table).metadata
+        except Exception as blind:
+            words = f"{type(error).__name__}: {error}; nor could it be looked at: {blind}"
+            raise CommitUnknownError(f"{table}: commit failed with {words}") from error
         if has_landed(metadata):
             return metadata
         raise CommitUnknownError(f"{table}: commit failed with {type(error).__name__}: {error}; it is not to be seen") from error

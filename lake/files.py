@@ -122,13 +122,12 @@ def held_folder(iceberg: IcebergTable, hold_id: str) -> Path:
 
 
 def link_held(iceberg: IcebergTable, hold_id: str, files: Sequence[DataFile]) -> list[dict[str, object]]:
-    """Link files into the hold's folder, in place of what a killed attempt left, and return their description.
+    """Link files into the hold's folder and return their description.
 
-    Each: `name` in the folder, `partition` values as Iceberg stores them.
+    Each: `name` in the folder, `partition` values as Iceberg stores them. What another attempt linked there stays: it may be
+    what main lists by now, when this process was paused.
     """
     folder = held_folder(iceberg, hold_id)
-    if folder.exists():
-        shutil.rmtree(folder)
     make_folder(folder)
     described: list[dict[str, object]] = []
     for number, file in enumerate(files):

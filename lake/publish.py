@@ -183,6 +183,7 @@ def hold(lake: Lake, staged: Staged, report: Mapping[str, object]) -> Hold:
     plan(lake.head_of(table.name, seen))
     described = files.link_held(seen, held.hold_id, staged.data_files)
     lake.steps.reached("hold.linked")
+    lake.state.leases.check()
     # Described before it is listed: whatever main lists, state can describe.
     lake.state.save_hold(held.hold_id, _description(held, described))
     lake.steps.reached("hold.described")

@@ -33,6 +33,8 @@ _PLACES = {"home", "catalog_url", "warehouse", "log_path", "log_url", "state_url
     "archive_after_days",
     "price_gb_month",
     "fail_at",
+    "lease_expiry_s",
+    "host",
     "runner",
     "runner_workers",
     "runner_timeout_s",
@@ -103,6 +105,10 @@ class Settings(BaseSettings):
     ray_address: str = Field("", description="Ray cluster, like ray://host:10001; default: one of its own on loopback.")
 
     lease_timeout_s: float = Field(30.0, ge=0, description="Seconds to wait for a lease that a living process holds.")
+    lease_expiry_s: float = Field(
+        20.0, gt=0, description="Seconds of silence after which a lease held on another host may be taken; under lease_timeout_s."
+    )
+    host: str = Field("", description="Name of this machine in leases, one of its own for each; default: its host name.")
     api_host: str = Field("127.0.0.1", description="Address the HTTP interface listens on.")
     api_port: int = Field(8000, ge=0, le=65535, description="Port the HTTP interface listens on.")
     api_auth: Literal["auto", "keys", "none"] = Field(

@@ -90,6 +90,7 @@ def put_on_branch(
                 )
             except CommitConflictError:
                 produced.clean()
+                lake.state.leases.check()
                 continue
             return Staged(increment, act, produced.snapshot_id, branch, head.snapshot_id, tuple(written), bool(replaced), hold)
         raise CommitConflictError(f"{table}: {ATTEMPTS} stages in a row met somebody else's commit; is there a second writer?")
@@ -130,6 +131,7 @@ def drop_branch(lake: Lake, table: str, branch: str, snapshot_id: int) -> bool:
                 lambda metadata: branch not in metadata.refs,
             )
         except CommitConflictError:
+            lake.state.leases.check()
             continue
         now = lake.table(table).metadata
         return branch not in now.refs and not is_on_main(now, snapshot_id)

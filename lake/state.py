@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import time
-import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -16,12 +15,11 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
-from lake.errors import CommitConflictError, CommitUnknownError, NotFoundError
+from lake.errors import CommitUnknownError, NotFoundError
 from lake.instants import Clock
-from lake.leases import Holder
+from lake.leases import Holder, Leases
 
 BUSY_TIMEOUT_S = 30
-POLL_S = 0.05
 
 _METADATA = sa.MetaData()
 _LEASES = sa.Table(
@@ -87,11 +85,15 @@ class State:
     """Mutable state over a SQLAlchemy URL; SQLite files are in WAL mode and written through to disk at each commit."""
 
     def __init__(
-        self, url: str, clock: Clock, lease_timeout_s: float = 30.0, sleep: Callable[[float], object] = time.sleep
+        self,
+        url: str,
+        clock: Clock,
+        lease_timeout_s: float = 30.0,
+        sleep: Callable[[float], object] = time.sleep,
+        lease_expiry_s: float = 20.0,
     ) -> None:
         self._clock = clock
-        self._lease_timeout_s = lease_timeout_s
-        self._sleep = sleep
+        self.leases = Leases(self, lease_timeout_s, lease_expiry_s, sleep)
         arguments = {"timeout": BUSY_TIMEOUT_S} if url.startswith("sqlite") else {}
         self._engine = sa.create_engine(url, connect_args=arguments)
         if self._engine.dialect.name == "sqlite":
@@ -105,6 +107,7 @@ class State:
 
     def close(self) -> None:
         """Close every connection."""
+        self.leases.close()
         self._engine.dispose()
 
     @contextmanager
@@ -125,64 +128,59 @@ class State:
         except SQLAlchemyError as error:
             raise CommitUnknownError(f"state database: {error}") from error
 
-    # --- leases
+    # --- leases; lake/leases.py says what they mean
 
     @contextmanager
     def lease(self, name: str, timeout_s: float | None = None) -> Iterator[str]:
-        """Hold the lease `name`, told as a token; at the end it is given back, if it is still ours.
-
-        A dead holder loses it at once, a stopped one of this host is killed first (it may sit inside a database commit).
-        A running holder is waited for, up to `timeout_s` (default: the setting). Raises CommitConflictError.
-        """
-        token = uuid.uuid4().hex
-        limit_s = self._lease_timeout_s if timeout_s is None else timeout_s
-        waited_s = 0.0
-        while not self._take(name, token):
-            if waited_s >= limit_s:
-                raise CommitConflictError(f"lease {name} is held by {self.lease_holder(name)}; waited {waited_s:.1f} s for it")
-            self._sleep(POLL_S)
-            waited_s += POLL_S
-        try:
+        """Hold the lease `name`, told as a token; see `lake.leases.Leases.lease`. Raises CommitConflictError."""
+        with self.leases.lease(name, timeout_s) as token:
             yield token
-        finally:
-            with self.writing() as connection:
-                connection.execute(sa.delete(_LEASES).where(_LEASES.c.name == name, _LEASES.c.token == token))
 
     def still_holds(self, name: str, token: str) -> bool:
         """Return whether the lease `name` is still the one taken with `token`: a process that was stopped may have lost it."""
-        with self.reading() as connection:
-            return connection.scalar(sa.select(_LEASES.c.token).where(_LEASES.c.name == name)) == token
+        return not self.lost_leases({name: token})
 
     def lease_holder(self, name: str) -> Holder | None:
         """Return who holds the lease `name`, or None."""
-        with self.reading() as connection:
-            text = connection.scalar(sa.select(_LEASES.c.holder).where(_LEASES.c.name == name))
-        return None if text is None else Holder(**json.loads(text))
+        found = self.find_lease(name)
+        return None if found is None else Holder(**json.loads(found[1]))
 
-    def _take(self, name: str, token: str) -> bool:
-        # Read first, in a transaction that needs no lock: a stopped holder may hold the write lock.
+    def find_lease(self, name: str) -> tuple[str, str, int] | None:
+        """Return (token, holder, beat) of a lease, or None. Takes no lock."""
+        wanted = sa.select(_LEASES.c.token, _LEASES.c.holder, _LEASES.c.taken_at_ns).where(_LEASES.c.name == name)
         with self.reading() as connection:
-            found = connection.execute(sa.select(_LEASES.c.token, _LEASES.c.holder).where(_LEASES.c.name == name)).first()
-        if found is not None:
-            holder = Holder(**json.loads(found.holder))
-            condition = holder.condition()
-            if condition == "running":
-                return False
-            if condition == "stopped":
-                holder.kill()
-        mine = {
-            "name": name,
-            "token": token,
-            "holder": json.dumps({key: getattr(Holder.of_this_process(), key) for key in Holder.__slots__}),
-            "taken_at_ns": self._clock(),
-        }
+            found = connection.execute(wanted).first()
+        return None if found is None else (found.token, found.holder, found.taken_at_ns)
+
+    def put_lease(self, name: str, token: str, holder: str, found: tuple[str, str, int] | None) -> bool:
+        """Put a lease in place of `found`; False when that is not there any more, or beats again."""
+        ours = sa.select(_LEASES.c.token, _LEASES.c.holder, _LEASES.c.taken_at_ns).where(_LEASES.c.name == name)
         with self.writing() as connection:
-            now = connection.scalar(sa.select(_LEASES.c.token).where(_LEASES.c.name == name).with_for_update())
-            if now != (None if found is None else found.token):
+            now = connection.execute(ours.with_for_update()).first()
+            if (None if now is None else tuple(now)) != found:
                 return False
             connection.execute(sa.delete(_LEASES).where(_LEASES.c.name == name))
+            mine = {"name": name, "token": token, "holder": holder, "taken_at_ns": self._clock()}
             connection.execute(sa.insert(_LEASES).values(mine))
         return True
+
+    def renew_leases(self, tokens: Sequence[str]) -> None:
+        """Let leases beat once more: `taken_at_ns` is the time of the last beat."""
+        beaten = sa.update(_LEASES).where(_LEASES.c.token.in_(tokens))
+        with self.writing() as connection:
+            connection.execute(beaten.values(taken_at_ns=self._clock()))
+
+    def drop_lease(self, name: str, token: str) -> None:
+        """Give a lease back, if it is still the one taken with `token`."""
+        with self.writing() as connection:
+            connection.execute(sa.delete(_LEASES).where(_LEASES.c.name == name, _LEASES.c.token == token))
+
+    def lost_leases(self, held: Mapping[str, str]) -> list[str]:
+        """Return those of name -> token that are not in force any more."""
+        with self.reading() as connection:
+            rows = connection.execute(sa.select(_LEASES.c.name, _LEASES.c.token).where(_LEASES.c.name.in_(held)))
+            now = {row.name: row.token for row in rows}
+        return [name for name, token in held.items() if now.get(name) != token]
 
     # --- documents: jobs and descriptions of holds
 
@@ -332,6 +330,37 @@ class State:
         query = sa.select(_PUBLICATIONS.c.published_at_ms).filter_by(table_name=table, snapshot_id=snapshot_id)
         with self.reading() as connection:
             return connection.scalar(query)
+
+    # --- as portable rows, for backup
+
+    def dump(self) -> dict[str, list[dict[str, Any]]]:
+        """Return every row by table, as of one moment, in JSON values; leases are left out, they belong to processes."""
+        with self.reading() as connection:
+            return {
+                table.name: [dict(row) for row in connection.execute(sa.select(table)).mappings()]
+                for table in _METADATA.sorted_tables
+                if table is not _LEASES
+            }
+
+    def load(self, rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+        """Put dumped rows in place of everything but leases, in one transaction."""
+        with self.writing() as connection:
+            for table in _METADATA.sorted_tables:
+                if table is _LEASES:
+                    continue
+                connection.execute(sa.delete(table))
+                # The audit log is numbered anew, in its order.
+                made = [
+                    {key: row[key] for key in row if table is not _AUDIT_LOG or key != "id"} for row in rows.get(table.name, ())
+                ]
+                if made:
+                    connection.execute(sa.insert(table), made)
+
+    def lease_holders(self) -> dict[str, Holder]:
+        """Return who holds each lease."""
+        with self.reading() as connection:
+            rows = connection.execute(sa.select(_LEASES.c.name, _LEASES.c.holder)).all()
+        return {row.name: Holder(**json.loads(row.holder)) for row in rows}
 
 
 def _booked_until(

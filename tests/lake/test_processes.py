@@ -124,5 +124,5 @@ def test_a_pid_used_again_is_not_taken_for_the_holder() -> None:
     assert mine.condition() == "running"
     assert Holder(mine.host, mine.boot, mine.pid_space, mine.pid, mine.started + 1).condition() == "dead"
     assert Holder(mine.host, "another boot", mine.pid_space, mine.pid, mine.started).condition() == "dead"
-    assert Holder("another host", mine.boot, mine.pid_space, mine.pid, mine.started).condition() == "running"
+    assert Holder("another host", mine.boot, mine.pid_space, mine.pid, mine.started).condition() == "elsewhere"
     mine.kill()  # running: let be

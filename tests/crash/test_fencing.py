@@ -1,0 +1,90 @@
+"""A writer that was paused elsewhere and wakes after its lease was taken publishes nothing, although it cannot be killed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from pyiceberg.exceptions import CommitFailedException
+
+from lake import iceberg_internals as internals
+from lake.catalog import Lake
+from lake.errors import CommitConflictError, CommitUnknownError
+from lake.fences import fence_off, lost_tokens, not_fenced_off
+from lake.instants import system_clock
+from lake.publish import publish, stage
+from lake.settings import load_settings
+from lake.state import State
+from tests.lake.made import trade_batch
+
+ROOT = Path(__file__).parents[2]
+TRADES = "normalized.trades"
+
+
+def test_a_zombie_elsewhere_publishes_nothing_once_its_lease_was_taken(tmp_path: Path) -> None:
+    command = [sys.executable, "-W", "ignore", "-m", "tests.crash.fencing", str(tmp_path / "home")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["impatient"] == ["refused CommitConflictError"], "a lease is not taken before it was silent for the expiry"
+    assert found["taker"] == ["taken 1"]
+    assert found["zombie"][0] == "staged"
+    assert found["zombie"][1].startswith("refused CommitConflictError: lease normalized.trades was taken"), found
+    assert (found["code"], found["position"]) == (0, ["{}"])
+
+
+@pytest.fixture(scope="module")
+def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
+    return Lake.create(load_settings(home=tmp_path_factory.mktemp("fenced") / "home"), system_clock)
+
+
+def test_the_catalog_itself_refuses_a_commit_under_a_lost_lease(lake: Lake) -> None:
+    for token in ("first", "second", "first"):
+        fence_off(lambda: lake.table(TRADES), token)
+    assert lost_tokens(lake.table(TRADES).metadata) == ["first", "second"]
+    for tokens, is_refused in ((["first"], True), (["mine", "second"], True), (["mine"], False), ([], False)):
+        try:
+            internals.commit(lake.table(TRADES), [not_fenced_off(tokens)], [internals.set_property("tried", str(tokens))])
+            assert not is_refused, tokens
+        except CommitFailedException:
+            assert is_refused, tokens
+
+
+def test_who_holds_the_lease_commits_and_who_lost_it_does_not(lake: Lake) -> None:
+    with lake.state.lease(TRADES) as token:
+        publish(lake, stage(lake, trade_batch(0, 4)))
+        staged = stage(lake, trade_batch(5, 9))
+        lake.state.drop_lease(TRADES, token)
+        with pytest.raises(CommitConflictError, match="was taken by another process"):
+            publish(lake, staged)
+    with lake.state.lease(TRADES):
+        publish(lake, stage(lake, trade_batch(5, 9, run_id="again")))
+    assert lake.head(TRADES).vector("binance") == {"0": 10}
+
+
+class Refusing(State):
+    """A state database that does not take a lease back while `is_full`."""
+
+    is_full = False
+
+    def drop_lease(self, name: str, token: str) -> None:
+        if self.is_full:
+            raise CommitUnknownError("state database: disk full")
+        super().drop_lease(name, token)
+
+
+def test_a_lease_that_could_not_be_given_back_is_not_waited_for_by_its_own_process(tmp_path: Path) -> None:
+    slept: list[float] = []
+    state = Refusing(load_settings(home=tmp_path).state_url, system_clock, 5.0, slept.append)
+    state.create()
+    with state.lease("pipeline"):
+        state.is_full = True
+    assert state.lease_holder("pipeline") is not None
+    state.is_full = False
+    with state.lease("pipeline"):
+        assert slept == []
+    assert state.lease_holder("pipeline") is None
+    state.close()
