@@ -22,6 +22,7 @@ from lake.errors import CommitUnknownError, NotFoundError, SettingsError
 from lake.fences import fence_off, not_fenced_off
 from lake.heads import ACT, HOLDS, POSITION, Act, Head, Hold, listed_holds_of, positions_of, ranges_of
 from lake.instants import Clock
+from lake.pointers import Pointers
 from lake.leases import name_host
 from lake.settings import Settings
 from lake.state import BUSY_TIMEOUT_S, State
@@ -69,6 +70,9 @@ class Lake:
             },
         )
 
+        database = _sqlite_path(settings.catalog_url)
+        self._pointers = None if database is None else Pointers(database, CATALOG)
+
     @classmethod
     def create(cls, settings: Settings, clock: Clock, steps: Steps | None = None) -> Self:
         """Make what is missing of a lake and return it open; safe to repeat and to run in two processes.
@@ -114,8 +118,14 @@ class Lake:
             raise
         return lake
 
+    def pointer(self, name: str) -> str | None:
+        """Return where a table's metadata stands now, in microseconds; None where only loading the table tells."""
+        return None if self._pointers is None else self._pointers.location(name)
+
     def close(self) -> None:
         """Close every database connection."""
+        if self._pointers is not None:
+            self._pointers.close()
         self.state.close()
         self._catalog.engine.dispose()
 

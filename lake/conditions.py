@@ -9,6 +9,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from lake.errors import InvalidValueError
@@ -52,7 +53,7 @@ def bounds_of(table: Table, where: Where) -> Condition | None:
     values = _values(column, where)
     if column.type not in ("string", "int", "long", "date", "timestamptz"):
         return None
-    return Condition(column.name, where.op, tuple(_as_bound(value) for value in values))
+    return Condition(column.name, where.op, tuple(as_bound(value) for value in values))
 
 
 def arrow_of(table: Table, where: Where) -> ds.Expression:
@@ -67,6 +68,21 @@ def arrow_of(table: Table, where: Where) -> ds.Expression:
     value = values[0]
     by_op = {"=": place == value, ">=": place >= value, "<": place < value, "<=": place <= value, ">": place > value}
     return by_op[where.op]
+
+
+def mask_of(table: Table, where: Where, rows: pa.Table) -> pa.ChunkedArray:
+    """Return which rows satisfy the condition; null counts as no, as in SQL."""
+    column = _column(table, where)
+    values = rows.column(column.name)
+    if where.op == "=" and where.value is None:
+        return pc.is_null(values)
+    wanted = _values(column, where)
+    if where.op == "in":
+        return pc.is_in(values, value_set=pa.array(wanted, column.arrow_type))
+    return _COMPARED[where.op](values, pa.scalar(wanted[0], column.arrow_type))
+
+
+_COMPARED = {"=": pc.equal, ">=": pc.greater_equal, "<": pc.less, "<=": pc.less_equal, ">": pc.greater}
 
 
 def _column(table: Table, where: Where) -> Column:
@@ -159,7 +175,8 @@ def instant_literal(value: datetime) -> str:
     return f"TIMESTAMPTZ '{value.astimezone(UTC).isoformat()}'"
 
 
-def _as_bound(value: Any) -> int | str:
+def as_bound(value: Any) -> int | str:
+    """Return a value in the terms of bounds: microseconds of instants, days of dates, numbers and texts as they are."""
     if isinstance(value, datetime):
         return to_ns(value) // NANOS_PER_MICRO
     if isinstance(value, date):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -27,7 +27,8 @@ from lake.tables import Table
 Op = Literal["=", "in", ">=", "<", "<=", ">"]
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
 
-_INTEGERS = {"int", "long", "date", "timestamptz"}
+PRUNED_TYPES = frozenset({"int", "long", "date", "timestamptz", "string"})
+"""Types whose conditions bounds can decide."""
 _LEAST, _MOST = np.iinfo(np.int64).min, np.iinfo(np.int64).max
 _MOST_VALUES = 256
 """A longer list of values is pruned by its least and greatest only."""
@@ -55,6 +56,15 @@ class Plan:
     files: tuple[DataFile, ...]
     paths: tuple[str, ...]
     _bounds: dict[str, tuple[Any, Any]] = field(default_factory=dict)
+    _newest: frozenset[int] | None = None
+
+    def newest_session_files(self) -> frozenset[int]:
+        """Return the numbers of the files of the last session_date; none where the table is not partitioned by it."""
+        if self._newest is None:
+            days = self.partition_values("session_date") or []
+            last = max(days, default=None)
+            self._newest = frozenset(number for number, day in enumerate(days) if day == last)
+        return self._newest
 
     def select(self, conditions: Sequence[Condition]) -> list[int]:
         """Return the numbers of the files that may hold rows satisfying all of `conditions`."""
@@ -73,24 +83,16 @@ class Plan:
 
     def _may_hold(self, condition: Condition) -> Mask:
         column = self.table.column(condition.column)
-        if column.type not in _INTEGERS and column.type != "string":
+        if column.type not in PRUNED_TYPES:
             return np.ones(len(self.files), dtype=np.bool_)
         lower, upper = self.bounds(condition.column)
-        mask: Mask
-        if condition.op == "in" and len(condition.values) > _MOST_VALUES:
-            return np.asarray((lower <= max(condition.values)) & (upper >= min(condition.values)), dtype=np.bool_)
-        if condition.op in ("=", "in"):
-            mask = np.zeros(len(self.files), dtype=np.bool_)
-            for value in condition.values:
-                mask |= (lower <= value) & (upper >= value)
-            return mask & self._bucket_holds(condition)
-        (value,) = condition.values
-        if condition.op in ("<", "<="):
-            return np.asarray(lower <= value if condition.op == "<=" else lower < value, dtype=np.bool_)
-        return np.asarray(upper > value if condition.op == ">" and column.type != "string" else upper >= value, dtype=np.bool_)
+        mask = may_hold(lower, upper, condition, is_cut=column.type == "string")
+        return mask & self._bucket_holds(condition) if condition.op in ("=", "in") else mask
 
     def _bucket_holds(self, condition: Condition) -> Mask:
         mask: Mask = np.ones(len(self.files), dtype=np.bool_)
+        if len(condition.values) > _MOST_VALUES:
+            return mask
         for number, (column, transform) in enumerate(self.table.partition):
             if column == condition.column and transform.startswith("bucket"):
                 apply = parse_transform(transform).transform(self.table.column(column).iceberg_type)
@@ -136,6 +138,25 @@ class _AboveAll:
         return True
 
 
+def may_hold(lower: Any, upper: Any, condition: Condition, *, is_cut: bool) -> Mask:
+    """Return which of the ranges [lower, upper] may hold a value satisfying a condition.
+
+    is_cut   bounds may be cut to their first characters, so that a value equal to one may lie beyond it
+    """
+    mask: Mask
+    if condition.op == "in" and len(condition.values) > _MOST_VALUES:
+        return np.asarray((lower <= max(condition.values)) & (upper >= min(condition.values)), dtype=np.bool_)
+    if condition.op in ("=", "in"):
+        mask = np.zeros(len(lower), dtype=np.bool_)
+        for value in condition.values:
+            mask |= (lower <= value) & (upper >= value)
+        return mask
+    (value,) = condition.values
+    if condition.op in ("<", "<="):
+        return np.asarray(lower <= value if condition.op == "<=" else lower < value, dtype=np.bool_)
+    return np.asarray(upper > value if condition.op == ">" and not is_cut else upper >= value, dtype=np.bool_)
+
+
 class PlanCache:
     """Plans by table and snapshot, and the entries of manifests; for every thread of the process."""
 
@@ -143,6 +164,23 @@ class PlanCache:
         self._lock = threading.Lock()
         self._plans: OrderedDict[tuple[str, int], Plan] = OrderedDict()
         self._manifests: OrderedDict[str, tuple[DataFile, ...]] = OrderedDict()
+        self._located: OrderedDict[str, Plan] = OrderedDict()
+
+    def plan_at(self, table: Table, location: str | None, load: Callable[[], IcebergTable]) -> Plan:
+        """Return the plan of main's head where the catalog points to `location`, loading the table only when it is new.
+
+        location   the table's metadata file, which never changes; None: not known, so the table is loaded
+        """
+        with self._lock:
+            found = None if location is None else self._located.get(location)
+        if found is None:
+            iceberg = load()
+            found = self.plan(table, iceberg)
+            with self._lock:
+                self._located[iceberg.metadata_location] = found
+                while len(self._located) > _PLANS_KEPT:
+                    self._located.popitem(last=False)
+        return found
 
     def plan(self, table: Table, iceberg: IcebergTable) -> Plan:
         """Return the plan of main's head of `iceberg` as loaded.
@@ -187,3 +225,5 @@ class PlanCache:
         with self._lock:
             for key in [key for key, kept in self._plans.items() if kept is plan]:
                 del self._plans[key]
+            for location in [location for location, kept in self._located.items() if kept is plan]:
+                del self._located[location]

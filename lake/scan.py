@@ -26,12 +26,13 @@ from lake.catalog import Lake
 from lake.conditions import Where, text_literal
 from lake.dropped import dropped_of, refuse, touched
 from lake.errors import CorruptedError, InvalidValueError
+from lake.few_rows import few_rows, keep_newest
 from lake.plans import Condition, Plan, PlanCache
 from lake.questions import INSTANT, PUBLISHED_AT, Question
 from lake.tables import Table, table_named
 from lake.values import Vector
 
-__all__ = ["PUBLISHED_AT", "Where", "dataset", "newest_session", "read", "read_offsets", "replaced_files"]
+__all__ = ["PUBLISHED_AT", "Where", "dataset", "keep_newest_session", "newest_session", "read", "read_offsets", "replaced_files"]
 
 _RANGES_AS_EXPRESSION = 100
 """Arrow evaluates an expression row by row; with more message ranges the rows are read by a join instead."""
@@ -64,12 +65,25 @@ def read(
     bounds = question.bounds()
 
     def answer(plan: Plan) -> pa.Table:
-        paths = [plan.paths[number] for number in plan.select(bounds)]
-        if question.is_past or not paths:
+        numbers = plan.select(bounds)
+        if question.is_past or not numbers:
             _refuse_dropped(lake, definition, bounds)
-        if not paths:
+        if not numbers:
             return schema.empty_table()
-        query, needed = question.sql(source(definition, paths), schema.names)
+        is_plain = not question.is_past and PUBLISHED_AT not in schema.names
+        wanted = schema.names if is_plain else definition.column_names
+        try:
+            few = few_rows(plan, numbers, where, bounds, wanted, lake.settings.hot_bytes)
+        except FileNotFoundError:
+            raise
+        except (OSError, pa.ArrowInvalid) as error:
+            raise CorruptedError(f"{definition.name}: a data file of main cannot be read: {error}") from error
+        if few is not None and is_plain:
+            return _one(few, schema)
+        if few is not None:
+            query, needed = question.sql("few_rows", schema.names)
+            return _fetch(query, {**needed, "few_rows": _one(few, definition.arrow_schema())}, schema)
+        query, needed = question.sql(source(definition, [plan.paths[number] for number in numbers]), schema.names)
         return _fetch(query, needed, schema)
 
     return _replanned(lake, definition, answer)
@@ -171,8 +185,26 @@ def _schema(table: Table, columns: Sequence[str] | None) -> pa.Schema:
     return pa.schema([pa.field(PUBLISHED_AT, INSTANT) if name == PUBLISHED_AT else whole.field(name) for name in columns])
 
 
+def keep_newest_session(lake: Lake, table: str) -> int:
+    """Take the newest session's rows of a table into memory, up to the setting `hot_bytes`; return the bytes they take.
+
+    Nothing needs this: files that are asked often are kept anyway. It spares the first questions of a server their wait.
+    """
+    return keep_newest(_plan(lake, table_named(table)), lake.settings.hot_bytes)
+
+
+def _one(parts: Sequence[pa.Table], schema: pa.Schema) -> pa.Table:
+    """Return the rows of tables that have the schema's columns, and may have more, as one table."""
+    found = [part for part in parts if part.num_rows]
+    if not found:
+        return schema.empty_table()
+    whole = found[0] if len(found) == 1 else pa.concat_tables(found)
+    columns = whole.columns if whole.column_names == schema.names else [whole.column(name) for name in schema.names]
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
 def _plan(lake: Lake, table: Table) -> Plan:
-    return _PLANS.plan(table, lake.table(table.name))
+    return _PLANS.plan_at(table, lake.pointer(table.name), lambda: lake.table(table.name))
 
 
 def _replanned(lake: Lake, table: Table, answer: Callable[[Plan], pa.Table]) -> pa.Table:
@@ -180,11 +212,11 @@ def _replanned(lake: Lake, table: Table, answer: Callable[[Plan], pa.Table]) -> 
     plan = _plan(lake, table)
     try:
         return answer(plan)
-    except duckdb.IOException:
+    except (duckdb.IOException, FileNotFoundError):
         _PLANS.forget(plan)
         try:
             return answer(_plan(lake, table))
-        except duckdb.IOException as error:
+        except (duckdb.IOException, FileNotFoundError) as error:
             raise CorruptedError(f"{table.name}: a data file of main is missing or cannot be read: {error}") from error
 
 

@@ -35,6 +35,7 @@ _PLACES = {"home", "catalog_url", "warehouse", "log_path", "log_url", "state_url
     "fail_at",
     "lease_expiry_s",
     "host",
+    "hot_bytes",
     "runner",
     "runner_workers",
     "runner_timeout_s",
@@ -109,6 +110,9 @@ class Settings(BaseSettings):
         20.0, gt=0, description="Seconds of silence after which a lease held on another host may be taken; under lease_timeout_s."
     )
     host: str = Field("", description="Name of this machine in leases, one of its own for each; default: its host name.")
+    hot_bytes: int = Field(
+        256 << 20, ge=0, description="Memory for the newest sessions' rows, a process; 0 keeps none (lake/hot_rows.py)."
+    )
     api_host: str = Field("127.0.0.1", description="Address the HTTP interface listens on.")
     api_port: int = Field(8000, ge=0, le=65535, description="Port the HTTP interface listens on.")
     api_auth: Literal["auto", "keys", "none"] = Field(

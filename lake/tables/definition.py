@@ -126,6 +126,7 @@ class Table:
     key: tuple[str, ...]
     published_by: PublishedBy
     _by_name: dict[str, Column] = field(default_factory=dict, compare=False, repr=False)
+    _schemas: list[pa.Schema] = field(default_factory=list, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         self._by_name.update({column.name: column for column in self.columns})
@@ -167,8 +168,8 @@ class Table:
 
     def arrow_schema(self) -> pa.Schema:
         """Return the Arrow schema, each field with its Iceberg field id for Parquet."""
-        return pa.schema(
-            [
+        if not self._schemas:
+            fields = [
                 pa.field(
                     column.name,
                     column.arrow_type,
@@ -177,7 +178,8 @@ class Table:
                 )
                 for column in self.columns
             ]
-        )
+            self._schemas.append(pa.schema(fields))
+        return self._schemas[0]
 
     def iceberg_schema(self) -> Schema:
         """Return the Iceberg schema."""
