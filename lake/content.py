@@ -10,7 +10,7 @@ The algorithm is ours and fixed: hashes are kept and compared across versions of
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import duckdb
 import pyarrow as pa
@@ -55,6 +55,11 @@ def number_sql(columns: Sequence[Column]) -> str:
 def hash_of_sums(upper: int | None, lower: int | None) -> str:
     """Return the hash that the two sums of `SUMS` make, 32 hex digits; of no rows, zeros."""
     return f"{((int(upper or 0) << 64) + int(lower or 0)) % (1 << 128):032x}"
+
+
+def sum_of_hashes(hashes: Iterable[str]) -> str:
+    """Return the hash of rows whose parts, in any order, have these hashes."""
+    return f"{sum(int(one, 16) for one in hashes) % (1 << 128):032x}"
 
 
 def _value(column: Column) -> str:

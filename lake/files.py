@@ -101,9 +101,9 @@ def delete_paths(paths: Iterable[Path]) -> None:
         delete(path)
 
 
-def bucket_of(table: Table, value: object) -> int:
-    """Return the bucket of a value in a table partitioned by one bucket: whose file it stands in."""
-    ((name, transform),) = table.partition
+def bucket_of(table: Table, name: str, value: object) -> int:
+    """Return the bucket of a value in a table that is partitioned by buckets of a column: whose file it stands in."""
+    transform = next(transform for column, transform in table.partition if column == name)
     bucket = parse_transform(transform).transform(table.column(name).iceberg_type)(value)
     assert isinstance(bucket, int)
     return bucket

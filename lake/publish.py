@@ -19,6 +19,7 @@ from lake import as_of, files
 from lake import iceberg_internals as internals
 from lake.catalog import MAIN, Lake
 from lake.commits import (
+    Plan,
     Summary,
     append,
     check_rows,
@@ -51,6 +52,7 @@ __all__ = [
     "read_staged",
     "reject",
     "replace_all",
+    "replace_all_by",
     "stage",
     "stage_release",
 ]
@@ -102,22 +104,30 @@ def replace_all(lake: Lake, table: str, rows: pa.Table, run_id: str, base: int) 
     rebuild's own snapshot is not booked.
     """
     definition = table_named(table)
-    seen = lake.table(table)
-    head = lake.head_of(table, seen)
-    increment = Increment(table, "rebuild", files.conform(definition, rows), {}, {}, run_id)
+    conformed = files.conform(definition, rows)
+    _rebuild_plan(run_id, base, rows.num_rows)(lake.head(table))
+    written = files.write_files(lake.table(table), definition, conformed)
+    return replace_all_by(lake, table, written, rows.num_rows, run_id, base)
 
-    def plan(now: Head) -> dict[str, str]:
-        if now.snapshot_id != base:
-            raise CommitConflictError(f"{table}: main is {now.snapshot_id}, the rebuild began at {base}; rebuild again")
-        summary = told(Act.REBUILD, "rebuild", {}, {}, run_id, (), {"rows": rows.num_rows})
-        return {POSITION: compact(now.position), HOLDS: compact(now.listed_holds), REBUILD: "true", **summary}
 
-    plan(head)
-    written = files.write_files(seen, definition, increment.rows)
+def replace_all_by(lake: Lake, table: str, written: Sequence[DataFile], row_count: int, run_id: str, base: int) -> Staged:
+    """Stage files that workers wrote in place of everything in the table; see `replace_all`. Deletes them on a conflict."""
     lake.steps.reached("publish.files")
-    staged = put_on_branch(lake, increment, Act.REBUILD, written, internals.files_of(seen, base), plan)
+    increment = Increment(table, "rebuild", table_named(table).arrow_schema().empty_table(), {}, {}, run_id)
+    replaced = internals.files_of(lake.table(table), base)
+    staged = put_on_branch(lake, increment, Act.REBUILD, written, replaced, _rebuild_plan(run_id, base, row_count))
     lake.steps.reached("publish.staged")
     return staged
+
+
+def _rebuild_plan(run_id: str, base: int, row_count: int) -> Plan:
+    def plan(now: Head) -> Summary:
+        if now.snapshot_id != base:
+            raise CommitConflictError(f"{now.table}: main is {now.snapshot_id}, the rebuild began at {base}; rebuild again")
+        summary = told(Act.REBUILD, "rebuild", {}, {}, run_id, (), {"rows": row_count})
+        return {POSITION: compact(now.position), HOLDS: compact(now.listed_holds), REBUILD: "true", **summary}
+
+    return plan
 
 
 def publish(lake: Lake, staged: Staged) -> Publication:

@@ -16,17 +16,13 @@ from functools import lru_cache
 from typing import Any
 
 from lake.catalog import Lake
-from lake.errors import SettingsError
+from lake.errors import SettingsError, WorkerError
 from lake.instants import Clock
 from lake.runner import Answer, Step, Task, Tries, answer
 from lake.settings import RunnerKind, Settings
 
-_SWITCHES = {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_agent_register_timeout_ms": "300000",  # 30 s are too few on a busy machine: the node then never starts
-    "RAY_raylet_start_wait_time_s": "300",
-}
-"""Read by Ray while it is imported and started."""
+_STARTS = 3
+"""A node whose helpers are not up within 30 s gives up, and on a busy machine they are not."""
 
 
 class RayRunner:
@@ -35,7 +31,7 @@ class RayRunner:
     kind = RunnerKind.RAY
 
     def __init__(self, settings: Settings, clock: Clock) -> None:
-        os.environ.update(_SWITCHES)
+        os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # read by Ray while it is imported and started
         try:
             self._ray: Any = importlib.import_module("ray")
         except ImportError as error:
@@ -62,7 +58,15 @@ class RayRunner:
         resolved = services.resolve_ip_for_localhost
         services.resolve_ip_for_localhost = _as_given
         try:
-            self._init(address="local", num_cpus=workers, include_dashboard=False, _node_ip_address="127.0.0.1")
+            failures: list[str] = []
+            while not self._ray.is_initialized():
+                try:
+                    self._init(address="local", num_cpus=workers, include_dashboard=False, _node_ip_address="127.0.0.1")
+                except Exception as error:  # Ray raises a bare one
+                    failures.append(str(error))
+                    self._ray.shutdown()
+                    if len(failures) >= _STARTS:
+                        raise WorkerError(f"Ray did not start, {_STARTS} times: {failures[-1]}") from error
         finally:
             services.resolve_ip_for_localhost = resolved
 

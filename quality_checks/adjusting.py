@@ -1,22 +1,24 @@
 """Adjusting: the normalized bars and actions become agreed bars, factors and the ready-made daily answer.
 
-Everything in `adjusted` is a pure function of what the normalized tables had published at one moment; the position of each
-adjusted table (owner `adjusted`) says which: normalized table -> its last publication, in milliseconds since the epoch. So
-an adjustment can be made again from its position, which is what a rebuild does.
+Everything in `adjusted` is a pure function of what the normalized tables had published at one moment, and of the waivers
+decided by then; the position of each adjusted table (owner `adjusted`) says which: input -> its last publication, in
+milliseconds since the epoch. So an adjustment can be made again from its position, which is what a rebuild does.
 
-Only what differs from the effective rows is written. Rows whose key and known_at stay but whose values changed, because an
-input arrived late, are published anew: of several rows with one key the one published last is in force. Nothing derived is
+An instrument follows from its own bars and actions alone, so only the instruments that the inputs' publications since the last
+adjustment touch are read, computed and written; what differs from the effective rows is written, the rest stays. Everything is
+computed once more when the feeds' priority or a step changed. Rows whose key and known_at stay but whose values changed, because
+an input arrived late, are published anew: of several rows with one key the one published last is in force. Nothing derived is
 ever held: failing checks leave the position where it is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import hashlib
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
-from decimal import Decimal
 
-import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -26,34 +28,44 @@ from lake.conditions import Where
 from lake.heads import Act
 from lake.instants import EPOCH, to_datetime
 from lake.publish import advance, stage
+from lake.runner import LocalRunner, Runner, Task
 from lake.scan import read, replaced_files
 from lake.staging import Increment, clean_dead_branches
-from lake.tables import Table, table_named
+from lake.tables import table_named
 from lake.values import Vector
+from quality_checks import waivers
+from quality_checks.differences import changes, lineage_of, named_run, vanished, with_kept_runs
 from quality_checks.news import stamped
 from quality_checks.publishing import run_name, settle
 from quality_checks.records import record, record_findings, record_quarantine
 from quality_checks.rules import finding_rows
 from transforms.adjust import bars_1d
 from transforms.agree import Agreed, agreed_bars
-from transforms.factor_rows import Factors
+from transforms.factor_rows import Blocked, Factors
 from transforms.factors import factors
 from transforms.revisions import effective
-from transforms.steps import derived_ids
+from transforms.steps import STEPS
 
 OWNER = "adjusted"
 BARS, ACTIONS = "normalized.bars", "normalized.corporate_actions"
 AGREED, FACTORS, BARS_1D = "adjusted.agreed_bars", "adjusted.factors", "adjusted.bars_1d"
 TABLES = (AGREED, FACTORS, BARS_1D)
 PUBLISHED_AT = "published_at"
+_TOGETHER = 64
+"""Instruments computed at once: 20 years of 64 instruments are some 300,000 rows."""
+_MOST_NAMED = 256
+"""A plan is pruned by no more instruments than this (lake/plans.py)."""
+_STATE, _COMPUTED_BY = "adjusting", "computed_by"
+_MAKES_ROWS = (Act.PUBLISH, Act.RELEASE, Act.APPEND)
 
 
 @dataclass(slots=True)
 class AdjustReport:
-    """What an adjustment did: new rows by table, and the instruments that wait for a person."""
+    """What an adjustment did: new rows by table, how many instruments it computed, and those that wait for a person."""
 
     rows: dict[str, int] = field(default_factory=dict)
     runs: list[str] = field(default_factory=list)
+    instruments: int = 0
     blocked: list[int] = field(default_factory=list)
 
     def document(self) -> dict[str, object]:
@@ -63,7 +75,7 @@ class AdjustReport:
 
 @dataclass(frozen=True, slots=True)
 class Adjusted:
-    """Everything computed from one state of the inputs."""
+    """Everything computed of some instruments from one state of the inputs."""
 
     agreed: Agreed
     factors: Factors
@@ -73,8 +85,29 @@ class Adjusted:
         return bars_1d(self.agreed.rows, self.factors.rows, run_id=run_id, blocked=self.factors.blocked)
 
 
-def adjust(lake: Lake) -> AdjustReport:
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What an adjustment of some instruments gives to write.
+
+    rows       rows to append to agreed bars and factors, and every row of bars_1d of the instruments that changed, by table
+    lineage    of the appended rows, by table
+    """
+
+    rows: dict[str, pa.Table]
+    lineage: dict[str, pa.Table]
+    findings: pa.Table
+    refused: pa.Table
+    waiting: tuple[Blocked, ...]
+    changed: int
+    """Rows of bars_1d that differ."""
+    touched: tuple[int, ...]
+    """Instruments whose rows of bars_1d are written again."""
+
+
+def adjust(lake: Lake, runner: Runner | None = None) -> AdjustReport:
     """Bring the adjusted tables up to what the normalized tables have published; returns what was done.
+
+    runner    where instruments are computed, default: here
 
     Takes the lease of each table; safe to repeat after any crash. Raises QualityError when rows break their contract or an
     audit could not be finished: the table's position stays, and the next call tries again.
@@ -82,78 +115,170 @@ def adjust(lake: Lake) -> AdjustReport:
     report = AdjustReport()
     with lake.state.lease(AGREED), lake.state.lease(FACTORS), lake.state.lease(BARS_1D):
         after = input_position(lake)
-        lagging = []
+        lagging: dict[str, Vector] = {}
         for table in TABLES:
             clean_dead_branches(lake, table)
             as_of.reconcile(lake, table)
-            if lake.head(table).vector(OWNER) != after:
-                lagging.append(table)
+            before = lake.head(table).vector(OWNER)
+            if before != after:
+                lagging[table] = before
         if not lagging or not after:
             return report
+        by = _computed_by(lake)
+        is_whole = lake.state.document(_STATE, _COMPUTED_BY) != by
+        instruments = touched_since(lake, {} if is_whole else _lowest(lagging.values()), after)
         recorded_at = to_datetime(lake.clock())
-        computed = compute(lake, after, recorded_at)
-        report.blocked = sorted(computed.factors.blocked)
-        _record(lake, computed, run_name(AGREED, OWNER, {}, after))
-        for table in lagging:
-            before = lake.head(table).vector(OWNER)
-            run_id = run_name(table, OWNER, before, after)
-            if table == BARS_1D:
-                report.rows[table] = _rewrite(lake, computed, before, after, run_id)
-            else:
-                report.rows[table] = _append(lake, table, computed, before, after, run_id, recorded_at)
+        runs = {table: run_name(table, OWNER, before, after) for table, before in lagging.items()}
+        arguments = {"position": after, "runs": runs, "recorded_at": recorded_at}
+        tasks = [
+            Task(f"instruments {n}", arguments={**arguments, "instruments": ids}) for n, ids in enumerate(grouped(instruments))
+        ]
+        done = {task.partition: part for task, part in (runner or LocalRunner(lake)).run(adjust_instruments, tasks)}
+        parts = [done[task.partition] for task in tasks]
+        report.instruments = len(instruments)
+        report.blocked = waivers.keep_blocked(lake, instruments, [one for part in parts for one in part.waiting])
+        _record(lake, parts, run_name(AGREED, OWNER, {}, after))
+        for table, before in lagging.items():
+            write = _rewrite if table == BARS_1D else _append
+            report.rows[table] = write(lake, table, parts, before, after, runs[table])
             if report.rows[table]:
-                report.runs.append(run_id)
+                report.runs.append(runs[table])
+        lake.state.save_document(_STATE, _COMPUTED_BY, by)
     return report
+
+
+def _computed_by(lake: Lake) -> dict[str, object]:
+    """Return what else than the inputs decides: when it changes, every instrument is computed again."""
+    told = {"steps": [step.identity for step in STEPS], "priority": list(lake.settings.provider_priority)}
+    return {"hash": hashlib.sha256(json.dumps(told).encode()).hexdigest()}
+
+
+def _lowest(positions: Iterable[Vector]) -> Vector:
+    """Return the position that lies before all; an input that one of them does not know is not known."""
+    found = list(positions)
+    return {key: min(one[key] for one in found) for key in found[0] if all(key in one for one in found)}
 
 
 def input_position(lake: Lake) -> Vector:
     """Return when each input was last published, in milliseconds since the epoch; an input without rows is left out."""
     found: Vector = {}
     for table in (BARS, ACTIONS):
-        made = [one.published_at for one in as_of.ledger(lake, table) if one.act in (Act.PUBLISH, Act.RELEASE, Act.APPEND)]
+        made = [one.published_at for one in as_of.ledger(lake, table) if one.act in _MAKES_ROWS]
         if made:
-            found[table] = (max(made) - EPOCH) // timedelta(milliseconds=1)
-    return found
+            found[table] = _milliseconds(max(made))
+    decided = waivers.last_decision_ms(lake)
+    return found if decided is None or not found else {**found, waivers.INPUT: decided}
 
 
-def compute(lake: Lake, position: Vector, recorded_at: datetime) -> Adjusted:
-    """Return everything adjusted that follows from the inputs as they were published at `position`."""
-    bars, actions = (inputs_at(lake, table, position) for table in (BARS, ACTIONS))
+def touched_since(lake: Lake, before: Vector, after: Vector) -> list[int]:
+    """Return the instruments that may differ between two positions, ordered; from {}: every instrument."""
+    found = waivers.decided_between(lake, before.get(waivers.INPUT, -1), after.get(waivers.INPUT, -1))
+    for table in (BARS, ACTIONS):
+        low, high = before.get(table, -1), after.get(table, -1)
+        booked = [one for one in as_of.ledger(lake, table) if one.act in _MAKES_ROWS]
+        runs = {one.run_id for one in booked if low < _milliseconds(one.published_at) <= high}
+        where = [Where("run_id", "in", sorted(runs))]
+        if runs and table == BARS:
+            found |= set(read(lake, table, ["instrument_id"], where)["instrument_id"].unique().to_pylist())
+        elif runs:
+            found |= _sharing_chains(lake, where)
+    return sorted(found)
+
+
+def _sharing_chains(lake: Lake, where: Sequence[Where]) -> set[int]:
+    """Return the instruments of actions and of every version of them: a revision may come under another instrument."""
+    new = read(lake, ACTIONS, ["instrument_id", "action_key"], where)
+    also = read(lake, ACTIONS, ["instrument_id"], [Where("action_key", "in", new["action_key"].unique().to_pylist())])
+    return {*new["instrument_id"].unique().to_pylist(), *also["instrument_id"].unique().to_pylist()}
+
+
+def _milliseconds(moment: datetime) -> int:
+    return (moment - EPOCH) // timedelta(milliseconds=1)
+
+
+def grouped(instruments: Sequence[int]) -> list[list[int]]:
+    """Return instruments in groups that are read together: those of one bucket beside each other."""
+    ordered = sorted(instruments, key=lambda one: (files.bucket_of(table_named(BARS_1D), "instrument_id", one), one))
+    return [ordered[start : start + _TOGETHER] for start in range(0, len(ordered), _TOGETHER)]
+
+
+# --- one group of instruments: what workers do
+
+
+def compute(lake: Lake, position: Vector, recorded_at: datetime, instruments: Collection[int]) -> Adjusted:
+    """Return everything adjusted of some instruments that follows from the inputs as they were published at `position`."""
+    bars, actions = (inputs_at(lake, table, position, instruments) for table in (BARS, ACTIONS))
     priority = lake.settings.provider_priority
     agreed = agreed_bars(bars, actions, run_id="", recorded_at=recorded_at, priority=priority)
-    return Adjusted(agreed, factors(agreed.rows, actions, run_id="", recorded_at=recorded_at))
+    allowed = waivers.allowed_at(lake, position.get(waivers.INPUT, -1))
+    return Adjusted(agreed, factors(agreed.rows, actions, run_id="", recorded_at=recorded_at, allowed=allowed))
 
 
-def inputs_at(lake: Lake, table: str, position: Vector) -> pa.Table:
-    """Return the effective rows of an input as published at `position`."""
+def inputs_at(lake: Lake, table: str, position: Vector, instruments: Collection[int]) -> pa.Table:
+    """Return the effective rows of an input of some instruments as published at `position`."""
     definition = table_named(table)
     if table not in position:
         return definition.arrow_schema().empty_table()
     moment = EPOCH + timedelta(milliseconds=position[table])
-    rows = read(lake, table, [*definition.column_names, PUBLISHED_AT], as_of=moment)
-    return effective(definition, rows).select(list(definition.column_names))
+    columns = [*definition.column_names, PUBLISHED_AT]
+    mine = Where("instrument_id", "in", sorted(instruments))
+    rows = read(lake, table, columns, [mine], as_of=moment)
+    if table == ACTIONS and rows.num_rows:  # an action's key does not name its instrument: another's row may have replaced it
+        rows = read(lake, table, columns, [Where("action_key", "in", rows["action_key"].unique().to_pylist())], as_of=moment)
+    found = effective(definition, rows).select(list(definition.column_names))
+    return found.filter(pc.is_in(found["instrument_id"], value_set=pa.array(sorted(instruments), pa.int64())))
 
 
-def effective_rows(lake: Lake, table: str) -> pa.Table:
+def effective_rows(lake: Lake, table: str, instruments: Collection[int] | None = None) -> pa.Table:
     """Return the rows of adjusted.agreed_bars or adjusted.factors in force, all their versions along known_at."""
     definition = table_named(table)
-    rows = read(lake, table, [*definition.column_names, PUBLISHED_AT])
+    where = [] if instruments is None else [Where("instrument_id", "in", sorted(instruments))]
+    rows = read(lake, table, [*definition.column_names, PUBLISHED_AT], where)
     return effective(definition, rows).select(list(definition.column_names))
 
 
-def _record(lake: Lake, computed: Adjusted, run_id: str) -> None:
+def adjust_instruments(lake: Lake, task: Task) -> Part:
+    """Return what an adjustment of the task's instruments gives to write; a step of `lake.runner`."""
+    instruments: list[int] = task.arguments["instruments"]
+    runs: Mapping[str, str] = task.arguments["runs"]
+    computed = compute(lake, task.arguments["position"], task.arguments["recorded_at"], instruments)
+    rows, lineage, changed, touched = {}, {}, 0, set[int]()
+    for table, made, told in (
+        (AGREED, computed.agreed.rows, computed.agreed.lineage),
+        (FACTORS, computed.factors.rows, computed.factors.lineage),
+    ):
+        if table in runs:
+            definition = table_named(table)
+            change = changes(definition, made, effective_rows(lake, table, instruments))
+            rows[table] = stamped(table, change.rows, runs[table])
+            lineage[table] = lineage_of(definition, rows[table], change.source, made, told, runs[table])
+    if BARS_1D in runs:
+        existing = read(lake, BARS_1D, where=[Where("instrument_id", "in", instruments)])
+        answers = with_kept_runs(computed.bars(runs[BARS_1D]), existing)
+        new = answers.filter(pc.equal(answers["run_id"], runs[BARS_1D]))
+        changed = new.num_rows
+        touched = {*new["instrument_id"].unique().to_pylist(), *vanished(answers, existing, computed.factors.blocked)}
+        rows[BARS_1D] = answers.filter(pc.is_in(answers["instrument_id"], value_set=pa.array(sorted(touched), pa.int64())))
+    findings = pa.concat_tables([computed.agreed.findings, computed.factors.findings])
+    waiting = computed.factors.waiting
+    return Part(rows, lineage, findings, computed.factors.refused, waiting, changed, tuple(sorted(touched)))
+
+
+# --- the committer
+
+
+def _record(lake: Lake, parts: Sequence[Part], run_id: str) -> None:
     """Write what was found on the way; each finding and refusal stands once, whatever run meets it again."""
-    refused = _named(computed.factors.refused, run_id)
+    refused = named_run(_joined("quality.quarantine", [part.refused for part in parts]), run_id)
     if refused.num_rows:
         record_quarantine(lake, refused, run_id)
-    findings = pa.concat_tables([computed.agreed.findings, computed.factors.findings, _refusal_findings(refused)])
+    findings = _joined("quality.findings", [*(part.findings for part in parts), _refusal_findings(refused)])
     if findings.num_rows:
-        record_findings(lake, _named(findings, run_id), run_id)
+        record_findings(lake, named_run(findings, run_id), run_id)
 
 
-def _named(rows: pa.Table, run_id: str) -> pa.Table:
-    at = rows.schema.get_field_index("run_id")
-    return rows.set_column(at, rows.schema.field(at), pa.repeat(run_id, rows.num_rows))
+def _joined(table: str, parts: Iterable[pa.Table]) -> pa.Table:
+    return pa.concat_tables([table_named(table).arrow_schema().empty_table(), *parts])
 
 
 def _refusal_findings(refused: pa.Table) -> pa.Table:
@@ -167,156 +292,39 @@ def _refusal_findings(refused: pa.Table) -> pa.Table:
     )  # fmt: skip
 
 
-# --- agreed bars and factors: appended
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """Rows to append so that the effective rows become the computed ones, and where each comes from.
-
-    source   for each row: the number of the computed row it copies, or null for a row that takes an effect back
-    """
-
-    rows: pa.Table
-    source: pa.Array
-
-
-def changes(table: Table, computed: pa.Table, existing: pa.Table) -> Change:
-    """Return what to append beside the effective `existing` rows so that readers see the `computed` ones.
-
-    New and differing rows are appended. A key that is not computed any more cannot be deleted: what is in force at its
-    known_at is said again under it, so that reading along known_at gives the computed answer; where nothing is in force
-    then, a factor is rescinded and a bar stays as it was.
-    """
-    keys = list(table.key)
-    chain = [name for name in keys if name != "known_at"]
-    new = _frame(table, computed).with_columns(source=pl.int_range(pl.len(), dtype=pl.Int64))
-    old = _frame(table, existing).with_columns(old=pl.int_range(pl.len(), dtype=pl.Int64))
-    fresh = new.join(old, on=list(table.business_columns), how="anti", nulls_equal=True, maintain_order="left")
-    gone = old.join(new, on=keys, how="anti", maintain_order="left").select(*keys, "old")
-    in_force = gone.sort("known_at").join_asof(
-        new.sort("known_at").select(*keys, "source"), on="known_at", by=chain, strategy="backward", check_sortedness=False
-    )
-    replaced = in_force.filter(pl.col("source").is_not_null())
-    again = _with_known_at(computed.take(replaced["source"].to_arrow()), replaced["known_at"].to_arrow())
-    again, is_new = _differing(table, again, old)
-    rows = [computed.take(fresh["source"].to_arrow()), again]
-    source = [fresh["source"], replaced["source"].filter(is_new)]
-    if table.name == FACTORS:
-        nothing = in_force.filter(pl.col("source").is_null())
-        rescinded, is_new = _differing(table, _rescinded(existing.take(nothing["old"].to_arrow())), old)
-        rows.append(rescinded)
-        source.append(pl.Series("source", [None] * rescinded.num_rows, pl.Int64))
-    return Change(pa.concat_tables(rows), pl.concat(source).to_arrow())
-
-
-def _differing(table: Table, rows: pa.Table, old: pl.DataFrame) -> tuple[pa.Table, pl.Series]:
-    """Return the rows that do not stand in `old` as they are, and which they are."""
-    frame = _frame(table, rows).with_columns(row=pl.int_range(pl.len(), dtype=pl.Int64))
-    kept = frame.join(old, on=list(table.business_columns), how="anti", nulls_equal=True, maintain_order="left")["row"]
-    mask = pl.Series("kept", range(rows.num_rows), pl.Int64).is_in(kept.to_list())
-    return rows.take(kept.to_arrow()), mask
-
-
-def _frame(table: Table, rows: pa.Table) -> pl.DataFrame:
-    return pl.DataFrame({name: pl.from_arrow(rows[name]) for name in table.business_columns})
-
-
-def _with_known_at(rows: pa.Table, known_at: pa.Array) -> pa.Table:
-    at = rows.schema.get_field_index("known_at")
-    return rows.set_column(at, rows.schema.field(at), known_at.cast(rows.schema.field(at).type))
-
-
-def _rescinded(rows: pa.Table) -> pa.Table:
-    for name, value in (("status", "rescinded"), ("price_factor", Decimal(1)), ("volume_factor", Decimal(1))):
-        at = rows.schema.get_field_index(name)
-        rows = rows.set_column(at, rows.schema.field(at), pa.repeat(pa.scalar(value, rows.schema.field(at).type), rows.num_rows))
-    return rows
-
-
-def _append(lake: Lake, table: str, computed: Adjusted, before: Vector, after: Vector, run_id: str, recorded_at: datetime) -> int:
-    definition = table_named(table)
-    rows, lineage = (
-        (computed.agreed.rows, computed.agreed.lineage) if table == AGREED else (computed.factors.rows, computed.factors.lineage)
-    )
-    change = changes(definition, rows, effective_rows(lake, table))
-    count = int(change.rows.num_rows)
-    if count == 0:
-        advance(lake, table, OWNER, before, after, run_id, {"rows": 0}, ())
-        as_of.reconcile(lake, table)
-        return 0
-    new = stamped(table, change.rows, run_id)
-    told = lineage_of(definition, new, change.source, rows, lineage, run_id)
+def _append(lake: Lake, table: str, parts: Sequence[Part], before: Vector, after: Vector, run_id: str) -> int:
+    """Append the new rows of agreed bars or factors, their lineage first; returns how many."""
+    new = _joined(table, [part.rows[table] for part in parts])
+    if new.num_rows == 0:
+        return _advanced(lake, table, before, after, run_id)
+    told = _joined("ops.lineage", [part.lineage[table] for part in parts])
     record(lake, "ops.lineage", told, run_id, ("output_event_id", "input_event_id", "role"), Where("run_id", "=", run_id))
-    staged = stage(lake, Increment(table, OWNER, new, before, after, run_id, (), {"rows": count}))
+    staged = stage(lake, Increment(table, OWNER, new, before, after, run_id, (), {"rows": new.num_rows}))
     lake.steps.reached("adjust.staged")
     settle(lake, staged, may_hold=False)
-    return count
+    return int(new.num_rows)
 
 
-def lineage_of(
-    definition: Table, new: pa.Table, source: pa.Array, computed: pa.Table, lineage: pa.Table, run_id: str
-) -> pa.Table:
-    """Return the lineage of appended rows: that of the computed row each copies, under its own event id."""
-    named = pl.DataFrame(
-        {
-            "output_event_id": pl.from_arrow(derived_ids(definition, computed)),
-            "source": pl.Series(range(computed.num_rows), dtype=pl.Int64),
-        }
-    )
-    made = pl.DataFrame({"source": pl.from_arrow(source), "made": pl.from_arrow(derived_ids(definition, new))})
-    frame = pl.DataFrame({name: pl.from_arrow(lineage[name]) for name in lineage.column_names})
-    joined = frame.join(named, on="output_event_id").join(made, on="source")
-    columns = {**{name: joined[name] for name in lineage.column_names}, "output_event_id": joined["made"]}
-    told = pa.table({name: columns[name].to_arrow() for name in lineage.column_names}).cast(lineage.schema)
-    return _named(told, run_id)
-
-
-# --- bars_1d: rewritten where instruments changed
-
-
-def _rewrite(lake: Lake, computed: Adjusted, before: Vector, after: Vector, run_id: str) -> int:
+def _rewrite(lake: Lake, table: str, parts: Sequence[Part], before: Vector, after: Vector, run_id: str) -> int:
     """Rewrite the files of instruments whose answer changed; returns how many rows differ."""
-    definition = table_named(BARS_1D)
-    existing = read(lake, BARS_1D, list(definition.column_names))
-    rows = with_kept_runs(computed.bars(run_id), existing)
-    changed = rows.filter(pc.equal(rows["run_id"], run_id))
-    gone = _vanished(rows, existing, computed.factors.blocked)
-    touched = sorted({*changed["instrument_id"].unique().to_pylist(), *gone})
+    definition = table_named(table)
+    touched = sorted({one for part in parts for one in part.touched})
+    changed = sum(part.changed for part in parts)
     if not touched:
-        advance(lake, BARS_1D, OWNER, before, after, run_id, {"rows": 0}, ())
-        as_of.reconcile(lake, BARS_1D)
-        return 0
-    replaced = replaced_files(lake, BARS_1D, [Where("instrument_id", "in", touched)])
-    beside = files.read_files(definition, files.paths_of(replaced)) if replaced else existing.slice(0, 0)
-    is_touched = pa.array(touched, pa.int64())
-    written = pa.concat_tables(
-        [
-            rows.filter(pc.is_in(rows["instrument_id"], value_set=is_touched)),
-            beside.filter(pc.invert(pc.is_in(beside["instrument_id"], value_set=is_touched))).cast(rows.schema),
-        ]
-    )
-    increment = Increment(BARS_1D, OWNER, written, before, after, run_id, (), {"rows": changed.num_rows})
-    staged = stage(lake, increment, replaced)
+        return _advanced(lake, table, before, after, run_id)
+    named_ones = [Where("instrument_id", "in", touched)] if len(touched) <= _MOST_NAMED else []
+    replaced = replaced_files(lake, table, named_ones)
+    beside = files.read_files(definition, files.paths_of(replaced))
+    is_touched = pc.is_in(beside["instrument_id"], value_set=pa.array(touched, pa.int64()))
+    written = _joined(table, [*(part.rows[table] for part in parts), beside.filter(pc.invert(is_touched))])
+    staged = stage(lake, Increment(table, OWNER, written, before, after, run_id, (), {"rows": changed}), replaced)
     lake.steps.reached("adjust.staged")
     settle(lake, staged, may_hold=False)
-    return int(changed.num_rows)
+    return changed
 
 
-def with_kept_runs(rows: pa.Table, existing: pa.Table) -> pa.Table:
-    """Return rows of adjusted.bars_1d; those that stand already keep the run that first wrote them."""
-    definition = table_named(BARS_1D)
-    business = list(definition.business_columns)
-    old = _frame(definition, existing).with_columns(kept=pl.Series(pl.from_arrow(existing["run_id"])))
-    frame = _frame(definition, rows).with_columns(run_id=pl.Series(pl.from_arrow(rows["run_id"])))
-    joined = frame.join(old, on=business, how="left", nulls_equal=True, maintain_order="left")
-    at = rows.schema.get_field_index("run_id")
-    runs = joined.select(pl.coalesce("kept", "run_id"))[:, 0].to_arrow().cast(pa.string())
-    return rows.set_column(at, rows.schema.field(at), runs)
-
-
-def _vanished(rows: pa.Table, existing: pa.Table, blocked: Iterable[int]) -> set[int]:
-    """Return instruments with existing sessions that are not computed any more; blocked ones stay as they are."""
-    keys = ["instrument_id", "session_date"]
-    old, new = (pl.DataFrame({name: pl.from_arrow(table[name]) for name in keys}) for table in (existing, rows))
-    return set(old.join(new, on=keys, how="anti")["instrument_id"].to_list()) - set(blocked)
+def _advanced(lake: Lake, table: str, before: Vector, after: Vector, run_id: str) -> int:
+    """Move the position past inputs that change nothing; returns 0."""
+    advance(lake, table, OWNER, before, after, run_id, {"rows": 0}, ())
+    as_of.reconcile(lake, table)
+    return 0

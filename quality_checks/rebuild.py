@@ -4,39 +4,38 @@ Normalized tables replay the publication ledger: the same messages, batch by bat
 what was replayed before it. Held and rejected batches stay what they are, and rows that left a hold for quarantine stay out.
 Adjusted tables are computed again from each position they stood at. Rows keep runs and message numbers, so `published_at`
 stays. What differs is told; a replay that differs must pass the gate batch by batch before it takes main's place.
+
+The parts of a table are made by a runner (quality_checks/replay.py says how); here they are put together and committed at once.
 """
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 
-import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from lake import files
 from lake.as_of import Settled, ledger
 from lake.catalog import Lake
-from lake.conditions import Where
-from lake.content import content_hash
-from lake.errors import CorruptedError, InvalidValueError, QualityError
+from lake.content import sum_of_hashes
+from lake.durable import make_folder
+from lake.errors import InvalidValueError, QualityError
 from lake.heads import Act
-from lake.instants import to_datetime
-from lake.publish import publish, replace_all
-from lake.scan import read
-from lake.staging import clean_dead_branches, discard, read_staged
-from lake.tables import Table, table_named
-from lake.values import CaptureKind
+from lake.publish import publish, replace_all_by
+from lake.runner import LocalRunner, Runner, Task, new_job, sweep
+from lake.scan import read, replaced_files
+from lake.staging import clean_dead_branches
+from lake.tables import PublishedBy, Table, table_named
 from quality_checks import adjusting
-from quality_checks.batches import Batch, decode_batch, joined_rows, kinds_of
+from quality_checks.batches import kinds_of
 from quality_checks.gate import audit_to_the_end
-from quality_checks.holds import HELD
 from quality_checks.levels import keep_levels, newer_levels, no_levels
-from quality_checks.news import Existing, news_of, stamped
-from quality_checks.publishing import run_name
-from quality_checks.rules import event_ids
-from transforms.revisions import effective
+from quality_checks.replay import SHOWN, PartKey, Replayed, part_of_file, replay_instruments, replay_part, spill
 
-_SHOWN = 10
 _ROWS_MADE = (Act.PUBLISH, Act.RELEASE)
 
 
@@ -69,11 +68,13 @@ class RebuildReport:
         return {**asdict(self), "is_same": self.is_same}
 
 
-def rebuild(lake: Lake, table: str) -> RebuildReport:
+def rebuild(lake: Lake, table: str, runner: Runner | None = None) -> RebuildReport:
     """Make a normalized or adjusted table again and put the result in main's place; returns what differs.
 
+    runner    where the parts of the table are made, default: here, one after the other
+
     Takes the table's lease. Raises InvalidValueError for a table that is not derived from raw, QualityError when a replay
-    that differs does not pass the gate: main stays as it is.
+    that differs does not pass the gate, WorkerError when workers failed: main stays as it is.
     """
     definition = table_named(table)
     if definition.namespace not in ("normalized", "adjusted"):
@@ -81,19 +82,19 @@ def rebuild(lake: Lake, table: str) -> RebuildReport:
     with lake.state.lease(table):
         clean_dead_branches(lake, table)
         base = lake.head(table).snapshot_id
-        now = read(lake, table)
-        replayed: list[tuple[Settled, pa.Table]] = []
-        if table == adjusting.BARS_1D:
-            made = _remade_bars_1d(lake, now)
-        else:
-            replayed = (_replay_normalized if definition.namespace == "normalized" else _replay_adjusted)(lake, definition)
-            made = pa.concat_tables([now.slice(0, 0), *(rows.select(now.column_names).cast(now.schema) for _, rows in replayed)])
-        report = _compared(definition, now, made)
-        levels = {} if report.is_same else _judge(table, replayed)
-        staged = replace_all(lake, table, made, f"rebuild-{definition.short_name}-{base}", base)
-        if content_hash(definition, read_staged(lake, staged)) != report.after:
-            discard(lake, staged)
-            raise CorruptedError(f"{table}: the rebuilt files read back differ from the rows written; main stays")
+        job = new_job()
+        entries = [one for one in ledger(lake, table) if one.act in _ROWS_MADE]
+        make = _normalized_parts if definition.namespace == "normalized" else _adjusted_parts
+        try:
+            parts = list(make(lake, definition, entries, runner or LocalRunner(lake), job))
+            report = _report(table, parts)
+            written = [file for part in parts for file in part.written]
+            levels = {} if report.is_same else _judge(definition, entries, files.paths_of(written))
+        except BaseException:
+            sweep(lake, table, job)
+            raise
+        staged = replace_all_by(lake, table, written, report.rows, f"rebuild-{definition.short_name}-{base}", base)
+        sweep(lake, table, job, written)
         publish(lake, staged)
         for owner, known in levels.items():
             keep_levels(lake, table, owner, known)
@@ -101,134 +102,109 @@ def rebuild(lake: Lake, table: str) -> RebuildReport:
         return report
 
 
-def _judge(table: str, replayed: list[tuple[Settled, pa.Table]]) -> dict[str, pa.Table | None]:
+def _report(table: str, parts: Sequence[Replayed]) -> RebuildReport:
+    before, after = (sum_of_hashes(getattr(part, name) for part in parts) for name in ("before", "after"))
+    report = RebuildReport(table, sum(part.rows for part in parts), before, after)
+    report.missing, report.extra = (sum(getattr(part, name) for part in parts) for name in ("missing", "extra"))
+    for word in ("only on main", "only in the replay"):
+        report.shown += [line for part in parts for line in part.shown if line.startswith(word)][:SHOWN]
+    return report
+
+
+def _judge(table: Table, entries: Sequence[Settled], paths: Sequence[Path]) -> dict[str, pa.Table | None]:
     """Audit each replayed batch as it was audited first, beside the prices replayed before it; returns each owner's last prices.
 
     What a person released then may fail the same checks now.
     """
     levels: dict[str, pa.Table | None] = {}
-    for entry, rows in replayed:
-        before = levels.get(entry.owner, no_levels(table))
+    if table.name == adjusting.BARS_1D:
+        return levels
+    for entry in entries:
+        rows = _rows_of(table, entry, paths)
+        before = levels.get(entry.owner, no_levels(table.name))
         if rows.num_rows and entry.act is not Act.RELEASE:
-            report = audit_to_the_end(table, rows, {"run": entry.run_id}, before=before)
+            report = audit_to_the_end(table.name, rows, {"run": entry.run_id}, before=before)
             if not report.ok:
                 checks = ", ".join(report.failed_checks)
-                raise QualityError(f"{table}: run {entry.run_id}, made again, fails {checks}; main stays", report.as_dict())
-        levels[entry.owner] = newer_levels(before, table, rows)
+                raise QualityError(f"{table.name}: run {entry.run_id}, made again, fails {checks}; main stays", report.as_dict())
+        levels[entry.owner] = newer_levels(before, table.name, rows)
     return levels
 
 
-def _compared(table: Table, now: pa.Table, made: pa.Table) -> RebuildReport:
-    report = RebuildReport(table.name, made.num_rows, content_hash(table, now), content_hash(table, made))
-    names = list(table.column_names)
-    left, right = (pl.DataFrame({name: pl.from_arrow(rows[name]) for name in names}) for rows in (now, made))
-    counts = [frame.group_by(names).len() for frame in (left, right)]
-    joined = counts[0].join(counts[1], on=names, how="full", nulls_equal=True, coalesce=True, suffix="_made")
-    surplus = joined.with_columns(more=pl.col("len").fill_null(0).cast(pl.Int64) - pl.col("len_made").fill_null(0).cast(pl.Int64))
-    missing, extra = surplus.filter(pl.col("more") > 0), surplus.filter(pl.col("more") < 0)
-    report.missing, report.extra = int(missing["more"].sum()), -int(extra["more"].sum())
-    for word, part in (("only on main", missing), ("only in the replay", extra)):
-        for row in part.select(names).head(_SHOWN).iter_rows(named=True):
-            report.shown.append(f"{word}: { ({name: str(value) for name, value in row.items() if value is not None}) }")
-    return report
+def _rows_of(table: Table, entry: Settled, paths: Sequence[Path]) -> pa.Table:
+    """Return the rows that an entry of the ledger published, out of the rebuilt files."""
+    found = [table.arrow_schema().empty_table()]
+    for path in paths:
+        rows = files.read_files(table, [path])
+        if table.published_by is PublishedBy.RUN:
+            mask = pc.equal(rows["run_id"], entry.run_id)
+        else:
+            mask = pa.array([False] * rows.num_rows)
+            for one in entry.ranges:
+                seq = rows["message_seq"]
+                inside = pc.and_(pc.greater_equal(seq, one.first_seq), pc.less_equal(seq, one.last_seq))
+                mask = pc.or_(mask, pc.and_(pc.equal(rows["capture_id"], one.capture_id), inside))
+        found.append(rows.filter(mask))
+    return pa.concat_tables(found)
 
 
-# --- normalized
+def _normalized_parts(lake: Lake, table: Table, entries: Sequence[Settled], runner: Runner, job: str) -> Iterator[Replayed]:
+    """Replay the ledger in two passes over a folder that a later rebuild of the table would clear."""
+    folder = lake.settings.home / "rebuild" / table.name
+    shutil.rmtree(folder, ignore_errors=True)
+    make_folder(folder)
+    try:
+        kinds = {owner: kinds_of(lake, owner) for owner in sorted({entry.owner for entry in entries})}
+        batches = [
+            Task(
+                f"{table.name}, batch {entry.run_id}",
+                arguments={"entry": entry, "kinds": kinds[entry.owner], "folder": str(folder)},
+            )
+            for entry in entries
+        ]
+        numbers = {id(task): number for number, task in enumerate(batches)}
+        spilled: dict[PartKey, list[tuple[int, str]]] = {}
+        for task, found in runner.run(spill, batches):
+            for key, path in found:
+                spilled.setdefault(key, []).append((numbers[id(task)], path))
+        on_main: dict[PartKey, list[str]] = {}
+        for file in replaced_files(lake, table.name):
+            place = part_of_file(table, [file.partition[number] for number in range(len(table.partition))])
+            on_main.setdefault(place, []).append(str(files.paths_of([file])[0]))
+        tasks = [
+            Task(
+                f"{table.name}, part {'/'.join(str(value) for value in key) or 'whole'}",
+                inputs=tuple(on_main.get(key, ())),
+                arguments={"table": table.name, "batches": [(entries[n], path) for n, path in sorted(spilled.get(key, ()))]},
+                job=job,
+            )
+            for key in sorted({*spilled, *on_main}, key=str)
+        ]
+        yield from (part for _, part in runner.run(replay_part, tasks))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
-def _replay_normalized(lake: Lake, table: Table) -> list[tuple[Settled, pa.Table]]:
-    replayed: list[tuple[Settled, pa.Table]] = []
-    kinds: dict[str, dict[str, CaptureKind]] = {}
-    for entry in ledger(lake, table.name):
-        if entry.act not in _ROWS_MADE:
-            continue
-        if entry.owner not in kinds:
-            kinds[entry.owner] = kinds_of(lake, entry.owner)
-        rows = _replay_batch(lake, table.name, entry, kinds[entry.owner], _existing_in(table, replayed))
-        replayed.append((entry, rows))
-    return replayed
-
-
-def _existing_in(table: Table, replayed: list[tuple[Settled, pa.Table]]) -> Existing:
-    """Return a reader of what was replayed so far, as `existing_on_main` reads main."""
-
-    def existing(name: str, new: pa.Table) -> pa.Table:
-        if table_named(name).is_revised:
-            return _effective_of(table, replayed)
-        ids = new["instrument_id"].unique()
-        parts = [rows.filter(pc.is_in(rows["instrument_id"], value_set=ids)) for _, rows in replayed]
-        return pa.concat_tables([table.arrow_schema().empty_table(), *parts])
-
-    return existing
-
-
-def _effective_of(table: Table, replayed: list[tuple[Settled, pa.Table]]) -> pa.Table:
-    """Return the effective rows of what was replayed so far."""
-    stamp = pa.timestamp("us", tz="UTC")
-    parts = [
-        rows.append_column(adjusting.PUBLISHED_AT, pa.repeat(pa.scalar(entry.published_at, stamp), rows.num_rows))
-        for entry, rows in replayed
+def _adjusted_parts(lake: Lake, table: Table, entries: Sequence[Settled], runner: Runner, job: str) -> Iterator[Replayed]:
+    """Replay the positions of an adjusted table in groups of instruments."""
+    mine = [entry for entry in entries if entry.owner == adjusting.OWNER and entry.act is Act.PUBLISH]
+    position = lake.head(table.name).vector(adjusting.OWNER)
+    touched = [
+        set(adjusting.touched_since(lake, before, entry.after))
+        for before, entry in zip([{}, *(entry.after for entry in mine)], mine, strict=False)
     ]
-    if not parts:
-        return table.arrow_schema().empty_table()
-    return effective(table, pa.concat_tables(parts)).select(list(table.column_names))
-
-
-def _replay_batch(lake: Lake, table: str, entry: Settled, kinds: dict[str, CaptureKind], existing: Existing) -> pa.Table:
-    parts = [
-        read(
-            lake,
-            "raw.messages",
-            where=[
-                Where("provider", "=", entry.owner),
-                Where("capture_id", "=", one.capture_id),
-                Where("message_seq", ">=", one.first_seq),
-                Where("message_seq", "<=", one.last_seq),
-            ],
+    on_main = read(lake, table.name, ["instrument_id"])["instrument_id"].unique().to_pylist()
+    everything = {*adjusting.touched_since(lake, {}, position), *on_main}
+    tasks = [
+        Task(
+            f"{table.name}, instruments {number}",
+            arguments={
+                "table": table.name,
+                "instruments": ids,
+                "entries": [(entry, sorted(found & set(ids))) for entry, found in zip(mine, touched, strict=True)],
+            },
+            job=job,
         )
-        for one in entry.ranges
+        for number, ids in enumerate(adjusting.grouped(sorted(everything)))
     ]
-    messages = pa.concat_tables(parts).sort_by(
-        [("log_partition", "ascending"), ("log_offset", "ascending"), ("message_seq", "ascending")]
-    )
-    at = to_datetime(lake.clock())
-    batch = Batch(entry.owner, messages, {}, {})
-    reading = decode_batch(batch, {table: {}}, kinds, {table: entry.run_id}, at)
-    rows, _, _ = joined_rows(table, reading.tables[table])
-    if entry.act is Act.RELEASE:
-        rows = rows.filter(pc.invert(pc.is_in(event_ids(rows), value_set=_left_for_quarantine(lake, table, entry))))
-    return news_of(table, rows, existing, at, entry.run_id).rows
-
-
-def _left_for_quarantine(lake: Lake, table: str, entry: Settled) -> pa.Array:
-    captures = sorted({one.capture_id for one in entry.ranges})
-    where = [Where("table_name", "=", table), Where("capture_id", "in", captures)]
-    found = read(lake, "quality.quarantine", ["event_id", "rule"], where)
-    return found.filter(pc.starts_with(found["rule"], HELD))["event_id"].combine_chunks()
-
-
-# --- adjusted
-
-
-def _replay_adjusted(lake: Lake, table: Table) -> list[tuple[Settled, pa.Table]]:
-    replayed: list[tuple[Settled, pa.Table]] = []
-    for entry in ledger(lake, table.name):
-        if entry.owner != adjusting.OWNER or entry.act is not Act.PUBLISH:
-            continue
-        computed = adjusting.compute(lake, entry.after, to_datetime(lake.clock()))
-        rows = computed.agreed.rows if table.name == adjusting.AGREED else computed.factors.rows
-        change = adjusting.changes(table, rows, _effective_of(table, replayed))
-        replayed.append((entry, stamped(table.name, change.rows, entry.run_id)))
-    return replayed
-
-
-def _remade_bars_1d(lake: Lake, now: pa.Table) -> pa.Table:
-    """Return the daily answers computed from their position; a row that main has too keeps the run that wrote it.
-
-    Instruments that wait for a person keep the rows they have.
-    """
-    position = lake.head(adjusting.BARS_1D).vector(adjusting.OWNER)
-    computed = adjusting.compute(lake, position, to_datetime(lake.clock()))
-    rows = adjusting.with_kept_runs(computed.bars(run_name(adjusting.BARS_1D, adjusting.OWNER, {}, position)), now)
-    blocked = pa.array(sorted(computed.factors.blocked), pa.int64())
-    return pa.concat_tables([rows, now.filter(pc.is_in(now["instrument_id"], value_set=blocked)).cast(rows.schema)])
+    yield from (part for _, part in runner.run(replay_instruments, tasks))

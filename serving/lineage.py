@@ -22,6 +22,7 @@ from lake.catalog import Lake
 from lake.errors import InvalidValueError, NotFoundError
 from lake.tables import TABLES, Table, table_named
 from lake.values import MESSAGE_ITSELF, event_id, parse_event_id
+from quality_checks import waivers
 from serving.formats import records
 from serving.instruments import instrument_named
 from serving.kept_rows import KeptRows, name_of
@@ -161,6 +162,9 @@ class _Reader:
         if not found.num_rows:
             raise NotFoundError(f"no row {text!r} on main of {table.name}")
         node = self._node(table.name, text, found, "", role)
+        if table.name == FACTORS:
+            waiver = waivers.waiver_of(self._lake, found["instrument_id"][0].as_py(), found["ex_date"][0].as_py())
+            node.notes += [] if waiver is None else [str(waiver)]
         if depth >= MAX_DEPTH:
             node.notes.append("the way goes on; explain one of the inputs by itself")
             return node

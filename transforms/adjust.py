@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from lake.errors import InvalidValueError
 from lake.tables.adjusted import BARS_1D
 from transforms.actions import CASH_DIVIDEND, RESCINDED, SPLIT
-from transforms.exact import from_unscaled, half_even, times, unscaled
+from transforms.exact import from_unscaled, half_even, prepared, scaled, unscaled
 
 PRICES = ("open", "high", "low", "close")
 _ADJUSTED_PRICE = BARS_1D.column("adj_close").arrow_type
@@ -27,6 +27,9 @@ _VOLUME = BARS_1D.column("adj_volume").arrow_type
 _FACTOR = BARS_1D.column("split_factor").arrow_type
 _PRICE_SHIFT = 1  # from decimal(18,9) to decimal(28,10)
 _WHOLE = 10**8  # one unit of volume, in units of decimal(28,8)
+
+
+Ratio = tuple[int, int]
 
 
 class Adjustment(StrEnum):
@@ -56,14 +59,14 @@ class Action:
 
 @dataclass(frozen=True, slots=True)
 class _Product:
-    """The products that apply to a run of sessions."""
+    """The products that apply to a run of sessions: (numerator, denominator), not reduced: most of the time went into that."""
 
-    split: Fraction
-    every: Fraction
-    volume: Fraction
+    split: Ratio
+    every: Ratio
+    volume: Ratio
 
 
-_ONE = _Product(Fraction(1), Fraction(1), Fraction(1))
+_ONE = _Product((1, 1), (1, 1), (1, 1))
 
 
 def back_adjust(
@@ -86,24 +89,19 @@ def back_adjust(
     Raises InvalidValueError when an adjusted value does not fit its column. Source: CORPORATE_ACTIONS.md section 2.
     """
     index, products = _products(agreed, factors, last_sessions or {})
-    values = {name: unscaled(agreed[name]) for name in (*PRICES, "volume")}
-    adjusted: dict[str, list[int | None]] = {name: [None] * agreed.num_rows for name in values}
-    for number, product in enumerate(products):
-        rows = np.flatnonzero(index == number).tolist()
-        price, volume = _applied(product, adjustment)
-        for name in PRICES:
-            for row, value in zip(rows, times([values[name][row] for row in rows], price, _PRICE_SHIFT), strict=True):
-                adjusted[name][row] = value
-        for row in rows:
-            adjusted["volume"][row] = _volume(values["volume"][row], volume)
     order = pa.array(index)
     result = agreed
     for name in ("split", "every", "volume"):
-        column = from_unscaled([half_even_factor(getattr(product, name)) for product in products], _FACTOR)
+        column = from_unscaled([half_even_factor(*getattr(product, name)) for product in products], _FACTOR)
         result = result.append_column("all_factor" if name == "every" else f"{name}_factor", column.take(order))
+    applied = [_applied(product, adjustment) for product in products]
+    prices = prepared([(top * 10**_PRICE_SHIFT, bottom) for (top, bottom), _ in applied])
     for name in PRICES:
-        result = result.append_column(f"adj_{name}", from_unscaled(adjusted[name], _ADJUSTED_PRICE))
-    return result.append_column("adj_volume", from_unscaled(adjusted["volume"], _VOLUME))
+        result = result.append_column(f"adj_{name}", scaled(agreed[name], index, prices, _ADJUSTED_PRICE))
+    volumes = [volume for _, volume in applied]
+    whole = scaled(agreed["volume"], index, prepared([(top, bottom * _WHOLE) for top, bottom in volumes]), _VOLUME, _WHOLE)
+    is_as_delivered = np.array([top == bottom for top, bottom in volumes], bool)[index]
+    return result.append_column("adj_volume", pc.if_else(pa.array(is_as_delivered), agreed["volume"].cast(_VOLUME), whole))
 
 
 def bars_1d(agreed: pa.Table, factors: pa.Table, *, run_id: str, blocked: Collection[int] = ()) -> pa.Table:
@@ -152,9 +150,9 @@ def actions_in(factors: pa.Table) -> dict[int, list[Action]]:
     return found
 
 
-def half_even_factor(value: Fraction) -> int:
+def half_even_factor(numerator: int, denominator: int) -> int:
     """Return a factor in units of 1e-18, rounded half to even."""
-    return half_even(value.numerator * 10**_FACTOR.scale, value.denominator)
+    return half_even(numerator * 10**_FACTOR.scale, denominator)
 
 
 def _exact(
@@ -184,45 +182,52 @@ def _products(agreed: pa.Table, factors: pa.Table, last_sessions: Mapping[int, d
     """Return (index, products): products[index[i]] applies to row i."""
     actions = actions_in(factors)
     frame = pl.DataFrame({name: pl.from_arrow(agreed[name]) for name in ("instrument_id", "session_date")})
+    reached = (
+        frame.filter(pl.col("instrument_id").is_in(list(actions))).group_by("instrument_id").agg(pl.col("session_date").max())
+    )
     products = [_ONE]
-    index = np.zeros(agreed.num_rows, np.int64)
-    for (instrument_id,), rows in frame.with_row_index("row").group_by("instrument_id", maintain_order=True):
-        found = actions.get(int(str(instrument_id)))
-        if not found:
-            continue
-        last = last_sessions.get(int(str(instrument_id)))
-        sessions = rows["session_date"].to_numpy().astype("datetime64[D]")
-        until = sessions.max() if last is None else np.datetime64(last, "D")
-        applied = [action for action in found if np.datetime64(action.ex_date, "D") <= until]
-        edges = sorted({action.ex_date for action in applied})
-        index[rows["row"].to_numpy()] = np.searchsorted(np.array(edges, "datetime64[D]"), sessions, side="right") + len(products)
-        products += _suffixes(applied, edges)
-    return index, products
+    edges: dict[str, list[object]] = {"instrument_id": [], "session_date": [], "product": []}
+    for instrument_id, until in reached.iter_rows():
+        last = last_sessions.get(instrument_id, until)
+        applied = [action for action in actions[instrument_id] if action.ex_date <= last]
+        dates = sorted({action.ex_date for action in applied})
+        for begin, product in zip([date.min, *dates], _suffixes(applied, dates), strict=True):
+            edges["instrument_id"].append(instrument_id)
+            edges["session_date"].append(begin)
+            edges["product"].append(len(products))
+            products.append(product)
+    starts = pl.DataFrame(edges, schema={"instrument_id": pl.Int64, "session_date": pl.Date, "product": pl.Int64})
+    found = (
+        frame.with_row_index("row")
+        .sort("session_date")
+        .join_asof(starts.sort("session_date"), on="session_date", by="instrument_id", check_sortedness=False)
+        .sort("row")
+    )
+    return found["product"].fill_null(0).to_numpy(), products
 
 
 def _suffixes(actions: list[Action], edges: list[date]) -> list[_Product]:
     """Return the products for sessions before each of `edges` in turn, and for those after the last: 1."""
+    by_date: dict[date, list[Action]] = {}
+    for action in actions:
+        by_date.setdefault(action.ex_date, []).append(action)
     found = [_ONE]
     for edge in reversed(edges):
         split, every, volume = found[-1].split, found[-1].every, found[-1].volume
-        for action in actions:
-            if action.ex_date == edge:
-                every *= action.price
-                volume *= action.volume
-                split *= action.price if action.kind == SPLIT else 1
+        for action in by_date[edge]:
+            every = _times(every, action.price)
+            volume = _times(volume, action.volume)
+            split = _times(split, action.price) if action.kind == SPLIT else split
         found.append(_Product(split, every, volume))
     return found[::-1]
 
 
-def _applied(product: _Product, adjustment: Adjustment) -> tuple[Fraction, Fraction]:
+def _times(product: Ratio, factor: Fraction) -> Ratio:
+    return product[0] * factor.numerator, product[1] * factor.denominator
+
+
+def _applied(product: _Product, adjustment: Adjustment) -> tuple[Ratio, Ratio]:
     """Return the (price, volume) factors that a view applies."""
     if adjustment is Adjustment.NONE:
-        return Fraction(1), Fraction(1)
+        return (1, 1), (1, 1)
     return (product.split if adjustment is Adjustment.SPLITS else product.every), product.volume
-
-
-def _volume(value: int | None, factor: Fraction) -> int | None:
-    """Return a volume restated: rounded to whole units where a factor applies, as delivered where none does."""
-    if value is None or factor == 1:
-        return value
-    return half_even(value * factor.numerator, factor.denominator * _WHOLE) * _WHOLE

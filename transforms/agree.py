@@ -21,12 +21,11 @@ import pyarrow.compute as pc
 
 from lake.errors import InvalidValueError
 from lake.tables.adjusted import AGREED_BARS
-from lake.values import Basis, event_id
+from lake.values import Basis
 from transforms import calendars
 from transforms.actions import NO_SPLITS, SplitHistory, split_histories
 from transforms.as_traded import DEFAULT_ZONE, PRICES, AsTraded, as_traded, exchange_zones, usable
 from transforms.coverage import PARTIAL_FEEDS, home_mic
-from transforms.exact import from_unscaled
 from transforms.steps import Finding, Lineage, derived_ids, finding_rows
 
 MID = "mid"
@@ -86,13 +85,26 @@ class _Candidate:
 
 @dataclass(frozen=True, slots=True)
 class _Emitted:
-    """One row to be: the bar, row number of the winner, when it won, and who agreed with it."""
+    """One row to be of a bar that several told: row number of the winner, when it won, and who agreed with it."""
 
     bar: int
     winner: int
     known_at: datetime
-    agreed: tuple[int, ...] = ()
-    disagreed: tuple[int, ...] = ()
+    agreed: tuple[int, ...]
+    disagreed: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Walk:
+    """Every row to be, ordered by bar and known_at.
+
+    winners     row numbers of the input
+    contested   rows of bars that several told, by the number of the row to be
+    """
+
+    winners: np.ndarray
+    known_at: pa.Array
+    contested: dict[int, _Emitted]
 
 
 def agreed_bars(
@@ -122,11 +134,11 @@ def agreed_bars(
     zones = exchange_zones(bars, actions)
     values = as_traded(chosen, histories, zones)
     frame = _frame(chosen, values, priority)
-    emitted = _walked(frame.filter(~pl.col("is_overflow")), values)
-    rows = _rows(chosen, values, frame, emitted, run_id)
+    walk = _walked(frame.filter(~pl.col("is_overflow")), values)
+    rows = _rows(chosen, values, frame, walk, run_id)
     ids = derived_ids(AGREED_BARS, rows)
-    lineage = _lineage(chosen, values, emitted, histories, zones).rows(ids, run_id, recorded_at)
-    findings = _disagreements(chosen, values, emitted, ids) + _overflows(chosen, values)
+    lineage = _lineage(chosen, values, walk, histories, zones).rows(ids, run_id, recorded_at)
+    findings = _disagreements(chosen, values, walk, ids) + _overflows(chosen, values)
     return Agreed(rows, lineage, finding_rows(findings, run_id, recorded_at))
 
 
@@ -171,16 +183,32 @@ def _canonical_opens(bars: pa.Table) -> pa.Array:
     return pa.array(stamps, pa.int64()).cast(pa.timestamp("us")).cast(calendars.STAMP)
 
 
-def _walked(frame: pl.DataFrame, values: AsTraded) -> list[_Emitted]:
+def _walked(frame: pl.DataFrame, values: AsTraded) -> _Walk:
     """Return the rows to be, bar by bar along known_at."""
     keys = ("instrument_id", "interval", "ts_open")
     counted = frame.with_columns(alone=pl.len().over(keys) == 1, bar=pl.struct(keys).rle_id())
-    emitted = [_Emitted(*row) for row in counted.filter("alone").select("bar", "row", "known_at").iter_rows()]
-    contested = counted.filter(~pl.col("alone")).select(*_Candidate.__dataclass_fields__)
-    candidates = [_Candidate(*row) for row in contested.iter_rows()]
-    for bar, group in groupby(candidates, key=lambda candidate: candidate.bar):
-        emitted.extend(_one_bar(bar, list(group), values))
-    return sorted(emitted, key=lambda row: (row.bar, row.known_at))
+    candidates = [
+        _Candidate(*row) for row in counted.filter(~pl.col("alone")).select(*_Candidate.__dataclass_fields__).iter_rows()
+    ]
+    told = [
+        row
+        for bar, group in groupby(candidates, key=lambda candidate: candidate.bar)
+        for row in _one_bar(bar, list(group), values)
+    ]
+    alone = counted.filter("alone").select("bar", "row", "known_at", told=pl.lit(None, pl.Int64))
+    several = pl.DataFrame(
+        {
+            "bar": [row.bar for row in told],
+            "row": [row.winner for row in told],
+            "known_at": [row.known_at for row in told],
+            "told": range(len(told)),
+        },
+        schema=alone.schema,
+    )
+    ordered = pl.concat([alone, several]).sort("bar", "known_at", maintain_order=True).with_row_index("number")
+    numbers = ordered.filter(pl.col("told").is_not_null())
+    contested = {number: told[place] for number, place in numbers.select("number", "told").iter_rows()}
+    return _Walk(ordered["row"].to_numpy(), ordered["known_at"].to_arrow().cast(calendars.STAMP), contested)
 
 
 def _one_bar(bar: int, candidates: list[_Candidate], values: AsTraded) -> Iterator[_Emitted]:
@@ -212,58 +240,54 @@ def _agrees(values: AsTraded, one: int, other: int) -> bool:
     return True
 
 
-def _rows(bars: pa.Table, values: AsTraded, frame: pl.DataFrame, emitted: list[_Emitted], run_id: str) -> pa.Table:
+def _rows(bars: pa.Table, values: AsTraded, frame: pl.DataFrame, walk: _Walk, run_id: str) -> pa.Table:
     """Return rows of adjusted.agreed_bars, ordered by instrument, interval, ts_open and known_at."""
-    winners = pa.array([row.winner for row in emitted], pa.int64())
+    winners = pa.array(walk.winners, pa.int64())
     opens = frame.sort("row")["ts_open"].to_arrow()
-    names = [f"{provider}/{feed}" for provider, feed in zip(bars["provider"].to_pylist(), bars["feed"].to_pylist(), strict=True)]
-    ratios = [values.ratios[values.undone[row.winner]] for row in emitted]
-    made: dict[str, pa.Array] = {
-        name: from_unscaled([values.values[name][row.winner] for row in emitted], AGREED_BARS.column(name).arrow_type)
-        for name in (*PRICES, "volume")
-    }
+    ratios = pa.array(values.undone[walk.winners])
+    made: dict[str, pa.Array] = {name: values.columns[name].take(winners) for name in (*PRICES, "volume")}
     made["ts_open"] = opens.take(winners)
-    made["known_at"] = pa.array([row.known_at for row in emitted], calendars.STAMP)
-    made["agreed_by"] = pa.array([_joined(names, row.agreed) for row in emitted], pa.string())
-    made["disagreed_by"] = pa.array([_joined(names, row.disagreed) for row in emitted], pa.string())
-    made["undone_ratio_old"] = pa.array([ratio.denominator for ratio in ratios], pa.int64())
-    made["undone_ratio_new"] = pa.array([ratio.numerator for ratio in ratios], pa.int64())
-    made["run_id"] = pa.array([run_id] * len(emitted), pa.string())
+    made["known_at"] = walk.known_at
+    made["agreed_by"] = _named(bars, len(winners), {number: row.agreed for number, row in walk.contested.items()})
+    made["disagreed_by"] = _named(bars, len(winners), {number: row.disagreed for number, row in walk.contested.items()})
+    made["undone_ratio_old"] = pa.array([ratio.denominator for ratio in values.ratios], pa.int64()).take(ratios)
+    made["undone_ratio_new"] = pa.array([ratio.numerator for ratio in values.ratios], pa.int64()).take(ratios)
+    made["run_id"] = pa.repeat(run_id, len(winners))
     taken = bars.take(winners)
     return pa.Table.from_arrays(
         [
-            made[column.name] if column.name in made else taken[column.name].combine_chunks().cast(column.arrow_type)
+            (made[column.name] if column.name in made else taken[column.name].combine_chunks()).cast(column.arrow_type)
             for column in AGREED_BARS.columns
         ],
         schema=AGREED_BARS.arrow_schema(),
     )
 
 
-def _joined(names: list[str], rows: tuple[int, ...]) -> str | None:
-    return ",".join(dict.fromkeys(names[row] for row in rows)) or None
+def _named(bars: pa.Table, count: int, rows: Mapping[int, tuple[int, ...]]) -> pa.Array:
+    """Return the feeds of the rows told, joined by commas, for each row to be; null where there are none."""
+    found: list[str | None] = [None] * count
+    for number, others in rows.items():
+        found[number] = ",".join(dict.fromkeys(f"{bars['provider'][one]}/{bars['feed'][one]}" for one in others)) or None
+    return pa.array(found, pa.string())
 
 
-def _ids(bars: pa.Table, rows: Sequence[int]) -> list[str]:
+def _ids(bars: pa.Table, rows: Sequence[int] | np.ndarray) -> list[str]:
     part = bars.select(["capture_id", "message_seq", "ordinal"]).take(pa.array(rows, pa.int64()))
-    return [event_id(*place) for place in zip(*(column.to_pylist() for column in part.columns), strict=True)]
+    frame = pl.DataFrame({name: pl.from_arrow(part[name]) for name in part.column_names})
+    return frame.select(pl.concat_str(pl.all().cast(pl.String), separator=":"))[:, 0].to_list()
 
 
 def _lineage(
-    bars: pa.Table,
-    values: AsTraded,
-    emitted: list[_Emitted],
-    histories: Mapping[int, SplitHistory],
-    zones: Mapping[int, str],
+    bars: pa.Table, values: AsTraded, walk: _Walk, histories: Mapping[int, SplitHistory], zones: Mapping[int, str]
 ) -> Lineage:
     """Return the inputs of each row: the winning bar, the compared ones, and the splits undone."""
     lineage = Lineage.of("agree", AGREED_BARS.name)
-    lineage.add_all(range(len(emitted)), _BARS, _ids(bars, [row.winner for row in emitted]), "bar")
-    pairs = [(number, other) for number, row in enumerate(emitted) for other in (*row.agreed, *row.disagreed)]
+    lineage.add_all(range(len(walk.winners)), _BARS, _ids(bars, walk.winners), "bar")
+    pairs = [(number, other) for number, row in walk.contested.items() for other in (*row.agreed, *row.disagreed)]
     lineage.add_all([number for number, _ in pairs], _BARS, _ids(bars, [other for _, other in pairs]), "compared")
-    undone = [number for number, row in enumerate(emitted) if values.ratios[values.undone[row.winner]] != 1]
-    part = bars.select(["instrument_id", "session_date", "delivered_at"]).take(
-        pa.array([emitted[n].winner for n in undone], pa.int64())
-    )
+    is_undone = np.array([ratio != 1 for ratio in values.ratios], bool)[values.undone[walk.winners]]
+    undone = np.flatnonzero(is_undone).tolist()
+    part = bars.select(["instrument_id", "session_date", "delivered_at"]).take(pa.array(walk.winners[is_undone], pa.int64()))
     splits: dict[tuple[int, date, datetime], list[str]] = {}
     for number, place in zip(undone, zip(*(column.to_pylist() for column in part.columns), strict=True), strict=True):
         if place not in splits:
@@ -276,10 +300,10 @@ def _lineage(
     return lineage
 
 
-def _disagreements(bars: pa.Table, values: AsTraded, emitted: list[_Emitted], ids: pa.Array) -> list[Finding]:
+def _disagreements(bars: pa.Table, values: AsTraded, walk: _Walk, ids: pa.Array) -> list[Finding]:
     """Return a finding for each row that some feed disagrees with."""
     findings = []
-    for number, row in enumerate(emitted):
+    for number, row in walk.contested.items():
         if not row.disagreed:
             continue
         told = {

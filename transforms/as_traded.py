@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from fractions import Fraction
+from functools import cached_property
 
 import numpy as np
 import polars as pl
@@ -21,7 +22,7 @@ from lake.tables.normalized import BARS
 from lake.values import Basis, NumberKind
 from transforms import calendars
 from transforms.actions import NO_SPLITS, SplitHistory, Version
-from transforms.exact import fits, half_even, times, unscaled
+from transforms.exact import fits, from_unscaled, half_even, times, unscaled
 from transforms.feeds import FEEDS
 
 DEFAULT_ZONE = calendars.NEW_YORK
@@ -29,22 +30,26 @@ DEFAULT_ZONE = calendars.NEW_YORK
 
 PRICES = ("open", "high", "low", "close")
 _ONE = 10**9  # one unit of currency: whole digits are never dropped
-_PRICE, _VOLUME = BARS.column("close").arrow_type, BARS.column("volume").arrow_type
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class AsTraded:
     """As-traded values of bars, column by column, in the order of the bars.
 
-    values         open, high, low, close (units of 1e-9) and volume (units of 1e-8)
+    columns        open, high, low, close and volume; null where it overflows
     undone         index into `ratios` of each bar: the product of the splits undone, new shares per old share
     is_overflow    True where an as-traded value does not fit its column: nothing usable
     """
 
-    values: dict[str, list[int | None]]
+    columns: dict[str, pa.Array]
     undone: np.ndarray
     ratios: list[Fraction]
     is_overflow: list[bool]
+
+    @cached_property
+    def values(self) -> dict[str, list[int | None]]:
+        """The columns as integers: prices in units of 1e-9, volume of 1e-8."""
+        return {name: unscaled(column) for name, column in self.columns.items()}
 
 
 def usable(bars: pa.Table) -> pa.Array:
@@ -65,25 +70,27 @@ def as_traded(bars: pa.Table, histories: Mapping[int, SplitHistory], zones: Mapp
     the shortest decimal that, adjusted again, gives the same image: 333.33334 of a 3:1 split is 1000, not 1000.00002.
     """
     undone, ratios = _undone(bars, histories, zones)
-    values = {name: unscaled(bars[name]) for name in (*PRICES, "volume")}
-    is_overflow = [False] * bars.num_rows
-    images = _float_images(bars)
-    for number, ratio in enumerate(ratios):
-        if ratio == 1:
-            continue
-        rows = np.flatnonzero(undone == number).tolist()
+    kinds = {name: BARS.column(name).arrow_type for name in (*PRICES, "volume")}
+    columns = {name: pa.concat_arrays([pa.array([], kind), *bars[name].cast(kind).chunks]) for name, kind in kinds.items()}
+    is_changed = np.array([ratio != 1 for ratio in ratios], bool)[undone]
+    rows = np.flatnonzero(is_changed)
+    is_overflow = np.zeros(bars.num_rows, bool)
+    if len(rows):
+        here = pa.array(rows)
+        mine = [ratios[number] for number in undone[rows].tolist()]
+        images = _float_images(bars.select(["provider", "feed"]).take(here))
+        changed: dict[str, list[int | None]] = {}
         for name in PRICES:
-            column = values[name]
-            for row in rows:
-                column[row] = _price(column[row], ratio, images[row])
-        volumes = times([values["volume"][row] for row in rows], 1 / ratio)
-        for row, volume in zip(rows, volumes, strict=True):
-            values["volume"][row] = volume
-            prices = [values[name][row] for name in PRICES]
-            is_overflow[row] = not all(value is None or fits(value, _PRICE) for value in prices) or not (
-                volume is None or fits(volume, _VOLUME)
-            )
-    return AsTraded(values, undone, ratios, is_overflow)
+            old = unscaled(columns[name].take(here))
+            changed[name] = [_price(value, ratio, image) for value, ratio, image in zip(old, mine, images, strict=True)]
+        volumes = unscaled(columns["volume"].take(here))
+        changed["volume"] = [times([volume], 1 / ratio)[0] for volume, ratio in zip(volumes, mine, strict=True)]
+        for name, values in changed.items():
+            too_large = np.array([value is not None and not fits(value, kinds[name]) for value in values], bool)
+            is_overflow[rows] |= too_large
+            kept = from_unscaled([None if gone else value for value, gone in zip(values, too_large, strict=True)], kinds[name])
+            columns[name] = pc.replace_with_mask(columns[name], pa.array(is_changed), kept)
+    return AsTraded(columns, undone, ratios, is_overflow.tolist())
 
 
 def dividend_as_paid(version: Version, splits: SplitHistory, zone: str) -> int | None:

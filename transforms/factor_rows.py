@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import date, datetime
 from fractions import Fraction
+from typing import Any
 
 import pyarrow as pa
 
@@ -21,6 +22,33 @@ _FACTOR_SCALE = 18
 
 
 @dataclass(frozen=True, slots=True)
+class Blocked:
+    """An action whose factor is impossible; `ratio_old` and `ratio_new` are 0 where it tells no ratio."""
+
+    instrument_id: int
+    ex_date: date
+    kind: str
+    value: str
+    event_id: str
+    ratio_old: int = 0
+    ratio_new: int = 0
+
+    @property
+    def is_ratio(self) -> bool:
+        """Whether it could be applied if somebody said so."""
+        return self.ratio_old > 0 and self.ratio_new > 0
+
+    def document(self) -> dict[str, object]:
+        """Return it as JSON values."""
+        return {**asdict(self), "ex_date": self.ex_date.isoformat()}
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> Blocked:
+        """Return what `document` tells of."""
+        return cls(**{**document, "ex_date": date.fromisoformat(document["ex_date"])})
+
+
+@dataclass(frozen=True, slots=True)
 class Factors:
     """The outcome.
 
@@ -28,14 +56,19 @@ class Factors:
     lineage    rows of ops.lineage
     findings   rows of quality.findings: feeds that contradict each other
     refused    rows of quality.quarantine: actions in force that give no factor (impossible, no reference close, ...)
-    blocked    instruments with an impossible factor: nothing of them may be published until it is resolved
+    waiting    the impossible factors: nothing of their instruments may be published until they are resolved
     """
 
     rows: pa.Table
     lineage: pa.Table
     findings: pa.Table
     refused: pa.Table
-    blocked: frozenset[int]
+    waiting: tuple[Blocked, ...]
+
+    @property
+    def blocked(self) -> frozenset[int]:
+        """The instruments with an impossible factor."""
+        return frozenset(one.instrument_id for one in self.waiting)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +130,15 @@ def as_tables(outcome: Outcome, daily: pa.Table, run_id: str, recorded_at: datet
         lineage=lineage.rows(derived_ids(FACTORS, rows), run_id, recorded_at),
         findings=finding_rows(outcome.findings, run_id, recorded_at),
         refused=_quarantine(outcome.refusals, run_id, recorded_at),
-        blocked=frozenset(one.versions[0].instrument_id for one in outcome.refusals if one.is_blocking),
+        waiting=tuple(_blocked(one) for one in outcome.refusals if one.is_blocking),
     )
+
+
+def _blocked(refusal: Refusal) -> Blocked:
+    first = refusal.versions[0]
+    ratio = first.ratio if first.kind == SPLIT else None
+    old, new = (0, 0) if ratio is None else (ratio.denominator, ratio.numerator)
+    return Blocked(first.instrument_id, first.ex_date, first.kind, refusal.value, first.event_id, old, new)
 
 
 def _factor_rows(effects: list[tuple[int, datetime, Effect]], run_id: str) -> pa.Table:

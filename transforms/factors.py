@@ -10,12 +10,15 @@ paid, in the bars' currency; new:old a split of the same day, which comes first.
 from __future__ import annotations
 
 import json
-from bisect import bisect_left
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from fractions import Fraction
 from itertools import groupby
+from types import MappingProxyType
 
+import numpy as np
+import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -42,6 +45,8 @@ from transforms.steps import Finding
 HIGHEST_FACTOR = Fraction(10)
 """A factor above is taken for an error, as is one of 0 or less: never applied, and the instrument waits for a person."""
 
+NOTHING_ALLOWED: Mapping[tuple[int, date], Fraction] = MappingProxyType({})
+
 _STALE_SESSIONS = 10
 _MINOR_UNITS = {"GBp": ("GBP", 100), "GBX": ("GBP", 100), "ZAc": ("ZAR", 100), "ILA": ("ILS", 100)}
 _DUPLICATE_DAYS = 10
@@ -60,6 +65,30 @@ class _Close:
     row: int
 
 
+class _Closes:
+    """The versions of the agreed daily closes of one instrument, by session; made into objects where they are looked at.
+
+    frame    rows of the instrument ordered by session_date and known_at, with their numbers as `row` and closes in units of 1e-9
+    """
+
+    def __init__(self, frame: pl.DataFrame) -> None:
+        self._frame = frame
+        self._sessions, starts = np.unique(frame["session"].to_numpy().astype("datetime64[D]"), return_index=True)
+        self._edges: list[int] = [*starts.tolist(), frame.height]
+        self._made: dict[int, list[_Close]] = {}
+
+    def before(self, ex_date: date) -> int:
+        """Return how many sessions lie before a date."""
+        return int(np.searchsorted(self._sessions, np.datetime64(ex_date, "D")))
+
+    def versions(self, place: int) -> list[_Close]:
+        """Return the versions of the close of a session, by its number, in the order they became known."""
+        if place not in self._made:
+            start, end = self._edges[place : place + 2]
+            self._made[place] = [_Close(*row) for row in self._frame[start:end].iter_rows()]
+        return self._made[place]
+
+
 @dataclass(frozen=True, slots=True)
 class _History:
     """What the factors of one instrument are computed from."""
@@ -68,18 +97,29 @@ class _History:
     splits: SplitHistory
     zone: str
     venue: Venue
-    sessions: list[date]
-    closes: dict[date, list[_Close]]
+    closes: _Closes
+    allowed: Mapping[tuple[int, date], Fraction]
+
+    def lets_through(self, ex_date: date, ratio: Fraction) -> bool:
+        """Return whether a person let this split through."""
+        return self.allowed.get((self.instrument_id, ex_date)) == ratio
 
 
 def factors(
-    agreed: pa.Table, actions: pa.Table, *, run_id: str, recorded_at: datetime, highest: Fraction = HIGHEST_FACTOR
+    agreed: pa.Table,
+    actions: pa.Table,
+    *,
+    run_id: str,
+    recorded_at: datetime,
+    highest: Fraction = HIGHEST_FACTOR,
+    allowed: Mapping[tuple[int, date], Fraction] = NOTHING_ALLOWED,
 ) -> Factors:
     """Return the factors of instruments, every revision.
 
     agreed     effective rows of adjusted.agreed_bars of the instruments, any order; only daily bars count
     actions    effective rows of normalized.corporate_actions of the same instruments, any order
     highest    factors above are impossible
+    allowed    ratios of splits, new shares per old, that a person let through all the same, by (instrument, ex_date)
 
     A row is written at each known_at at which the believed effect of an (ex_date, kind) changes. An action that was rescinded,
     or whose ex-date moved away, leaves a row with status `rescinded` and factors of 1. Facts known later change no earlier row.
@@ -87,19 +127,19 @@ def factors(
     daily = agreed.filter(pc.equal(agreed["interval"], "1d"))
     zones = exchange_zones(actions)
     venues = _venues(actions)
-    closes = _closes(daily)
+    closes = _closes(daily, actions)
+    nothing = _Closes(pl.DataFrame(schema={"session": pl.Date}))
     histories = split_histories(actions)
     outcome = Outcome()
     for instrument_id, group in groupby(sorted(versions_of(actions), key=_by_instrument), key=_by_instrument):
-        by_session = closes.get(instrument_id, {})
         zone = zones.get(instrument_id, DEFAULT_ZONE)
         history = _History(
             instrument_id,
             histories.get(instrument_id, NO_SPLITS),
             zone,
             venues.get(instrument_id) or calendars.venue_of(None, zone),
-            sorted(by_session),
-            by_session,
+            closes.get(instrument_id, nothing),
+            allowed,
         )
         versions = list(group)
         for part in _independent(versions):
@@ -121,20 +161,26 @@ def _venues(actions: pa.Table) -> dict[int, Venue]:
     return {instrument_id: calendars.venue_of(mic, "UTC") for instrument_id, mic in mics.items()}
 
 
-def _closes(daily: pa.Table) -> dict[int, dict[date, list[_Close]]]:
-    """Return the versions of each agreed close, by instrument and session, in the order they became known."""
-    found: dict[int, dict[date, list[_Close]]] = {}
-    columns = [daily[name].to_pylist() for name in ("instrument_id", "session_date", "known_at", "currency")]
-    for row, (instrument_id, session, known_at, currency, close) in enumerate(
-        zip(*columns, unscaled(daily["close"]), strict=True)
-    ):
-        if close is not None:
-            versions = found.setdefault(instrument_id, {}).setdefault(session, [])
-            versions.append(_Close(session, known_at, close, currency, row))
-    for by_session in found.values():
-        for versions in by_session.values():
-            versions.sort(key=lambda close: close.known_at)
-    return found
+def _closes(daily: pa.Table, actions: pa.Table) -> dict[int, _Closes]:
+    """Return the agreed closes of each instrument that has actions."""
+    names = ("session_date", "known_at", "currency", "instrument_id")
+    frame = pl.DataFrame({name: pl.from_arrow(daily[name]) for name in names}).with_columns(
+        row=pl.int_range(pl.len()), close_e9=pl.Series(pl.from_arrow(_units(daily["close"])))
+    )
+    wanted = pl.Series(pl.from_arrow(actions["instrument_id"])).unique().to_list()
+    kept = frame.filter(pl.col("instrument_id").is_in(wanted) & pl.col("close_e9").is_not_null())
+    ordered = kept.sort("instrument_id", "session_date", "known_at", maintain_order=True)
+    parts = ordered.partition_by("instrument_id", as_dict=True, maintain_order=True)
+    columns = list(_Close.__dataclass_fields__)
+    return {
+        int(str(instrument_id)): _Closes(part.rename({"session_date": "session"}).select(columns))
+        for (instrument_id,), part in parts.items()
+    }
+
+
+def _units(column: pa.ChunkedArray) -> pa.Array:
+    """Return prices as integers of 1e-9."""
+    return pa.array(unscaled(column), pa.int64())
 
 
 def _independent(versions: list[Version]) -> list[list[Version]]:
@@ -182,9 +228,9 @@ def _moments(versions: list[Version], history: _History) -> list[datetime]:
     for ex_date in {version.ex_date for version in versions if version.kind == CASH_DIVIDEND}:
         begin = calendars.local_instant(ex_date, history.zone)
         moments.add(begin)
-        place = bisect_left(history.sessions, ex_date)
-        for session in history.sessions[max(0, place - _STALE_SESSIONS - 1) : place]:
-            moments.update(close.known_at for close in history.closes[session] if close.known_at > begin)
+        place = history.closes.before(ex_date)
+        for number in range(max(0, place - _STALE_SESSIONS - 1), place):
+            moments.update(close.known_at for close in history.closes.versions(number) if close.known_at > begin)
     return sorted(moments)
 
 
@@ -195,7 +241,7 @@ def _effect(
     first = event.believed[0]
     if first.kind == SPLIT:
         ratio = first.ratio
-        if ratio is None or not 0 < 1 / ratio <= highest:
+        if ratio is None or not (0 < 1 / ratio <= highest or history.lets_through(first.ex_date, ratio)):
             return _impossible(event, f"{first.ratio_old}:{first.ratio_new}", highest)
         return Effect(
             SPLIT, first.ex_date, event.status, 1 / ratio, ratio, "split_ratio", ratio.denominator, ratio.numerator,
@@ -243,8 +289,8 @@ def _dividend_effect(
 
 def _reference(ex_date: date, moment: datetime, history: _History) -> _Close | None:
     """Return the newest version, known by `moment`, of the last close before `ex_date`; None where there is none."""
-    for place in range(bisect_left(history.sessions, ex_date) - 1, -1, -1):
-        known = [close for close in history.closes[history.sessions[place]] if close.known_at <= moment]
+    for place in range(history.closes.before(ex_date) - 1, -1, -1):
+        known = [close for close in history.closes.versions(place) if close.known_at <= moment]
         if known:
             return known[-1]
     return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,6 +12,7 @@ from rich.text import Text
 
 from lake.heads import Hold
 from quality_checks import holds as gate_holds
+from quality_checks import waivers
 from quality_checks.adjusting import adjust
 from quality_checks.verify import verify as verify_lake
 from serving.cli import reports
@@ -29,15 +31,20 @@ def add_to(app: typer.Typer) -> None:
 
 
 def holds(home: Home = None, json: Json = False) -> None:
-    """List the batches that the gate holds back, and why; their feeds went on."""
+    """List the batches that the gate holds back, and the impossible factors that block an instrument; the feeds went on."""
     output = Output(as_json=json)
     with open_lake(home) as lake:
         found = gate_holds.list_holds(lake)
+        factors = waivers.blocked(lake)
 
     def render(console: Console) -> None:
-        if not found:
+        if not found and not factors:
             console.print("Nothing is held.")
             return
+        for factor in factors:
+            name = waivers.name_of(factor.instrument_id, factor.ex_date)
+            told = f"  {factor.kind} {factor.value} of {factor.event_id}: impossible, its instrument waits"
+            console.print(Text.assemble((name, "bold"), told), soft_wrap=True)
         for hold in found:
             console.print(
                 Text.assemble(
@@ -49,7 +56,8 @@ def holds(home: Home = None, json: Json = False) -> None:
                 console.print(Text(f"    {line}", style="yellow"), soft_wrap=True)
         console.print("Next: tickhouse release HOLD --reason … [--without-failed], or tickhouse reject HOLD --reason …")
 
-    output.answer({"holds": [document(hold) for hold in found]}, render)
+    named = [{"id": waivers.name_of(one.instrument_id, one.ex_date), **one.document()} for one in factors]
+    output.answer({"holds": [document(hold) for hold in found], "factors": named}, render)
 
 
 def release(
@@ -64,8 +72,13 @@ def release(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Publish a held batch: it is audited again first. Exit code 7 and nothing changed when the gate refuses again."""
+    """Publish a held batch, audited again first (exit code 7 and nothing changed when the gate refuses again), or let a blocked
+    factor through as it is: a real 1:20 reverse split.
+    """
     output = Output(as_json=json)
+    if hold_id.startswith(waivers.PREFIX):
+        decide(output, home, hold_id, reason, is_allowed=True)
+        return
     with open_lake(home) as lake, output.working(f"Auditing {hold_id} again"):
         decision = gate_holds.release(
             lake, hold_id, reason, without_failed=without_failed, waive=tuple(waive or ()), who=getpass.getuser()
@@ -77,11 +90,22 @@ def release(
 
 
 def reject(hold_id: HoldId, reason: Reason, home: Home = None, json: Json = False) -> None:
-    """Send a held batch to quarantine, every row of it, and close the hold."""
+    """Send a held batch to quarantine, every row of it, and close the hold; or take back that a factor was let through."""
     output = Output(as_json=json)
+    if hold_id.startswith(waivers.PREFIX):
+        decide(output, home, hold_id, reason, is_allowed=False)
+        return
     with open_lake(home) as lake, output.working(f"Rejecting {hold_id}"):
         decision = gate_holds.reject(lake, hold_id, reason, who=getpass.getuser())
     output.answer(decision.document(), lambda console: console.print(Text(words(decision)), soft_wrap=True))
+
+
+def decide(output: Output, home: Path | None, name: str, reason: str, *, is_allowed: bool) -> None:
+    """Decide about a factor and adjust; prints the decision."""
+    with open_lake(home) as lake, output.working(f"Adjusting after {name}"):
+        waiver = waivers.decide(lake, name, reason, is_allowed=is_allowed, who=getpass.getuser())
+        adjusted = adjust(lake).document()
+    output.answer({**waiver.document(), "adjusted": adjusted}, lambda console: console.print(Text(str(waiver)), soft_wrap=True))
 
 
 def verify(home: Home = None, json: Json = False) -> None:

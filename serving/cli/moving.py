@@ -12,10 +12,11 @@ import typer
 from ingest.imports import import_paths
 from ingest.landing import land as land_log
 from lake.errors import InvalidValueError, NotFoundError
+from lake.runner import open_runner
 from quality_checks.rebuild import rebuild as rebuild_table
 from serving.answers import parse_bound
 from serving.cli import reports
-from serving.cli.options import Home, Json, instant, open_lake, open_log
+from serving.cli.options import Home, Json, RunnerChoice, instant, open_lake, open_log
 from serving.cli.output import Output
 from serving.operate import asking, keyed, pipeline
 from serving.outcomes import outcome_of
@@ -118,28 +119,30 @@ def promote(
         list[str] | None, typer.Argument(help="Only these; default: all.", metavar="[PROVIDER...]", show_default=False)
     ] = None,
     home: Home = None,
+    runner: RunnerChoice = None,
     json: Json = False,
 ) -> None:
     """Promote what has landed: decode, normalize, through the gate, agree, adjust. Held batches do not stop the feed."""
     output = Output(as_json=json)
     done = pipeline.Turn()
-    with open_lake(home) as lake, output.working("Promoting"):
-        pipeline.promote_all(lake, done, tuple(providers or ()), lambda text: None)
+    with open_lake(home) as lake, open_runner(lake, runner) as workers, output.working("Promoting"):
+        pipeline.promote_all(lake, done, tuple(providers or ()), lambda text: None, workers)
     output.answer(done.document(), lambda console: reports.print_turn(console, done))
 
 
 def rebuild(
     tables: Annotated[list[str], typer.Argument(help="Like normalized.trades or adjusted.bars_1d.", metavar="TABLE...")],
     home: Home = None,
+    runner: RunnerChoice = None,
     json: Json = False,
 ) -> None:
     """Make tables again from raw and compare row by row, hash and published_at too. Exit code 1 when they differ."""
     output = Output(as_json=json)
     found = []
-    with open_lake(home) as lake:
+    with open_lake(home) as lake, open_runner(lake, runner) as workers:
         for table in tables:
             with output.working(f"Rebuilding {table}"):
-                found.append(rebuild_table(lake, table))
+                found.append(rebuild_table(lake, table, workers))
     output.answer({"rebuilt": [one.document() for one in found]}, lambda console: reports.print_rebuilt(console, found))
     if not all(one.is_same for one in found):
         raise typer.Exit(1)

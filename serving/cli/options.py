@@ -10,10 +10,10 @@ import typer
 
 from lake.catalog import Lake
 from lake.instants import parse_instant, system_clock
-from lake.settings import Settings, load_settings
+from lake.settings import RunnerKind, Settings, load_settings
 from serving.operate.logs import open_log
 
-__all__ = ["AsOf", "Home", "Json", "KnownAsOf", "Reason", "instant", "open_lake", "open_log", "settings_of"]
+__all__ = ["AsOf", "Home", "Json", "KnownAsOf", "Reason", "RunnerChoice", "instant", "open_lake", "open_log", "settings_of"]
 
 Home = Annotated[
     Path | None,
@@ -28,6 +28,13 @@ KnownAsOf = Annotated[
     str | None,
     typer.Option("--known-as-of", help="Only what the market could know by then.", show_default=False),
 ]
+RunnerChoice = Annotated[
+    RunnerKind | None,
+    typer.Option(
+        "--runner", help="Where the work is done: here, in processes, or on Ray (default: TICKHOUSE_RUNNER, else local).",
+        show_default=False,
+    ),
+]  # fmt: skip
 Reason = Annotated[str, typer.Option("--reason", help="Why; written to the audit log.")]
 
 

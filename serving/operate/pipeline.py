@@ -13,6 +13,7 @@ from ingest.landing import land
 from lake.catalog import Lake
 from lake.errors import NotFoundError
 from lake.log.log import Log
+from lake.runner import Runner
 from quality_checks.adjusting import adjust
 from quality_checks.promotion import PromotionReport, promote, providers_of
 
@@ -53,8 +54,11 @@ def turn(lake: Lake, log: Log, providers: Sequence[str] = (), say: Say = lambda 
     return done
 
 
-def promote_all(lake: Lake, done: Turn, providers: Sequence[str], say: Say) -> None:
-    """Promote providers one after the other, then adjust; fills `done`. Raises NotFoundError for an unknown provider."""
+def promote_all(lake: Lake, done: Turn, providers: Sequence[str], say: Say, runner: Runner | None = None) -> None:
+    """Promote providers one after the other, then adjust; fills `done`. Raises NotFoundError for an unknown provider.
+
+    runner    where instruments are adjusted, default: here
+    """
     known = providers_of(lake)
     unknown = sorted(set(providers) - set(known))
     if unknown:
@@ -65,4 +69,4 @@ def promote_all(lake: Lake, done: Turn, providers: Sequence[str], say: Say) -> N
         if report.messages or report.waiting or providers:
             done.promoted[provider] = report
     say("agreeing and adjusting")
-    done.adjusted = adjust(lake).document()
+    done.adjusted = adjust(lake, runner).document()

@@ -19,7 +19,8 @@ from lake.scan import read
 from lake.settings import load_settings
 from lake.steps import Steps
 from lake.tables import table_named
-from quality_checks.adjusting import AGREED, BARS_1D, FACTORS, adjust, changes, effective_rows
+from quality_checks.adjusting import AGREED, BARS_1D, FACTORS, adjust, effective_rows
+from quality_checks.differences import changes
 from quality_checks.levels import keep_levels, known_levels
 from quality_checks.promotion import promote, promote_all
 from quality_checks.rebuild import rebuild

@@ -177,7 +177,7 @@ def test_settings_feeds_holds_and_doctor(lake: Lake, capsys: Captured) -> None:
     feeds = told(capsys, "feeds")["feeds"]
     assert isinstance(feeds, list)
     assert {"binance", "csv", "ice", "yahoo"} <= {feed["provider"] for feed in feeds}
-    assert told(capsys, "holds", *home_of(lake)) == {"holds": []}
+    assert told(capsys, "holds", *home_of(lake)) == {"holds": [], "factors": []}
     assert told(capsys, "doctor", *home_of(lake))["healthy"] is True
 
 
