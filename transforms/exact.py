@@ -134,10 +134,12 @@ def scaled(
     low, high, is_null = _two_words(array)
     magnitude = np.abs(low).view(np.uint64)
     is_open = (high != (low >> 63)) | (low == _LOW)
-    quotient, is_short = _short_division(magnitude, ratios, index)
-    long, unsure = _long_product(magnitude, ratios, index)
-    quotient = np.where(is_short, quotient, long)
-    is_open |= ~is_short & unsure
+    is_short = magnitude <= ratios.most[index]
+    quotient = np.zeros(len(low), np.uint64)
+    short, long = np.flatnonzero(is_short), np.flatnonzero(~is_short)
+    quotient[short] = _short_division(magnitude[short], ratios, index[short])
+    quotient[long], unsure = _long_product(magnitude[long], ratios, index[long])
+    is_open[long] |= unsure
     is_open |= quotient > np.uint64((_HIGH - 1) // step)
     is_open &= ~is_null
     whole = np.where(is_open | is_null, np.uint64(0), quotient).astype(np.int64) * np.int64(step)
@@ -174,15 +176,13 @@ def _two_words(array: pa.Array) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return np.where(is_null, 0, words[:, 0]), np.where(is_null, 0, words[:, 1]), is_null
 
 
-def _short_division(magnitude: np.ndarray, ratios: Ratios, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return (magnitude * ratio rounded half to even, whether it could be formed in 63 bits)."""
-    is_short = magnitude <= ratios.most[index]
+def _short_division(magnitude: np.ndarray, ratios: Ratios, index: np.ndarray) -> np.ndarray:
+    """Return magnitude * ratio rounded half to even; every product fits 63 bits."""
     denominator = ratios.denominator[index]
-    product = np.where(is_short, magnitude, np.uint64(0)) * ratios.numerator[index]
-    quotient, rest = np.divmod(product, denominator)
+    quotient, rest = np.divmod(magnitude * ratios.numerator[index], denominator)
     twice = rest << _ONE_WORD
-    quotient += ((twice > denominator) | ((twice == denominator) & ((quotient & _ONE_WORD) == 1))).astype(np.uint64)
-    return quotient, is_short
+    is_up = (twice > denominator) | ((twice == denominator) & ((quotient & _ONE_WORD) == 1))
+    return np.asarray(quotient + is_up.astype(np.uint64))
 
 
 def _long_product(magnitude: np.ndarray, ratios: Ratios, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
