@@ -19,7 +19,7 @@ SEED ?= $(shell date +%s)
 CAN_COMPILE := $(shell command -v cc >/dev/null && [ -n "$(PYTHON)" ] && "$(PYTHON)" -c 'import pathlib, sysconfig, sys; \
 	sys.exit(not pathlib.Path(sysconfig.get_path("include"), "Python.h").is_file())' >/dev/null 2>&1 && echo yes)
 
-.PHONY: help install kernels demo up test check format docs bench fuzz broker coverage audit sbom clean
+.PHONY: help install kernels demo up test check format docs bench fuzz crash broker coverage audit sbom clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -95,6 +95,9 @@ endif
 fuzz: install ## property tests with 40 times the examples; SEED=n repeats a run
 	@echo "SEED=$(SEED)"
 	@HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest -m hypothesis --hypothesis-seed=$(SEED)
+
+crash: install ## 200 lakes through kills, zombies, failing and full disks, power cuts; SEED=n and COUNT=n repeat a run
+	@$(BIN)/python -W ignore -m tests.crash.campaign $(SEED) $(or $(COUNT),200)
 
 broker: install ## ten seeds of kills over a real Kafka, broker included; SEED=n and COUNT=n repeat a run
 	@echo "SEED=$(SEED)"

@@ -89,6 +89,7 @@ def commit_to_main(
             seen = lake.table(table)
             head = lake.head_of(table, seen)
             summary = plan(head)
+            files.check_written(table, written)
             produced = produce(seen, written, replaced, summary)
             requirements, updates = extra() if extra else ((), ())
             if table == LANDED:

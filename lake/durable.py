@@ -6,6 +6,7 @@ local warehouse are fsynced with their folders (3 ms a commit); other stores are
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 from types import TracebackType
@@ -18,6 +19,8 @@ from lake.errors import InvalidValueError
 from lake.faults import SHORT, doors, error_of
 
 _SCHEME = "file://"
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Errors that say that there is no room."""
 
 
 def local_path(location: str) -> Path:

@@ -21,8 +21,8 @@ from pyiceberg.table import Table as IcebergTable
 from pyiceberg.transforms import parse_transform
 
 from lake import iceberg_internals as internals
-from lake.durable import NewFile, delete, link, local_path, location_of, make_folder, sync_folder
-from lake.errors import CommitConflictError, InvalidValueError
+from lake.durable import FULL, NewFile, delete, link, local_path, location_of, make_folder, sync_folder
+from lake.errors import CommitConflictError, InvalidValueError, StorageError
 from lake.ordering import partitions
 from lake.tables import Encoding, Table
 
@@ -77,8 +77,10 @@ def write_files(iceberg: IcebergTable, table: Table, rows: pa.Table, job: str = 
             files.append(internals.data_file(iceberg, location_of(path), path.stat().st_size, values, footer))
         for folder in {path.parent for path in written}:
             sync_folder(folder)
-    except BaseException:
+    except BaseException as error:
         delete_paths(written)
+        if isinstance(error, OSError) and error.errno in FULL:
+            raise StorageError(f"{table.name}: no room for its data files, nothing was written: {error}") from error
         raise
     return files
 

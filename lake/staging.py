@@ -78,6 +78,7 @@ def put_on_branch(
             seen = lake.table(table)
             head = lake.head_of(table, seen)
             summary = plan(head)
+            files.check_written(table, written)
             produced = internals.produce(seen, written, replaced, summary)
             try:
                 commit(
