@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Self, cast
@@ -32,6 +33,8 @@ from lake.tables import TABLES, Table, table_named
 CATALOG = "tickhouse"
 MAIN = "main"
 LANDED = "raw.messages"
+RESTORING = "restoring.json"
+"""In a home: a restore began here and has not ended; what is there may not be opened, nor made into another lake."""
 """The table that landing writes; its property repeats the position as an alarm (a gated table must not have one)."""
 PROPERTIES = {
     "commit.manifest-merge.enabled": "true",
@@ -82,6 +85,7 @@ class Lake:
         """
         for folder in (settings.home, settings.warehouse):
             make_folder(folder)
+        _refuse_unfinished(settings)
         with closing(_state_of(settings, clock)) as state:
             state.create()
             # PyIceberg's catalog cannot be made by two processes at once.
@@ -99,6 +103,7 @@ class Lake:
         """Return the lake of `settings`. Raises NotFoundError when it was never made, or not whole."""
         database = _sqlite_path(settings.catalog_url)
         if database is not None and not database.exists():
+        _refuse_unfinished(settings)
             raise NotFoundError(f"no lake at {settings.home}; make one with `tickhouse init`")
         lake = cls(settings, clock, steps)
         try:
@@ -164,6 +169,11 @@ class Lake:
 
     def _described(self, table: str, entry: dict[str, object]) -> Hold:
         """Return a hold as main lists it, with what the state database tells beyond that."""
+    def place(self, locations: Mapping[str, str]) -> None:
+        """Point tables to metadata files, all in one transaction: how a restore and a replica appear, whole or not at all."""
+        self._make_catalog()
+        internals.place_tables(self._catalog, locations)
+
         hold_id = str(entry["id"])
         told = self.state.document("hold", hold_id) or {"report": {"lost": "the state database does not describe this hold"}}
         return Hold(
@@ -199,13 +209,16 @@ class Lake:
     def _make(self) -> None:
         self._catalog.create_tables()
         if self._catalog.engine.dialect.name == "sqlite":
+        self._make_catalog()
+        for table in TABLES.values():
+            self._create_table(table)
+
+    def _make_catalog(self) -> None:
             # Kept in the file: readers go on while somebody commits, or was stopped in the middle of it.
             with self._catalog.engine.connect() as connection:
                 connection.exec_driver_sql("PRAGMA journal_mode=WAL")
         for name in sorted({table.namespace for table in TABLES.values()}):
             self._catalog.create_namespace_if_not_exists(name)
-        for table in TABLES.values():
-            self._create_table(table)
 
     def _create_table(self, table: Table) -> None:
         properties = PROPERTIES | ({POSITION: "{}"} if table.name == LANDED else {})
@@ -230,6 +243,11 @@ class Lake:
         produced = internals.produce(table, (), (), {POSITION: "{}", HOLDS: "[]", ACT: Act.CREATE})
         absent, made = internals.points_to(MAIN, None), internals.point(MAIN, produced.snapshot_id)
         internals.commit(table, [absent], [*produced.updates, made])
+def _refuse_unfinished(settings: Settings) -> None:
+    if (settings.home / RESTORING).exists():
+        raise SettingsError(f"a restore into {settings.home} did not end; run the same `tickhouse restore` again, or empty it")
+
+
 
 
 def partition_spec(table: Table) -> PartitionSpec:

@@ -21,6 +21,7 @@ from lake import iceberg_internals as internals
 from lake.catalog import LANDED, MAIN, Lake
 from lake.errors import CommitConflictError, CommitUnknownError, InvalidValueError
 from lake.heads import ACT, COUNTS, HOLDS, INTERVAL, POSITION, RANGES, RUN, Act, Head, compact, ranges_text, same_vector
+from lake.identity import check_writable
 from lake.tables import PublishedBy, Table, table_named
 from lake.values import MessageRange, Vector
 
@@ -130,8 +131,9 @@ def commit(
     """Commit once; return the table's metadata after it.
 
     Raises CommitConflictError when it surely did not land. On any other error looks whether it did: returns when so,
-    raises CommitUnknownError when not.
+    raises CommitUnknownError when not. SettingsError: this lake is a replica, or was replaced by one.
     """
+    check_writable(lake.state)
     fences = lake.fences()
     try:
         return internals.commit(seen, [*fences, *requirements], list(updates)).metadata

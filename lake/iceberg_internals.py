@@ -6,7 +6,7 @@ the first of several branch assertions, and copies the table's metadata some twe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, cast
@@ -14,7 +14,7 @@ from typing import Any, cast
 import pyarrow.parquet as pq
 import pyiceberg
 from pyiceberg.catalog import Catalog
-from pyiceberg.catalog.sql import SqlCatalog
+from pyiceberg.catalog.sql import IcebergTables, SqlCatalog
 from pyiceberg.exceptions import NoSuchTableError
 from pyiceberg.io import load_file_io
 from pyiceberg.io.pyarrow import (
@@ -213,6 +213,17 @@ def data_file(table: Table, location: str, size: int, partition: Sequence[object
         parquet_path_to_id_mapping(metadata.schema()),
     )
     file = DataFile.from_args(
+def place_tables(catalog: SqlCatalog, locations: Mapping[str, str]) -> None:
+    """Point tables of a SQL catalog to metadata files, known ones and new ones in one transaction."""
+    listed: Any = IcebergTables.__table__
+    with catalog.engine.begin() as connection:
+        for name, location in locations.items():
+            namespace, _, short = name.rpartition(".")
+            row = {"catalog_name": catalog.name, "table_namespace": namespace, "table_name": short}
+            connection.execute(listed.delete().where(*(listed.c[key] == value for key, value in row.items())))
+            connection.execute(listed.insert().values(**row, metadata_location=location, iceberg_type="TABLE"))
+
+
         content=DataFileContent.DATA,
         file_path=location,
         file_format=FileFormat.PARQUET,

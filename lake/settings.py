@@ -24,6 +24,11 @@ _PLACES = {"home", "catalog_url", "warehouse", "log_path", "log_url", "state_url
     "api_port",
     "api_auth",
     "kill_at",
+    "backup_to",
+    "backup_every_s",
+    "drill_every_s",
+    "replica_to",
+    "replica_every_s",
     "compact_target_bytes",
     "compact_quiet_s",
     "compact_files",
@@ -105,14 +110,20 @@ class Settings(BaseSettings):
     runner_timeout_s: float = Field(1800.0, gt=0, description="Seconds after which a worker's silence counts as a hang.")
     ray_address: str = Field("", description="Ray cluster, like ray://host:10001; default: one of its own on loopback.")
 
+    backup_to: str = Field("", description="Where backups go: a folder, or s3://BUCKET/PREFIX; see lake/backup/README.md.")
+    backup_every_s: float = Field(0.0, ge=0, description="Seconds between two backups made by `up`; 0: none.")
+    drill_every_s: float = Field(0.0, ge=0, description="Seconds between two recovery drills made by `up`; 0: none.")
+    replica_to: Path = Field(Path(), description="Folder of the replica; none: no replica.")
+    replica_every_s: float = Field(0.0, ge=0, description="Seconds between two syncs of the replica made by `up`; 0: none.")
+
     lease_timeout_s: float = Field(30.0, ge=0, description="Seconds to wait for a lease that a living process holds.")
+    hot_bytes: int = Field(
+        256 << 20, ge=0, description="Memory for the newest sessions' rows, a process; 0 keeps none (lake/hot_rows.py)."
+    )
     lease_expiry_s: float = Field(
         20.0, gt=0, description="Seconds of silence after which a lease held on another host may be taken; under lease_timeout_s."
     )
     host: str = Field("", description="Name of this machine in leases, one of its own for each; default: its host name.")
-    hot_bytes: int = Field(
-        256 << 20, ge=0, description="Memory for the newest sessions' rows, a process; 0 keeps none (lake/hot_rows.py)."
-    )
     api_host: str = Field("127.0.0.1", description="Address the HTTP interface listens on.")
     api_port: int = Field(8000, ge=0, le=65535, description="Port the HTTP interface listens on.")
     api_auth: Literal["auto", "keys", "none"] = Field(

@@ -22,6 +22,7 @@ OPTIONAL_PARTS = {
     "chromium": lambda: shutil.which("chromium") is not None and shutil.which("chromedriver") is not None,
     "compiled": lambda: transforms.kernels.kernel_state().is_compiled,
     "ray": lambda: importlib.util.find_spec("ray") is not None and _with_ray,
+    "moto": lambda: importlib.util.find_spec("moto") is not None,
     "spark": lambda: importlib.util.find_spec("pyspark") is not None and shutil.which("java") is not None,
 }
 """Parts that a test may need, by the name given to `@pytest.mark.needs(...)`, and how to find them."""

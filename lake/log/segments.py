@@ -179,6 +179,19 @@ class SegmentLog:
             if partitions and all(self._index.positions(topic, partition) for partition in partitions):
                 self._drop(topic)
 
+    def begin(self, topic: str, partition: int, base: Offset) -> None:
+        """Let a partition that does not exist yet begin at `base`: offsets before it were given by the log this one continues.
+
+        Raises InvalidValueError for a partition that exists.
+        """
+        part = self._partition(topic, partition)
+        with part.changed, self._index.exclusive():
+            if self._index.bases(topic, partition):
+                raise InvalidValueError(f"{topic}/{partition} of {self.path} exists; only a new partition begins at an offset")
+            self._make_folder(part.folder)
+            create_segment(part.path(base), base, self._clock())
+            self._index.add(topic, partition, base)
+
     def _partition(self, topic: str, partition: int) -> _Partition:
         if not _TOPIC.match(topic) or partition < 0:
             raise InvalidValueError(f"{topic!r}/{partition} is no topic and partition; expected a name and a number from 0")

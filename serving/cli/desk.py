@@ -15,7 +15,7 @@ from quality_checks import holds as gate_holds
 from quality_checks import waivers
 from quality_checks.adjusting import adjust
 from quality_checks.verify import verify as verify_lake
-from serving.cli import reports
+from serving.cli import reports, safekeeping
 from serving.cli.options import Home, Json, Reason, open_lake, open_log
 from serving.cli.output import Output
 
@@ -108,9 +108,22 @@ def decide(output: Output, home: Path | None, name: str, reason: str, *, is_allo
     output.answer({**waiver.document(), "adjusted": adjusted}, lambda console: console.print(Text(str(waiver)), soft_wrap=True))
 
 
-def verify(home: Home = None, json: Json = False) -> None:
+def verify(
+    home: Home = None,
+    backup: Annotated[
+        str | None,
+        typer.Option(
+            "--backup", help="Rehash the backups kept there instead: a folder or s3://BUCKET/PREFIX.", show_default=False
+        ),
+    ] = None,
+    every: Annotated[bool, typer.Option("--every", help="Of backups: all of them, not only the last.")] = False,
+    json: Json = False,
+) -> None:
     """Prove again: counts in every layer, positions, the ledger, payload hashes, lineage. Exit code 1 when something differs."""
     output = Output(as_json=json)
+    if backup is not None:
+        safekeeping.verify_backup(output, backup, is_every=every)
+        return
     with open_lake(home) as lake, output.working("Proving hashes, counts and lineage"):
         report = verify_lake(lake, open_log(lake.settings))
     output.answer(report.document(), lambda console: reports.print_checks(console, report))

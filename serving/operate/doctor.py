@@ -19,6 +19,7 @@ from lake.log.log import RAW_TOPIC
 from lake.settings import Settings
 from lake.tables import TABLES
 from serving.operate.logs import open_log
+from serving.operate.safekeeping import words_of_ages
 from transforms.kernels import kernel_state
 
 LOW_DISK_BYTES = 2 * 1024**3
@@ -143,6 +144,8 @@ def _lake(settings: Settings, clock: Clock) -> Iterator[Check]:
         )
     else:
         yield Check("holds", "ok", "none open")
+    for name, found, advice in words_of_ages(lake):
+        yield Check(name, "note" if advice else "ok", found, advice)
     bounds = open_log(settings).bounds(RAW_TOPIC)
     blocks = sum(bound.next - bound.first for bound in bounds.values())
     yield Check("log", "ok", f"{blocks} blocks of messages kept in {len(bounds)} partitions")

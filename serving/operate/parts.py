@@ -20,7 +20,15 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from lake.errors import CommitConflictError, CommitUnknownError, LogFullError, ProviderUnavailableError, TickhouseError
+from lake.errors import (
+    CommitConflictError,
+    CommitUnknownError,
+    CorruptedError,
+    LogFullError,
+    ProviderUnavailableError,
+    StorageError,
+    TickhouseError,
+)
 from lake.instants import system_clock
 from lake.settings import Settings, load_settings
 from serving.outcomes import outcome_of
@@ -33,6 +41,8 @@ TURN_S = 2.0
 """Pause between two turns of the pipeline."""
 POLL_S = 900.0
 """Pause between two polls of a provider that is asked, not listened to."""
+TROUBLE_S = 60.0
+"""Pause after a backup, sync or drill that could not be made."""
 EXPIRE_EVERY = 20
 """Turns with work between two expiries."""
 
@@ -187,6 +197,23 @@ def _topics(lake: Lake, chosen: argparse.Namespace, stopping: threading.Event) -
         stopping.wait(TURN_S)
 
 
+def _recovery(lake: Lake, chosen: argparse.Namespace, stopping: threading.Event) -> None:
+    """Make backups, syncs of the replica and drills, each when its time has come."""
+    from serving.operate import safekeeping
+
+    log = safekeeping.own_log(lake.settings)
+    while not stopping.is_set():
+        for kept in safekeeping.plan(lake, log):
+            if stopping.is_set() or not kept.is_due:
+                continue
+            try:
+                tell(kept.name, words=kept.act())
+            except (CommitConflictError, CommitUnknownError, CorruptedError, StorageError) as error:
+                tell("trouble", words=f"{kept.name}: {error}")
+                stopping.wait(min(kept.every_s, TROUBLE_S))
+        stopping.wait(TURN_S)
+
+
 def _simulator(chosen: argparse.Namespace, stopping: threading.Event) -> None:
     from ingest.simulator import Simulator
 
@@ -227,13 +254,14 @@ def _and_set(run: Callable[[], None], stopping: threading.Event) -> None:
         stopping.set()
 
 
-_PARTS = {"pipeline": _pipeline, "topics": _topics, "capture": _capture, "http": _http}
+_PARTS = {"pipeline": _pipeline, "recovery": _recovery, "topics": _topics, "capture": _capture, "http": _http}
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m serving.operate.parts", description=__doc__)
     parts = parser.add_subparsers(dest="part", required=True)
     parts.add_parser("pipeline", help="land, promote, adjust, expire")
+    parts.add_parser("recovery", help="backups, replica and drills, as the settings ask")
     parts.add_parser("topics", help="what was published, for consumers")
     http = parts.add_parser("http", help="the API")
     http.add_argument("--host", default="127.0.0.1")

@@ -139,6 +139,8 @@ class _System:
     def _planned(self) -> Iterator[Child]:
         yield self._child("pipeline", ["-m", _PARTS, "pipeline"])
         yield self._child("topics", ["-m", _PARTS, "topics"])
+        if any((self._settings.backup_every_s, self._settings.replica_every_s, self._settings.drill_every_s)):
+            yield self._child("recovery", ["-m", _PARTS, "recovery"])
         yield self._child("http", ["-m", _PARTS, "http", "--host", self._plan.host, "--port", str(self._plan.port)])
         if self._plan.has_notebooks:
             port = self._plan.port + 1 if self._plan.port else 0

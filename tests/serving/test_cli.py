@@ -42,6 +42,9 @@ VERBS = [
     "doctor",
     "settings",
     "up",
+    "backup",
+    "restore",
+    "drill",
 ]
 FILES = FOLDER / "ice_reorg"
 PAGE = Path(__file__).parents[2] / "serving" / "README.md"
@@ -105,6 +108,10 @@ def test_the_pages_verbs_exist() -> None:
         (["promote", "HOME", "nobody"], 3, "no provider"),
         (["rebuild", "HOME", "raw.messages"], 2, "not made from raw"),
         (["capture", "HOME", "nobody"], 3, "cannot be captured"),
+        (["backup", "HOME"], 2, "no place for backups"),
+        (["drill", "HOME", "--from", "NOWHERE"], 1, ""),
+        (["restore", "HOME", "--from", "NOWHERE"], 3, "holds no backup"),
+        (["verify", "--backup", "NOWHERE"], 3, "holds no backup"),
         (["serve", "HOME", "--host", "256.0.0.1"], 2, "cannot listen"),
     ],
 )

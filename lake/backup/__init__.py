@@ -1,0 +1,1 @@
+"""Backup, restore at a moment, replica and recovery drill: see README.md."""
