@@ -32,9 +32,9 @@ from lake.tables import TABLES, Table, table_named
 
 CATALOG = "tickhouse"
 MAIN = "main"
-LANDED = "raw.messages"
 RESTORING = "restoring.json"
 """In a home: a restore began here and has not ended; what is there may not be opened, nor made into another lake."""
+LANDED = "raw.messages"
 """The table that landing writes; its property repeats the position as an alarm (a gated table must not have one)."""
 PROPERTIES = {
     "commit.manifest-merge.enabled": "true",
@@ -83,9 +83,9 @@ class Lake:
         Every table gets an empty first snapshot that holds position {}: a head without a position is always an error.
         Raises SettingsError when a table exists with another schema than its definition.
         """
+        _refuse_unfinished(settings)
         for folder in (settings.home, settings.warehouse):
             make_folder(folder)
-        _refuse_unfinished(settings)
         with closing(_state_of(settings, clock)) as state:
             state.create()
             # PyIceberg's catalog cannot be made by two processes at once.
@@ -101,9 +101,9 @@ class Lake:
     @classmethod
     def open(cls, settings: Settings, clock: Clock, steps: Steps | None = None) -> Self:
         """Return the lake of `settings`. Raises NotFoundError when it was never made, or not whole."""
+        _refuse_unfinished(settings)
         database = _sqlite_path(settings.catalog_url)
         if database is not None and not database.exists():
-        _refuse_unfinished(settings)
             raise NotFoundError(f"no lake at {settings.home}; make one with `tickhouse init`")
         lake = cls(settings, clock, steps)
         try:
@@ -167,13 +167,13 @@ class Lake:
         listed = listed_holds_of(summary)
         return Head(name, snapshot.snapshot_id, position, tuple(self._described(name, entry) for entry in listed), listed)
 
-    def _described(self, table: str, entry: dict[str, object]) -> Hold:
-        """Return a hold as main lists it, with what the state database tells beyond that."""
     def place(self, locations: Mapping[str, str]) -> None:
         """Point tables to metadata files, all in one transaction: how a restore and a replica appear, whole or not at all."""
         self._make_catalog()
         internals.place_tables(self._catalog, locations)
 
+    def _described(self, table: str, entry: dict[str, object]) -> Hold:
+        """Return a hold as main lists it, with what the state database tells beyond that."""
         hold_id = str(entry["id"])
         told = self.state.document("hold", hold_id) or {"report": {"lost": "the state database does not describe this hold"}}
         return Hold(
@@ -207,13 +207,13 @@ class Lake:
                 fence_off(lambda name=name: self.table(name), token)  # type: ignore[misc]
 
     def _make(self) -> None:
-        self._catalog.create_tables()
-        if self._catalog.engine.dialect.name == "sqlite":
         self._make_catalog()
         for table in TABLES.values():
             self._create_table(table)
 
     def _make_catalog(self) -> None:
+        self._catalog.create_tables()
+        if self._catalog.engine.dialect.name == "sqlite":
             # Kept in the file: readers go on while somebody commits, or was stopped in the middle of it.
             with self._catalog.engine.connect() as connection:
                 connection.exec_driver_sql("PRAGMA journal_mode=WAL")
@@ -243,11 +243,11 @@ class Lake:
         produced = internals.produce(table, (), (), {POSITION: "{}", HOLDS: "[]", ACT: Act.CREATE})
         absent, made = internals.points_to(MAIN, None), internals.point(MAIN, produced.snapshot_id)
         internals.commit(table, [absent], [*produced.updates, made])
+
+
 def _refuse_unfinished(settings: Settings) -> None:
     if (settings.home / RESTORING).exists():
         raise SettingsError(f"a restore into {settings.home} did not end; run the same `tickhouse restore` again, or empty it")
-
-
 
 
 def partition_spec(table: Table) -> PartitionSpec:

@@ -200,6 +200,17 @@ def commit(table: Table, requirements: Sequence[TableRequirement], updates: Sequ
     return response
 
 
+def place_tables(catalog: SqlCatalog, locations: Mapping[str, str]) -> None:
+    """Point tables of a SQL catalog to metadata files, known ones and new ones in one transaction."""
+    listed: Any = IcebergTables.__table__
+    with catalog.engine.begin() as connection:
+        for name, location in locations.items():
+            namespace, _, short = name.rpartition(".")
+            row = {"catalog_name": catalog.name, "table_namespace": namespace, "table_name": short}
+            connection.execute(listed.delete().where(*(listed.c[key] == value for key, value in row.items())))
+            connection.execute(listed.insert().values(**row, metadata_location=location, iceberg_type="TABLE"))
+
+
 def data_file(table: Table, location: str, size: int, partition: Sequence[object], written: pq.FileMetaData) -> DataFile:
     """Return the manifest entry of a Parquet file with field ids.
 
@@ -213,17 +224,6 @@ def data_file(table: Table, location: str, size: int, partition: Sequence[object
         parquet_path_to_id_mapping(metadata.schema()),
     )
     file = DataFile.from_args(
-def place_tables(catalog: SqlCatalog, locations: Mapping[str, str]) -> None:
-    """Point tables of a SQL catalog to metadata files, known ones and new ones in one transaction."""
-    listed: Any = IcebergTables.__table__
-    with catalog.engine.begin() as connection:
-        for name, location in locations.items():
-            namespace, _, short = name.rpartition(".")
-            row = {"catalog_name": catalog.name, "table_namespace": namespace, "table_name": short}
-            connection.execute(listed.delete().where(*(listed.c[key] == value for key, value in row.items())))
-            connection.execute(listed.insert().values(**row, metadata_location=location, iceberg_type="TABLE"))
-
-
         content=DataFileContent.DATA,
         file_path=location,
         file_format=FileFormat.PARQUET,
