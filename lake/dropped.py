@@ -16,6 +16,8 @@ from lake.tables import Table
 
 PROPERTY = "tickhouse.dropped"
 _MICROS_A_DAY = 86_400_000_000
+_OF_ANY_DAY = frozenset({"known_at", "recorded_at"})
+"""Stamps that say nothing about the day a row is filed under."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,17 +54,7 @@ def property_of(dropped: Iterable[Dropped]) -> str:
 
 def touched(table: Table, dropped: Sequence[Dropped], conditions: Sequence[Condition]) -> list[Dropped]:
     """Return what was dropped that a question with these bounds could have been answered from."""
-    column = next(
-        (name for name, transform in table.partition if transform in ("identity", "day", "month") and _is_time(table, name)), None
-    )
-    found = []
-    for one in dropped:
-        days = (one.start - EPOCH.date()).days, (one.end - EPOCH.date() - timedelta(days=1)).days
-        scale = 1 if column is None or table.column(column).type == "date" else _MICROS_A_DAY
-        low, high = days[0] * scale, (days[1] + 1) * scale - 1
-        if all(_may_hold(condition, column, low, high, one.provider) for condition in conditions):
-            found.append(one)
-    return found
+    return [one for one in dropped if all(_may_hold(table, condition, one) for condition in conditions)]
 
 
 def refuse(table: Table, found: Sequence[Dropped]) -> None:
@@ -74,15 +66,19 @@ def refuse(table: Table, found: Sequence[Dropped]) -> None:
     raise NotFoundError(f"{table.name}: what is asked for was dropped by retention ({told}); a backup may still have it")
 
 
-def _is_time(table: Table, name: str) -> bool:
-    return table.column(name).type in ("date", "timestamptz")
-
-
-def _may_hold(condition: Condition, column: str | None, low: int, high: int, provider: str | None) -> bool:
-    if condition.column == "provider" and provider is not None and condition.op in ("=", "in"):
-        return provider in condition.values
-    if condition.column != column:
+def _may_hold(table: Table, condition: Condition, one: Dropped) -> bool:
+    """Return whether rows of `one` may satisfy a condition on provider, dates or instants; others tell nothing."""
+    if condition.column == "provider" and one.provider is not None and condition.op in ("=", "in"):
+        return one.provider in condition.values
+    kind = table.column(condition.column).type
+    if kind not in ("date", "timestamptz") or condition.column in _OF_ANY_DAY:
         return True
+    is_filed_by = any(name == condition.column for name, _ in table.partition)
+    margin = 0 if is_filed_by else 1  # a session may begin the evening before and end after midnight UTC
+    first = (one.start - EPOCH.date()).days - margin
+    behind = (one.end - EPOCH.date()).days + margin
+    scale = 1 if kind == "date" else _MICROS_A_DAY
+    low, high = first * scale, behind * scale - 1
     values = [int(value) for value in condition.values]
     if condition.op in ("=", "in"):
         return any(low <= value <= high for value in values)

@@ -47,17 +47,20 @@ def read(
     where: Sequence[Where] = (),
     as_of: datetime | None = None,
     known_as_of: datetime | None = None,
+    *,
+    tells_dropped: bool = False,
 ) -> pa.Table:
     """Return rows of main in the table's schema, columns in its order or as asked, rows in no promised order.
 
-    columns      of the table, and `published_at` (null for a row that the ledger does not know yet)
-    where        all must hold
-    as_of        only rows published by then
-    known_as_of  only rows that could be known by then
+    columns        of the table, and `published_at` (null for a row that the ledger does not know yet)
+    where          all must hold
+    as_of          only rows published by then
+    known_as_of    only rows that could be known by then
+    tells_dropped  somebody's question: where only rows that retention dropped could answer, say so
 
     Raises NotFoundError for an unknown table, InvalidValueError for an unknown column, a value of another type, a naive
     or future instant, or a past asked of a rewritten table; CorruptedError when a data file is missing or damaged.
-    NotFoundError also where retention dropped all that could answer, or part of what a past question would have shown.
+    NotFoundError also where retention dropped part of what a past question would have shown, and by `tells_dropped`.
     """
     definition = table_named(table)
     schema = _schema(definition, columns)
@@ -66,7 +69,7 @@ def read(
 
     def answer(plan: Plan) -> pa.Table:
         numbers = plan.select(bounds)
-        if question.is_past or not numbers:
+        if question.is_past or (tells_dropped and not numbers):
             _refuse_dropped(lake, definition, bounds)
         if not numbers:
             return schema.empty_table()

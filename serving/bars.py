@@ -79,7 +79,7 @@ def in_force(lake: Lake, table: str, where: Sequence[Where], as_of: datetime | N
     """Return the effective rows of a table in a view: of each key the version published last, of those that count in it."""
     definition = table_named(table)
     names = list(definition.column_names)
-    found = scan.read(lake, table, [*names, PUBLISHED_AT], where, as_of=as_of, known_as_of=known_as_of)
+    found = scan.read(lake, table, [*names, PUBLISHED_AT], where, as_of=as_of, known_as_of=known_as_of, tells_dropped=True)
     return effective(definition, found).select(names)
 
 

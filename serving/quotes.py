@@ -81,7 +81,7 @@ def quotes(lake: Lake, question: QuotesQuestion) -> Answered:
         if not found.num_rows:
             raise NotFoundError(f"no quotes of {question.symbol!r} ({instrument.identity}) here, or none known by then")
     else:
-        found = scan.read(lake, QUOTES, where=where, as_of=question.as_of, known_as_of=question.known_as_of)
+        found = scan.read(lake, QUOTES, where=where, as_of=question.as_of, known_as_of=question.known_as_of, tells_dropped=True)
     rows, more = page(found.sort_by(_IN_ORDER), question.limit, question.offset)
     metadata = told(
         lake,

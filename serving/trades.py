@@ -63,7 +63,9 @@ def trades(lake: Lake, question: TradesQuestion) -> Answered:
     if question.provider is not None:
         where.append(Where("provider", "=", question.provider))
     snapshot = lake.head("normalized.trades").snapshot_id
-    found = scan.read(lake, "normalized.trades", where=where, as_of=question.as_of, known_as_of=question.known_as_of)
+    found = scan.read(
+        lake, "normalized.trades", where=where, as_of=question.as_of, known_as_of=question.known_as_of, tells_dropped=True
+    )
     if question.start is None and question.end is None and found.num_rows:
         last = pc.max(found["session_date"])
         found = found.filter(pc.equal(found["session_date"], last))

@@ -321,7 +321,7 @@ def test_every_feed_fills_tables_that_exist():
 
 @pytest.mark.parametrize(
     "folder",
-    ["lake", "lake/backup", "lake/log", "transforms", "quality_checks", "ingest", "serving", "serving/topics", "tests/benchmarks"],
+    ["lake", "lake/backup", "lake/log", "lake/maintenance", "transforms", "quality_checks", "ingest", "serving", "serving/topics", "tests/benchmarks"],
 )
 def test_every_folder_has_a_page(folder: str):
     page = (ROOT / folder / "README.md").read_text(encoding="utf-8")

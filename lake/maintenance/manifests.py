@@ -16,7 +16,7 @@ from lake.heads import Act
 from lake.maintenance.rewriting import keeping_plan, writers_lease
 
 TARGET_BYTES = 1 << 20
-LEAST = 10
+LEAST = 4
 """Below this many manifests a plan is quick."""
 
 

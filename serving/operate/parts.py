@@ -36,6 +36,7 @@ from serving.outcomes import outcome_of
 if TYPE_CHECKING:
     from ingest.capture import CaptureReport
     from lake.catalog import Lake
+    from lake.log.log import Log
 
 TURN_S = 2.0
 """Pause between two turns of the pipeline."""
@@ -43,8 +44,10 @@ POLL_S = 900.0
 """Pause between two polls of a provider that is asked, not listened to."""
 TROUBLE_S = 60.0
 """Pause after a backup, sync or drill that could not be made."""
-EXPIRE_EVERY = 20
-"""Turns with work between two expiries."""
+UPKEEP_EVERY = 20
+"""Turns with work between two rounds of upkeep."""
+UPKEEP_S = 600.0
+"""Pause between two rounds that look for dead files too; made while idle as well: that is when partitions are quiet."""
 
 
 def tell(event: str, **more: object) -> None:
@@ -105,8 +108,6 @@ class _stopped:
 
 def _pipeline(lake: Lake, chosen: argparse.Namespace, stopping: threading.Event) -> None:
     """Turn again and again; what another process does at the same time is told and tried again."""
-    from lake.expiry import expire
-    from lake.tables import TABLES
     from serving.operate import pipeline
     from serving.operate.logs import open_log
     from serving.operate.status import row_counts
@@ -116,6 +117,7 @@ def _pipeline(lake: Lake, chosen: argparse.Namespace, stopping: threading.Event)
             raise _Stopped(words)
 
     log, turns, before = open_log(lake.settings), 0, time.monotonic()
+    kept = before
     tell("rows", tables=row_counts(lake), holds=_holds(lake))
     while not stopping.is_set():
         started = time.monotonic()
@@ -133,11 +135,26 @@ def _pipeline(lake: Lake, chosen: argparse.Namespace, stopping: threading.Event)
             if not done.is_idle:
                 turns += 1
                 tell("rows", tables=row_counts(lake), holds=_holds(lake))
-                if turns % EXPIRE_EVERY == 0:
-                    dropped = sum(expire(lake, name, lake.settings.keep_snapshots) for name in TABLES)
-                    tell("expired", snapshots=dropped)
+            is_time = started - kept >= UPKEEP_S
+            if is_time or (not done.is_idle and turns % UPKEEP_EVERY == 0):
+                kept = started if is_time else kept
+                _upkeep(lake, log, on_the_way, sweeps=is_time)
         before = started
         stopping.wait(TURN_S)
+
+
+def _upkeep(lake: Lake, log: Log, say: Callable[[str], None], *, sweeps: bool) -> None:
+    """Do a round of upkeep; what cannot be done now is told and due again."""
+    from serving.operate import pipeline
+
+    try:
+        report = pipeline.upkeep(lake, log, sweeps=sweeps, say=say)
+    except _Stopped:
+        return
+    except (CommitConflictError, CommitUnknownError, CorruptedError) as error:
+        tell("trouble", words=f"upkeep: {error}")
+        return
+    tell("upkeep", rewrites=sum(len(one.rewrites) for one in report.tables), freed_bytes=report.freed_bytes)
 
 
 def _holds(lake: Lake) -> list[str]:

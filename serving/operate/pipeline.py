@@ -12,12 +12,16 @@ from typing import Any
 from ingest.landing import land
 from lake.catalog import Lake
 from lake.errors import NotFoundError
+from lake.expiry import SLACK
 from lake.log.log import Log
+from lake.maintenance.maintaining import WORKS, Report, maintain
 from lake.runner import Runner
 from quality_checks.adjusting import adjust
 from quality_checks.promotion import PromotionReport, promote, providers_of
 
 Say = Callable[[str], None]
+UPKEEP_REWRITES = 4
+"""Most rewrites of data files between two turns."""
 
 
 @dataclass(slots=True)
@@ -70,3 +74,12 @@ def promote_all(lake: Lake, done: Turn, providers: Sequence[str], say: Say, runn
             done.promoted[provider] = report
     say("agreeing and adjusting")
     done.adjusted = adjust(lake, runner).document()
+
+
+def upkeep(lake: Lake, log: Log, *, sweeps: bool, say: Say = lambda text: None) -> Report:
+    """Do what upkeep is due between two turns, at most a few rewrites, so that promotions do not wait long.
+
+    sweeps   look for dead files too, which reads every manifest
+    """
+    works = WORKS if sweeps else tuple(work for work in WORKS if work != "sweep")
+    return maintain(lake, works=works, log=log, who="pipeline", slack=SLACK, rewrites=UPKEEP_REWRITES, say=say)

@@ -38,6 +38,7 @@ VERBS = [
     "release",
     "reject",
     "verify",
+    "maintain",
     "serve",
     "doctor",
     "settings",

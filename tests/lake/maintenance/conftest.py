@@ -14,6 +14,6 @@ from lake.settings import load_settings
 
 @pytest.fixture
 def lake(tmp_path: Path) -> Iterator[Lake]:
-    settings = load_settings(home=tmp_path / "home", compact_quiet_s=0, keep_snapshots=2, sweep_after_s=3600)
+    settings = load_settings(home=tmp_path / "home", compact_quiet_s=0, keep_snapshots=1, sweep_after_s=3600)
     with Lake.create(settings, system_clock) as made:
         yield made
