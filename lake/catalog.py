@@ -19,7 +19,7 @@ from pyiceberg.transforms import IdentityTransform, parse_transform
 from lake import faults
 from lake import iceberg_internals as internals
 from lake.durable import make_folder
-from lake.errors import CommitUnknownError, NotFoundError, SettingsError
+from lake.errors import CommitUnknownError, NotFoundError, SettingsError, StorageError
 from lake.fences import fence_off, not_fenced_off
 from lake.heads import ACT, HOLDS, POSITION, Act, Head, Hold, listed_holds_of, positions_of, ranges_of
 from lake.instants import Clock
@@ -34,6 +34,8 @@ CATALOG = "tickhouse"
 MAIN = "main"
 RESTORING = "restoring.json"
 """In a home: a restore began here and has not ended; what is there may not be opened, nor made into another lake."""
+_REFUSED = ("disk I/O error", "disk is full", "unable to open database file")
+"""What SQLite says when the disk is in its way: it needs room even to read."""
 LANDED = "raw.messages"
 """The table that landing writes; its property repeats the position as an alarm (a gated table must not have one)."""
 PROPERTIES = {
@@ -117,6 +119,8 @@ class Lake:
                 raise NotFoundError(f"the lake at {settings.home} has no table {', '.join(missing)}; run `tickhouse init`")
         except sqlalchemy.exc.SQLAlchemyError as error:
             lake.close()
+            if any(words in str(error) for words in _REFUSED):
+                raise StorageError(f"catalog database {settings.catalog_url} cannot be read, is its disk full? {error}") from error
             raise NotFoundError(f"{settings.catalog_url} holds no catalog; run `tickhouse init` ({error})") from error
         except BaseException:
             lake.close()

@@ -11,6 +11,7 @@ import hypothesis
 import pytest
 
 import transforms.kernels
+from tests.crash.power import can_trace
 from tests.kafka.broker import kafka_broker, kafka_node
 
 __all__ = ["kafka_broker", "kafka_node"]
@@ -22,6 +23,7 @@ OPTIONAL_PARTS = {
     "chromium": lambda: shutil.which("chromium") is not None and shutil.which("chromedriver") is not None,
     "compiled": lambda: transforms.kernels.kernel_state().is_compiled,
     "ray": lambda: importlib.util.find_spec("ray") is not None and _with_ray,
+    "strace": can_trace,
     "moto": lambda: importlib.util.find_spec("moto") is not None,
     "spark": lambda: importlib.util.find_spec("pyspark") is not None and shutil.which("java") is not None,
 }

@@ -231,8 +231,8 @@ if importlib.util.find_spec("lake.backup") is not None:
 WEIGHTS = {"land": 6, "promote": 8, "decide": 3, "compact": 3, "expire": 2, "sweep": 3, "backup": 1, "restore": 1}
 
 
-def finish(worker: Worker) -> None:
-    """Do all that is left: everything landed, promoted and decided, upkeep done."""
+def finish(worker: Worker, *, with_upkeep: bool) -> None:
+    """Do all that is left: everything landed, promoted and decided; upkeep, backup and restore too, unless time is short."""
     while any(worker.lake.head(RAW).vector("raw").get(partition_of(one), 0) < LAST for one in PROVIDERS):
         land(worker)
     if worker.is_real:
@@ -241,7 +241,7 @@ def finish(worker: Worker) -> None:
         promote(worker)
     while worker.lake.head(TRADES).holds:
         decide(worker)
-    for name in ACTS:
+    for name in ACTS if with_upkeep else ():
         if name not in ("land", "promote", "decide"):
             ACTS[name](worker)
 

@@ -30,16 +30,19 @@ def keep_reading(home: Path, world: World, say: Say, until: int, *, may_fail: bo
     may_fail    a reading may end in an error of ours (the disk is full): it is counted, and nothing else is forgiven
     """
     readings, errors, wrong = 0, 0, list[str]()
-    with Lake.open(load_settings(home=home), system_clock) as lake:
-        seen: dict[str, set[int]] = {provider: set() for provider in PROVIDERS}
-        while not select.select([until], [], [], PAUSE_S)[0]:
-            try:
-                wrong += _reading(lake, world, seen)
-            except (TickhouseError, OSError) as error:
-                errors += 1
-                if not may_fail:
-                    wrong.append(f"reader: {type(error).__name__}: {error}")
-            readings += 1
+    lake: Lake | None = None
+    seen: dict[str, set[int]] = {provider: set() for provider in PROVIDERS}
+    while not select.select([until], [], [], PAUSE_S)[0]:
+        try:
+            lake = lake or Lake.open(load_settings(home=home), system_clock)
+            wrong += _reading(lake, world, seen)
+        except (TickhouseError, OSError) as error:
+            errors += 1
+            if not may_fail:
+                wrong.append(f"reader: {type(error).__name__}: {error}")
+        readings += 1
+    if lake is not None:
+        lake.close()
     say(json.dumps({"readings": readings, "errors": errors, "wrong": wrong[:5]}))
 
 

@@ -264,11 +264,11 @@ class SeedRun:
 
     def _finish(self, say: Say) -> None:
         with Lake.open(load_settings(home=self.home, **acts.UPKEEP), system_clock) as lake:
-            worker = acts.Worker(lake, self.world, random.Random(self.plan.seed), self.plan.is_real, batch=48)
+            worker = acts.Worker(lake, self.world, random.Random(self.plan.seed), self.plan.is_real, batch=72)
             worker.told = lambda table, owner, vector: say(f"ack {table}/{owner} {json.dumps(vector)}")
             worker.proved = lambda restored: checks.prove(restored, self.world, self.plan.is_real)
             acts.recover(lake)
-            acts.finish(worker)
+            acts.finish(worker, with_upkeep=len(self.plan.episodes) > 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,24 +294,45 @@ class Job:
         if self.waits:
             wait()  # type: ignore[operator]
         has_trouble = OSError in self.allowed and TickhouseError not in self.allowed
-        with disks.limited(self.limit), Lake.open(settings, system_clock) as lake:
-            worker = acts.Worker(lake, self.world, random.Random(self.chance), self.is_real, self.has_leases)
-            worker.told = lambda table, owner, vector: say(f"ack {table}/{owner} {json.dumps(vector)}")
-            worker.proved = lambda restored: checks.prove(restored, self.world, self.is_real)
-            if self.has_leases:
-                self._try(say, "recover", lambda: acts.recover(lake))
-            for number, name in enumerate(self.names):
-                say(f"act {number} {name}")
-                self._try(say, name, lambda name=name: acts.ACTS[name](worker))  # type: ignore[misc]
-            if not has_trouble:
-                return
-            say("well again?")
-            wait()  # type: ignore[operator]
-            faults.stand("")
-            disks.unlimited()
-            acts.recover(lake)
-            for name in ("land", "promote"):
-                acts.ACTS[name](worker)
+        with disks.limited(self.limit):
+            try:
+                with Lake.open(settings, system_clock) as lake:
+                    self._acts(lake, say)
+                    if has_trouble:
+                        self._go_on(lake, say, wait)
+            except StorageError as error:
+                if not has_trouble:
+                    raise
+                say(f"refused open {type(error).__name__} {' '.join(str(error).split())[:200]}")
+                say("well again?")
+                wait()  # type: ignore[operator]
+                with Lake.open(settings, system_clock) as lake:
+                    self._acts(lake, say)
+
+    def _worker(self, lake: Lake, say: Say) -> acts.Worker:
+        worker = acts.Worker(lake, self.world, random.Random(self.chance), self.is_real, self.has_leases)
+        worker.told = lambda table, owner, vector: say(f"ack {table}/{owner} {json.dumps(vector)}")
+        worker.proved = lambda restored: checks.prove(restored, self.world, self.is_real)
+        return worker
+
+    def _acts(self, lake: Lake, say: Say) -> None:
+        worker = self._worker(lake, say)
+        if self.has_leases:
+            self._try(say, "recover", lambda: acts.recover(lake))
+        for number, name in enumerate(self.names):
+            say(f"act {number} {name}")
+            self._try(say, name, lambda name=name: acts.ACTS[name](worker))  # type: ignore[misc]
+
+    def _go_on(self, lake: Lake, say: Say, wait: object) -> None:
+        """Once the disk is well again: no error is forgiven any more."""
+        say("well again?")
+        wait()  # type: ignore[operator]
+        faults.stand("")
+        disks.unlimited()
+        acts.recover(lake)
+        worker = self._worker(lake, say)
+        for name in ("land", "promote"):
+            acts.ACTS[name](worker)
 
     def _try(self, say: Say, name: str, act: object) -> None:
         try:
