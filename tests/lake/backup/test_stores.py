@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,10 +28,15 @@ def s3_server() -> Iterator[str]:
     command = [sys.executable, "-W", "ignore", "-m", "moto.server", "-H", "127.0.0.1", "-p", "0"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
         assert process.stderr is not None
+        address = next(found.group(1) for line in process.stderr if (found := re.search(r"http://(127\.0\.0\.1:\d+)", line)))
+        # It tells of every request: a full pipe would stop it.
+        reading = threading.Thread(target=process.stderr.read)
+        reading.start()
         try:
-            yield next(found.group(1) for line in process.stderr if (found := re.search(r"http://(127\.0\.0\.1:\d+)", line)))
+            yield address
         finally:
             process.kill()
+            reading.join()
 
 
 def bucket(address: str) -> str:
