@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from lake.errors import NotFoundError
 from lake.values import NumberKind
-from transforms.decode import alpaca, alpha_vantage, binance, csv_files, finnhub, ice_reorg, yahoo
+from transforms.decode import alpaca, alpha_vantage, binance, csv_files, finnhub, ice_reorg, polygon, yahoo
 from transforms.decode.decoded import BARS, BOOK_EVENTS, CORPORATE_ACTIONS, QUOTES, TRADES, Decoded
 
 
@@ -35,6 +35,7 @@ class Feed:
 _BINANCE_FRAMES = "JSON frames: trade, bookTicker, depthUpdate, REST depth snapshots"
 _ALPACA_STOCKS = "JSON of /v2/stocks (bars, trades, quotes, snapshots) and frames of the stream"
 _ALPACA_OPTIONS = "JSON of /v1beta1/options (bars, trades, quotes, chain snapshots)"
+_POLYGON = "JSON of aggregates, trades, quotes, last prices, snapshots and chains"
 _ALPACA_TABLES = (TRADES, QUOTES, BARS)
 _BINANCE_TABLES = (TRADES, QUOTES, BOOK_EVENTS)
 
@@ -81,6 +82,17 @@ FEEDS: dict[tuple[str, str], Feed] = {
             (BARS, QUOTES),
             alpha_vantage.decode_currencies,
         ),
+        Feed("polygon", "market", NumberKind.EXACT, _POLYGON, polygon.MARKET_TABLES, polygon.decode_market, True),
+        Feed(
+            "polygon",
+            "actions",
+            NumberKind.EXACT,
+            "/v3/reference/splits and /dividends",
+            (CORPORATE_ACTIONS,),
+            polygon.decode_actions,
+            venue="US",
+        ),
+        Feed("polygon", "reference", NumberKind.EXACT, "lists of tickers, venues, codes: raw only", (), polygon.decode_reference),
     )
 }
 

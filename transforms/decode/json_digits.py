@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
+from decimal import ROUND_HALF_EVEN, Context, Decimal
 from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
@@ -14,6 +14,7 @@ from transforms.numbers import MOST_DIGITS, NumberRefusedError, exact_decimal
 
 _RFC3339 = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d)\Z")
 _FARTHEST_EXPONENT = 40
+_WIDE = Context(prec=120, rounding=ROUND_HALF_EVEN)
 _FIRST_YEAR, _LAST_YEAR = 1900, 2199
 
 
@@ -45,7 +46,7 @@ def exact(value: object, scale: int, digits: int = MOST_DIGITS) -> Decimal:
 def rounded(value: object, scale: int, digits: int = MOST_DIGITS) -> Decimal:
     """Return a JSON number that the provider itself computed (an average), rounded half to even to `scale` places."""
     text = _plain(value)
-    nearest = Decimal(text).quantize(Decimal(1).scaleb(-scale)) if len(text) < MOST_DIGITS + scale else Decimal(text)
+    nearest = Decimal(text).quantize(Decimal(1).scaleb(-scale), context=_WIDE) if len(text) < 80 else Decimal(text)
     return exact_decimal(f"{nearest:f}", scale, digits)
 
 

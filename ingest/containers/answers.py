@@ -1,0 +1,73 @@
+"""Saved answers of REST providers: which feed a file is of, and the request that its name tells.
+
+An answer often says less than its request: the symbol of `/v3/trades/AAPL` stands in the path alone. A manifest beside the file
+says the URL; else names of files that are a path with its slashes written as `_`, like
+`v2_aggs_ticker_AAPL_range_1_day_2005-04-01_2005-04-04.json`, `v3_trades_AAPL_limit=2.json` or `…_O;AAPL230616C00150000.json`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+
+from ingest.containers.source import Piece, Source, Told
+from ingest.containers.splitters import whole_document
+
+_POLYGON_PATH = re.compile(r"v[1-3]_[a-z]")
+_POLYGON_ACTIONS = (b'"execution_date":', b'"ex_dividend_date":')
+_POLYGON_LISTS = (
+    *(b'"serverTime":', b'"status":"closed"', b'"status":"early-close"', b'"primary_exchange":', b'"cfi":', b'"sip_mapping":'),
+    *(b'"operating_mic":', b'"asset_class":', b'"locale":', b'"branding":{'),
+)
+_POLYGON_PRICES = (
+    *(b'"resultsCount":', b'"sip_timestamp":', b'"participant_timestamp":', b'"lastQuote":', b'"lastTrade":', b'"last":{'),
+    *(b'"results":{"p":', b'"results":{"c":', b'"results":{"P":', b'"results":{"T":', b'"afterHours":', b'"preMarket":'),
+    *(b'"last_quote":', b'"market_status":', b'"session":{', b'"data":{"ask', b'"data":{"bid', b'"adjusted":'),
+)
+
+
+def polygon_path(name: str) -> str | None:
+    """Return the path and query that a file's name tells, like /v3/trades/AAPL?limit=2; None where it is no such name."""
+    stem = name.removesuffix(".gz").removesuffix(".json").replace(";", ":")
+    if not _POLYGON_PATH.match(stem):
+        return None
+    path, query = stem, ""
+    if "=" in stem:
+        cut = stem.rfind("_", 0, stem.index("="))
+        path, query = stem[:cut], stem[cut + 1 :]
+        query = "?" + re.sub(r"_(?=[a-z_.]+=)", "&", query)
+    return "/" + path.replace("_", "/") + query
+
+
+def polygon_answer(source: Source, told: Told) -> Iterator[Piece]:
+    """Yield one answer of Polygon with its request: by the manifest, else by the file's name."""
+    for piece in whole_document("application/json")(source, told):
+        path = polygon_path(told.file)
+        request: Mapping[str, object] = piece.request or {}
+        if path is not None and "url" not in request:
+            request = {**request, "method": "GET", "url": f"https://api.polygon.io{path}"}
+        yield replace(piece, request=request)
+
+
+def is_polygon(feed: str) -> Callable[[str, bytes], bool]:
+    """Return whether a file is of Polygon's `market`, `actions` or `reference`: by what its answer holds."""
+
+    def is_one(name: str, beginning: bytes) -> bool:
+        packed = b"".join(beginning.split())
+        if not _POLYGON_PATH.match(name) and b'"request_id":' not in packed:
+            return False
+        return _polygon_feed(packed) == feed
+
+    return is_one
+
+
+def _polygon_feed(packed: bytes) -> str | None:
+    if not packed.startswith((b"{", b"[")):
+        return None
+    if any(word in packed for word in _POLYGON_ACTIONS):
+        return "actions"
+    is_list = any(word in packed for word in _POLYGON_LISTS)
+    if any(word in packed for word in _POLYGON_PRICES) and b'"serverTime":' not in packed:
+        return "market"
+    return "reference" if is_list else None
