@@ -20,7 +20,7 @@ from serving.answers import Answered
 from serving.bars import Adjustment, BarsQuestion
 from serving.bars import bars as ask_bars
 from serving.operate.status import layers, row_counts
-from serving.trades import TradesQuestion
+from serving.paged import Paged
 from serving.trades import trades as ask_trades
 
 MOST_POINTS = 5_000
@@ -72,7 +72,7 @@ def bars(
 
 def trades(lake: Lake, symbol: str, known_as_of: str | None = None, limit: int = MOST_POINTS) -> Answered:
     """Return the first trades of the newest session, as `GET /api/v1/trades/{symbol}` does."""
-    return ask_trades(lake, TradesQuestion(symbol, known_as_of=_instant(known_as_of), limit=limit))
+    return ask_trades(lake, Paged(symbol, known_as_of=_instant(known_as_of), limit=limit))
 
 
 def quotes(lake: Lake, identity: str, known_as_of: str | None = None, limit: int = MOST_POINTS) -> pa.Table:
