@@ -13,7 +13,7 @@ from email.utils import parsedate_to_datetime
 import orjson
 
 from ingest.asks import Ask, Credentials, Page, Request, Response
-from ingest.conversation import Conversation
+from ingest.conversation import Unnumbered
 from ingest.verdicts import Reading, Verdict
 from lake.errors import InvalidValueError
 from lake.values import Message
@@ -103,7 +103,7 @@ def _wait_s(response: Response) -> float | None:
         return None
 
 
-class TradeStream(Conversation):
+class TradeStream(Unnumbered):
     """One capture's conversation with the trade stream (`Session`)."""
 
     target = "/"
