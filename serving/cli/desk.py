@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import getpass
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.text import Text
 
-from lake.heads import Hold
-from quality_checks import holds as gate_holds
-from quality_checks.adjusting import adjust
-from quality_checks.verify import verify as verify_lake
-from serving.cli import reports
 from serving.cli.options import Home, Json, Reason, open_lake, open_log
 from serving.cli.output import Output
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from lake.heads import Hold
+    from quality_checks.holds import Decision
 
 HoldId = Annotated[str, typer.Argument(help="As `tickhouse holds` lists it.")]
 
@@ -30,9 +30,11 @@ def add_to(app: typer.Typer) -> None:
 
 def holds(home: Home = None, json: Json = False) -> None:
     """List the batches that the gate holds back, and why; their feeds went on."""
+    from quality_checks.holds import list_holds
+
     output = Output(as_json=json)
     with open_lake(home) as lake:
-        found = gate_holds.list_holds(lake)
+        found = list_holds(lake)
 
     def render(console: Console) -> None:
         if not found:
@@ -65,6 +67,9 @@ def release(
     json: Json = False,
 ) -> None:
     """Publish a held batch: it is audited again first. Exit code 7 and nothing changed when the gate refuses again."""
+    from quality_checks import holds as gate_holds
+    from quality_checks.adjusting import adjust
+
     output = Output(as_json=json)
     with open_lake(home) as lake, output.working(f"Auditing {hold_id} again"):
         decision = gate_holds.release(
@@ -78,6 +83,8 @@ def release(
 
 def reject(hold_id: HoldId, reason: Reason, home: Home = None, json: Json = False) -> None:
     """Send a held batch to quarantine, every row of it, and close the hold."""
+    from quality_checks import holds as gate_holds
+
     output = Output(as_json=json)
     with open_lake(home) as lake, output.working(f"Rejecting {hold_id}"):
         decision = gate_holds.reject(lake, hold_id, reason, who=getpass.getuser())
@@ -86,6 +93,9 @@ def reject(hold_id: HoldId, reason: Reason, home: Home = None, json: Json = Fals
 
 def verify(home: Home = None, json: Json = False) -> None:
     """Prove again: counts in every layer, positions, the ledger, payload hashes, lineage. Exit code 1 when something differs."""
+    from quality_checks.verify import verify as verify_lake
+    from serving.cli import reports
+
     output = Output(as_json=json)
     with open_lake(home) as lake, output.working("Proving hashes, counts and lineage"):
         report = verify_lake(lake, open_log(lake.settings))
@@ -94,7 +104,7 @@ def verify(home: Home = None, json: Json = False) -> None:
         raise typer.Exit(1)
 
 
-def words(decision: gate_holds.Decision) -> str:
+def words(decision: Decision) -> str:
     """Return what became of a hold, for a person."""
     if decision.outcome == "already":
         return f"{decision.hold_id} was settled before: {decision.detail}."

@@ -5,15 +5,17 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import orjson
-import pyarrow as pa
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from serving import formats
 from serving.outcomes import details_of, outcome_of
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _PLAIN_ENOUGH = (2, 3)
 """Exit codes of errors whose message already says what to do: a wrong value, a name that does not exist."""
@@ -62,6 +64,8 @@ class Output:
 
 def print_json(document: Mapping[str, object]) -> None:
     """Print one JSON document on stdout; values that JSON does not know are written as in `serving.formats`."""
+    from serving import formats
+
     sys.stdout.flush()
     sys.stdout.buffer.write(orjson.dumps(formats.plain_value(document), option=orjson.OPT_INDENT_2) + b"\n")
     sys.stdout.buffer.flush()
@@ -71,6 +75,8 @@ def print_error(error: BaseException, *, as_json: bool) -> int:
     """Print an expected error on stderr and return its exit code."""
     outcome = outcome_of(error)
     if as_json:
+        from serving import formats
+
         problem = {"type": outcome.type, "title": outcome.title, "detail": str(error), "exit_code": outcome.exit_code}
         text = orjson.dumps(formats.plain_value(problem | details_of(error)), option=orjson.OPT_INDENT_2)
         sys.stderr.write(text.decode() + "\n")
@@ -105,6 +111,8 @@ def listing(title: str | None, columns: Sequence[str], rows: Sequence[Sequence[o
 
 def print_arrow(shown: Console, table: pa.Table, limit: int) -> int:
     """Print the first rows of an Arrow table and return how many: as a table, or row by row where it is too wide for one."""
+    from serving import formats
+
     head = table.slice(0, limit)
     whole = arrow_listing(head)
     if not shown.is_terminal:
@@ -123,6 +131,10 @@ def print_arrow(shown: Console, table: pa.Table, limit: int) -> int:
 
 def arrow_listing(head: pa.Table) -> Table:
     """Return an Arrow table for a person: decimals aligned at their point, nulls as `·`."""
+    import pyarrow as pa
+
+    from serving import formats
+
     by_name = formats.columns(head)
     numeric = [
         name
@@ -155,4 +167,8 @@ def _shown(value: object) -> str:
         return "·"
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, (str, int)):
+        return str(value)
+    from serving import formats
+
     return str(formats.plain_value(value))

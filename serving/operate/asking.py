@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
 
 from ingest.asks import Address, Ask
 from ingest.capture import CaptureReport, capture_pages, capture_stream
@@ -17,18 +16,12 @@ from lake.catalog import Lake
 from lake.errors import InvalidValueError, NotFoundError
 from lake.instants import to_datetime
 from lake.log.log import Log
+from serving.choices import From as From
 from serving.operate import keyed
 from serving.operate.keyed import KeyedReach
+from serving.operate.providers import KEYED, PROVIDERS
 
-PROVIDERS = (yahoo.PROVIDER, binance.PROVIDER, *keyed.PROVIDERS)
 _POLLED_DAYS = 30
-
-
-class From(StrEnum):
-    """Who answers a capture."""
-
-    SIMULATOR = "simulator"
-    PROVIDER = "provider"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +84,7 @@ def capture(
         return [_poll_yahoo(lake, log, wanted, reach)]
     if wanted.provider == binance.PROVIDER:
         return [_listen_to_binance(lake, log, wanted, reach, market, is_stopped) for market in _markets(wanted.feed)]
-    if wanted.provider in keyed.PROVIDERS and reach.keyed is not None:
+    if wanted.provider in KEYED and reach.keyed is not None:
         return [_capture_keyed(lake, log, wanted, reach.keyed, is_stopped)]
     raise NotFoundError(f"provider {wanted.provider!r} cannot be captured; there are {', '.join(PROVIDERS)}")
 

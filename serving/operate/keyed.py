@@ -20,15 +20,8 @@ from ingest.simulator import Simulator
 from lake.catalog import Lake
 from lake.errors import InvalidValueError, NotFoundError, SettingsError
 from lake.log.log import Log
+from serving.operate.providers import DATA, KEY_VARIABLES, KEYED, STREAM
 
-PROVIDERS = (alpaca.PROVIDER, finnhub.PROVIDER, alpha_vantage.PROVIDER)
-KEY_VARIABLES: dict[str, tuple[str, ...]] = {
-    alpaca.PROVIDER: ("APCA_API_KEY_ID", "APCA_API_SECRET_KEY"),
-    finnhub.PROVIDER: ("FINNHUB_API_KEY",),
-    alpha_vantage.PROVIDER: ("ALPHAVANTAGE_API_KEY",),
-}
-STREAM = "stream"
-DATA = (*get_args(alpaca.Kind), STREAM)
 _DEFAULT_FEEDS = {alpaca.PROVIDER: "iex", finnhub.PROVIDER: finnhub.QUOTE, alpha_vantage.PROVIDER: alpha_vantage.STOCKS}
 _DEFAULT_DATA = {"opra": "chain", "indicative": "chain", "actions": "actions", finnhub.TRADES: STREAM}
 _RECORDED = {
@@ -79,7 +72,7 @@ def simulated(simulator: Simulator) -> KeyedReach:
     }
     streams = {name: address.stream for name, address in (("alpaca", simulator.alpaca), ("finnhub", simulator.finnhub_stream))}
     return KeyedReach(
-        keys, dict.fromkeys(PROVIDERS, simulator.alpaca.http), {name: url for name, url in streams.items() if url}, True
+        keys, dict.fromkeys(KEYED, simulator.alpaca.http), {name: url for name, url in streams.items() if url}, True
     )
 
 
