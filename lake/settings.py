@@ -22,6 +22,7 @@ _PLACES = {"home", "catalog_url", "warehouse", "log_path", "log_url", "state_url
     "api_port",
     "api_auth",
     "kill_at",
+    "topic_retention_s",
 }
 """Fields that say where and when, not what: two lakes that differ only in these hold the same rows."""
 _UNSAFE_IN_PATHS = set("#?*[]%")
@@ -44,6 +45,9 @@ class Settings(BaseSettings):
     segment_bytes: int = Field(64 << 20, ge=1 << 16, description="Size at which a log segment is closed.")
     segment_age_s: float = Field(3600.0, gt=0, description="Age at which a log segment is closed.")
     log_retention_s: float = Field(3600.0, ge=0, description="Least age at which a landed log segment may be dropped.")
+    topic_retention_s: float = Field(
+        604_800.0, ge=0, description="Least age at which events leave the topics of the embedded log; on Kafka the broker rules."
+    )
     min_free_bytes: int = Field(64 << 20, ge=0, description="Free disk below which the log takes nothing more.")
 
     landing_messages: int = Field(100_000, ge=1, description="Most messages of one landing commit.")

@@ -100,6 +100,7 @@ def _pipeline(lake: Lake, chosen: argparse.Namespace, stopping: threading.Event)
     from serving.operate import pipeline
     from serving.operate.logs import open_log
     from serving.operate.status import row_counts
+    from serving.topics.steps import still_wanted
 
     def on_the_way(words: str) -> None:
         if stopping.is_set():
@@ -124,7 +125,8 @@ def _pipeline(lake: Lake, chosen: argparse.Namespace, stopping: threading.Event)
                 turns += 1
                 tell("rows", tables=row_counts(lake), holds=_holds(lake))
                 if turns % EXPIRE_EVERY == 0:
-                    dropped = sum(expire(lake, name, lake.settings.keep_snapshots) for name in TABLES)
+                    keep = lake.settings.keep_snapshots
+                    dropped = sum(expire(lake, name, keep, also=still_wanted(lake, name)) for name in TABLES)
                     tell("expired", snapshots=dropped)
         before = started
         stopping.wait(TURN_S)
