@@ -68,10 +68,8 @@ def read_quote(response: Response, symbol: str = "") -> Reading:
         if _NO_TOKEN in response.body:
             return Reading(Verdict.AUTH, words)
         return Reading(Verdict.THROTTLED, words, _wait_s(response))
-    if response.status >= 500:
-        return Reading(Verdict.UPSTREAM_5XX, f"HTTP {response.status}: {words}", _wait_s(response))
-    if not response.is_complete:
-        return Reading(Verdict.MALFORMED, f"the connection broke after {len(response.body)} bytes of the body")
+    if (broken := response.broken(words, _wait_s(response))) is not None:
+        return broken
     if response.status == 401:
         return Reading(Verdict.AUTH, words)
     if response.status == 403:
