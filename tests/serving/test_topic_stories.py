@@ -27,6 +27,7 @@ from lake.log.log import Log
 from lake.log.segments import SegmentLog
 from lake.scan import PUBLISHED_AT, read
 from lake.tables import table_named
+from serving.streaming.published import cut_now, entries_after
 from serving.topics.publisher import EMBEDDED, still_wanted, waiting
 from serving.topics.publisher import position_of as position_of_topic
 from serving.topics.publisher import publish as publish_topics
@@ -267,7 +268,7 @@ def test_old_events_leave_the_embedded_log_once_every_reader_passed(tmp_path: Pa
     lake = small_lake.make(tmp_path / "home")
     lake.settings = lake.settings.model_copy(update={"topic_retention_s": 3_600.0})
     lake.clock = clock
-    name = BARS
+    name, listener = BARS, cut_now(lake, "normalized.bars").position
     with SegmentLog(tmp_path / "log", clock, segment_age_s=60, min_free_bytes=0, min_age_s=60) as log:
         for hour in range(4):
             delivered_bars(lake, f"run-{hour}", [(27, f"50{hour}.04", hour + 1)])
@@ -285,6 +286,7 @@ def test_old_events_leave_the_embedded_log_once_every_reader_passed(tmp_path: Pa
         kept = events_of(log, name)
         assert [one["event_id"] for one in kept][-1] == "capture-run-4:0:0"
         assert publish_topics(lake, log, EMBEDDED, [name])[0].records == 0
+        assert len(entries_after(lake, "normalized.bars", listener)[0]) == 5, "the stream reads the ledger: its places stay"
     lake.close()
 
 
