@@ -219,6 +219,31 @@ def bars_or_none(lake: Lake, symbol: str, **asked: object) -> Answered | None:
         return None
 
 
+def having(lake: Lake, table: str) -> str:
+    """Return words that name the instruments with rows in a table, the richest first."""
+    query = f"""
+        SELECT q.symbol, q.feed, count(*) AS rows FROM {table} q GROUP BY ALL ORDER BY rows DESC, q.symbol LIMIT 4
+    """
+    rows = sql.answer(lake, query).table.to_pylist()
+    if not rows:
+        return "No instrument has any yet."
+    return "There are those of " + ", ".join(f"**{row['symbol']}** ({row['feed']}, {row['rows']:,})" for row in rows) + "."
+
+
+def minute(instant: object) -> str:
+    """Return an instant to the minute, for a person."""
+    return f"{instant:%Y-%m-%d %H:%M} UTC" if isinstance(instant, datetime) else "–"
+
+
+def readable(found: pa.Table) -> pa.Table:
+    """Return a table for a person: decimals as their digits, without the zeros that only fill the column's scale."""
+    for place, field in enumerate(found.schema):
+        if pa.types.is_decimal(field.type):
+            digits = [None if value is None else f"{value.normalize():f}" for value in found[field.name].to_pylist()]
+            found = found.set_column(place, field.name, pa.array(digits, pa.string()))
+    return found
+
+
 def currency_of(found: pa.Table) -> str:
     """Return the currency of the rows, for an axis."""
     known = pc.unique(found["currency"].drop_null()).to_pylist() if found.num_rows else []

@@ -51,6 +51,11 @@ class Output:
         """Print one line of progress on stderr."""
         self.err.print(Text(text, style="dim"))
 
+    def event(self, document: Mapping[str, object]) -> None:
+        """Print one event as a line of JSON on stderr."""
+        sys.stderr.write(orjson.dumps(document, default=str).decode() + "\n")
+        sys.stderr.flush()
+
     @contextmanager
     def working(self, text: str) -> Iterator[None]:
         """Show that something takes a while: a spinner on a terminal, a line elsewhere."""
