@@ -8,23 +8,23 @@ from pathlib import Path
 from typing import Self
 
 import sqlalchemy.exc
-from pyiceberg.exceptions import NoSuchTableError
+from pyiceberg.catalog.sql import SqlCatalog
+from pyiceberg.exceptions import NoSuchTableError, RESTError
 from pyiceberg.partitioning import PartitionField, PartitionSpec
 from pyiceberg.table import Table as IcebergTable
 from pyiceberg.table.sorting import NullOrder, SortField, SortOrder
 from pyiceberg.transforms import IdentityTransform, parse_transform
 
 from lake import iceberg_internals as internals
-from lake.durable import make_folder
-from lake.errors import CommitUnknownError, NotFoundError, SettingsError
+from lake.errors import CommitUnknownError, NotFoundError, ProviderUnavailableError, SettingsError
 from lake.heads import ACT, HOLDS, POSITION, Act, Head, Hold, listed_holds_of, positions_of, ranges_of
 from lake.instants import Clock
-from lake.settings import Settings
-from lake.state import BUSY_TIMEOUT_S, State
+from lake.profiles import is_rest, make_places, open_catalog
+from lake.settings import Settings, without_password
+from lake.state import State
 from lake.steps import Steps, steps_of
 from lake.tables import TABLES, Table, table_named
 
-CATALOG = "tickhouse"
 MAIN = "main"
 LANDED = "raw.messages"
 """The table that landing writes; its property repeats the position as an alarm (a gated table must not have one)."""
@@ -36,6 +36,10 @@ PROPERTIES = {
     "write.metadata.previous-versions-max": "100",
     "write.metadata.metrics.column.payload": "counts",
 }
+
+_UNREACHABLE = (sqlalchemy.exc.SQLAlchemyError, RESTError, OSError)
+"""What the clients of catalogs raise when theirs cannot be asked; whether it took the last commit is not known."""
+_RETRY_S = 5.0
 
 
 class Lake:
@@ -50,15 +54,13 @@ class Lake:
         self.clock = clock
         self.steps = steps_of(settings.kill_at) if steps is None else steps
         self.state = State(settings.state_url, clock, settings.lease_timeout_s)
-        self._catalog = internals.RememberingCatalog(
-            CATALOG,
-            **{
-                "uri": _with_timeout(settings.catalog_url),
-                "warehouse": f"file://{settings.warehouse}",
-                "py-io-impl": "lake.durable.DurableFileIO",
-                "init_catalog_tables": "false",
-            },
-        )
+        try:
+            self._catalog = open_catalog(settings)
+        except BaseException as error:
+            self.state.close()
+            if isinstance(error, _UNREACHABLE):
+                raise ProviderUnavailableError(f"{_address(settings)} does not answer: {error}", _RETRY_S) from error
+            raise
 
     @classmethod
     def create(cls, settings: Settings, clock: Clock, steps: Steps | None = None) -> Self:
@@ -67,8 +69,7 @@ class Lake:
         Every table gets an empty first snapshot that holds position {}: a head without a position is always an error.
         Raises SettingsError when a table exists with another schema than its definition.
         """
-        for folder in (settings.home, settings.warehouse):
-            make_folder(folder)
+        make_places(settings)
         with closing(State(settings.state_url, clock, settings.lease_timeout_s)) as state:
             state.create()
             # PyIceberg's catalog cannot be made by two processes at once.
@@ -99,7 +100,7 @@ class Lake:
                 raise NotFoundError(f"the lake at {settings.home} has no table {', '.join(missing)}; run `tickhouse init`")
         except sqlalchemy.exc.SQLAlchemyError as error:
             lake.close()
-            raise NotFoundError(f"{settings.catalog_url} holds no catalog; run `tickhouse init` ({error})") from error
+            raise NotFoundError(f"{_address(settings)} holds no catalog; run `tickhouse init` ({error})") from error
         except BaseException:
             lake.close()
             raise
@@ -108,7 +109,10 @@ class Lake:
     def close(self) -> None:
         """Close every database connection."""
         self.state.close()
-        self._catalog.engine.dispose()
+        if isinstance(self._catalog, SqlCatalog):
+            self._catalog.engine.dispose()
+        else:
+            self._catalog.close()
 
     def __enter__(self) -> Self:
         return self
@@ -123,8 +127,8 @@ class Lake:
             return internals.switch_off_retries(self._catalog.load_table(name))
         except NoSuchTableError as error:
             raise NotFoundError(f"table {name} is not in the catalog; run `tickhouse init`") from error
-        except sqlalchemy.exc.SQLAlchemyError as error:
-            raise CommitUnknownError(f"catalog database, loading {name}: {error}") from error
+        except _UNREACHABLE as error:
+            raise CommitUnknownError(f"catalog, loading {name}: {error}") from error
 
     def head(self, name: str) -> Head:
         """Return what main's head says now. Raises CommitUnknownError when it has no position (a foreign commit)."""
@@ -162,11 +166,12 @@ class Lake:
         )
 
     def _make(self) -> None:
-        self._catalog.create_tables()
-        if self._catalog.engine.dialect.name == "sqlite":
-            # Kept in the file: readers go on while somebody commits, or was stopped in the middle of it.
-            with self._catalog.engine.connect() as connection:
-                connection.exec_driver_sql("PRAGMA journal_mode=WAL")
+        if isinstance(self._catalog, SqlCatalog):
+            self._catalog.create_tables()
+            if self._catalog.engine.dialect.name == "sqlite":
+                # Kept in the file: readers go on while somebody commits, or was stopped in the middle of it.
+                with self._catalog.engine.connect() as connection:
+                    connection.exec_driver_sql("PRAGMA journal_mode=WAL")
         for name in sorted({table.namespace for table in TABLES.values()}):
             self._catalog.create_namespace_if_not_exists(name)
         for table in TABLES.values():
@@ -178,6 +183,9 @@ class Lake:
             self._catalog.create_table(
                 table.name,
                 table.iceberg_schema(),
+                location=f"{self.settings.warehouse}/{table.name.replace('.', '/')}"
+                if is_rest(self.settings.catalog_url)
+                else None,
                 partition_spec=partition_spec(table),
                 sort_order=sort_order(table),
                 properties=properties,
@@ -228,8 +236,5 @@ def _sqlite_path(url: str) -> Path | None:
     return Path(url[len(prefix) :].partition("?")[0]) if url.startswith(prefix) else None
 
 
-def _with_timeout(url: str) -> str:
-    """Return a SQLite URL whose connections wait for a lock as long as the state database's do."""
-    if not url.startswith("sqlite:") or "timeout=" in url:
-        return url
-    return f"{url}{'&' if '?' in url else '?'}timeout={BUSY_TIMEOUT_S}"
+def _address(settings: Settings) -> str:
+    return f"catalog {without_password(settings.catalog_url)}"

@@ -1,21 +1,29 @@
-"""Durable local files: what is written is on the disk, its name too, before anything refers to it.
+"""Durable files: what is written is on the disk, its name too, before anything refers to it.
 
-`DurableFileIO` is PyIceberg's FileIO for the lake (property `py-io-impl`): manifests, manifest lists and metadata of a
-local warehouse are fsynced with their folders (3 ms a commit); other stores are durable when a write returns.
+A place is a local path or a file of an object store (lake/objects.py), which is durable when a write returns: there is nothing
+to fsync, and a link is a copy. `DurableFileIO` is PyIceberg's FileIO for the lake (property `py-io-impl`): manifests,
+manifest lists and metadata of a local warehouse are fsynced with their folders (3 ms a commit).
 """
 
 from __future__ import annotations
 
 import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Self
+from typing import Any, BinaryIO, Self
 
+import pyarrow.fs
 from pyiceberg.io import OutputStream
 from pyiceberg.io.pyarrow import PyArrowFile, PyArrowFileIO
 
 from lake.errors import InvalidValueError
+from lake.objects import ObjectPath, filesystem_of
+from lake.settings import OBJECT_STORE
 
+Place = Path | ObjectPath
 _SCHEME = "file://"
 
 
@@ -28,13 +36,20 @@ def local_path(location: str) -> Path:
     return Path(location)
 
 
-def location_of(path: Path) -> str:
-    """Return the Iceberg location of a local path."""
-    return f"{_SCHEME}{path}"
+def place_of(location: str) -> Place:
+    """Return the file that an Iceberg location names. Raises InvalidValueError for a store that is neither."""
+    return ObjectPath.of(location) if location.startswith(OBJECT_STORE) else local_path(location)
 
 
-def sync_folder(folder: Path) -> None:
+def location_of(place: Place) -> str:
+    """Return the Iceberg location of a place."""
+    return f"{_SCHEME}{place}" if isinstance(place, Path) else str(place)
+
+
+def sync_folder(folder: Place) -> None:
     """Put the names in a folder on the disk."""
+    if isinstance(folder, ObjectPath):
+        return
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(handle)
@@ -42,21 +57,65 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def sync_file(path: Path) -> None:
-    """Put the bytes of a file on the disk; its name is the folder's business."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def make_folder(folder: Path) -> None:
-    """Make a folder and its parents, names on the disk."""
+def make_folder(folder: Place) -> None:
+    """Make a folder and its parents, names on the disk; an object store has none."""
+    if isinstance(folder, ObjectPath):
+        return
     missing = [parent for parent in (folder, *folder.parents) if not parent.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     for made in missing:
         sync_folder(made.parent)
+
+
+@contextmanager
+def new_file(place: Place) -> Iterator[Any]:
+    """Open a new file for writing; its bytes are on the disk at the end, its name once the folder is."""
+    if isinstance(place, ObjectPath):
+        with place.create() as stream:
+            yield stream
+        return
+    with place.open("xb") as file:
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def link(place: Place, name: Place) -> None:
+    """Give a file a second name, on the disk once the folder is; in an object store a copy. Raises FileNotFoundError."""
+    if isinstance(place, ObjectPath):
+        assert isinstance(name, ObjectPath)
+        place.copy_to(name)
+    else:
+        os.link(place, str(name))
+
+
+def size_of(place: Place) -> int:
+    """Return the bytes of a file. Raises FileNotFoundError."""
+    return place.size() if isinstance(place, ObjectPath) else place.stat().st_size
+
+
+def delete(place: Place) -> None:
+    """Delete a file; one already gone is no error."""
+    if isinstance(place, ObjectPath):
+        place.delete()
+    else:
+        place.unlink(missing_ok=True)
+
+
+def delete_folder(folder: Place) -> None:
+    """Delete a folder and what is in it; one that is not there is no error."""
+    if isinstance(folder, ObjectPath):
+        for place in folder.below():
+            place.delete()
+    elif folder.exists():
+        shutil.rmtree(folder)
+
+
+def readable(place: Place) -> dict[str, Any]:
+    """Return how pyarrow is told a file to read: its path, and in an object store the client."""
+    if isinstance(place, ObjectPath):
+        return {"source": place.key, "filesystem": place.filesystem}
+    return {"source": str(place)}
 
 
 class DurableStream:
@@ -113,7 +172,12 @@ class DurableFile(PyArrowFile):
 
 
 class DurableFileIO(PyArrowFileIO):
-    """PyIceberg's Arrow FileIO with durable output on local disks."""
+    """PyIceberg's Arrow FileIO with durable output on local disks, and the lake's own client of its object store."""
+
+    def _initialize_fs(self, scheme: str, netloc: str | None = None) -> pyarrow.fs.FileSystem:
+        if scheme == "s3" and netloc:
+            return filesystem_of(netloc)
+        return super()._initialize_fs(scheme, netloc)
 
     def new_output(self, location: str) -> PyArrowFile:
         """Return a file to write to."""

@@ -6,12 +6,9 @@ PyIceberg's own writer has no encodings per column, does not sort and does not f
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import uuid
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -21,7 +18,19 @@ from pyiceberg.table import Table as IcebergTable
 from pyiceberg.transforms import parse_transform
 
 from lake import iceberg_internals as internals
-from lake.durable import local_path, location_of, make_folder, sync_file, sync_folder
+from lake.durable import (
+    Place,
+    delete,
+    delete_folder,
+    link,
+    location_of,
+    make_folder,
+    new_file,
+    place_of,
+    readable,
+    size_of,
+    sync_folder,
+)
 from lake.errors import InvalidValueError
 from lake.tables import Encoding, Table
 
@@ -61,7 +70,7 @@ def write_files(iceberg: IcebergTable, table: Table, rows: pa.Table) -> list[Dat
     """
     if rows.num_rows == 0:
         return []
-    written: list[Path] = []
+    written: list[Place] = []
     files: list[DataFile] = []
     try:
         for values, part in _partitions(table, rows):
@@ -70,7 +79,7 @@ def write_files(iceberg: IcebergTable, table: Table, rows: pa.Table) -> list[Dat
             path = folder / f"{uuid.uuid4().hex}.parquet"
             written.append(path)
             footer = _write(path, table, part)
-            files.append(internals.data_file(iceberg, location_of(path), path.stat().st_size, values, footer))
+            files.append(internals.data_file(iceberg, location_of(path), size_of(path), values, footer))
         for folder in {path.parent for path in written}:
             sync_folder(folder)
     except BaseException:
@@ -79,30 +88,30 @@ def write_files(iceberg: IcebergTable, table: Table, rows: pa.Table) -> list[Dat
     return files
 
 
-def read_files(table: Table, paths: Iterable[Path]) -> pa.Table:
+def read_files(table: Table, paths: Iterable[Place]) -> pa.Table:
     """Return the rows of data files in the table's schema, in the order of the paths."""
     # ParquetFile, not read_table: the latter makes columns out of folder names.
-    parts = [conform(table, pq.ParquetFile(path).read()) for path in paths]
+    parts = [conform(table, pq.ParquetFile(**readable(path)).read()) for path in paths]
     return pa.concat_tables(parts) if parts else table.arrow_schema().empty_table()
 
 
-def delete_paths(paths: Iterable[Path]) -> None:
+def delete_paths(paths: Iterable[Place]) -> None:
     """Delete files that surely nothing refers to; one already gone is no error."""
     for path in paths:
-        path.unlink(missing_ok=True)
+        delete(path)
 
 
-def paths_of(files: Iterable[DataFile]) -> list[Path]:
-    """Return the local paths of manifest entries."""
-    return [local_path(file.file_path) for file in files]
+def paths_of(files: Iterable[DataFile]) -> list[Place]:
+    """Return the places of manifest entries."""
+    return [place_of(file.file_path) for file in files]
 
 
-# --- holds: links to the same bytes under other names, in a folder that no sweep of data files visits
+# --- holds: links to the same bytes under other names (in an object store: copies), in a folder that no sweep visits
 
 
-def held_folder(iceberg: IcebergTable, hold_id: str) -> Path:
+def held_folder(iceberg: IcebergTable, hold_id: str) -> Place:
     """Return where the files of a hold are linked: beside the table's data, never inside it."""
-    return local_path(iceberg.location()) / "held" / safe_name(hold_id)
+    return place_of(iceberg.location()) / "held" / safe_name(hold_id)
 
 
 def link_held(iceberg: IcebergTable, hold_id: str, files: Sequence[DataFile]) -> list[dict[str, object]]:
@@ -111,13 +120,12 @@ def link_held(iceberg: IcebergTable, hold_id: str, files: Sequence[DataFile]) ->
     Each: `name` in the folder, `partition` values as Iceberg stores them.
     """
     folder = held_folder(iceberg, hold_id)
-    if folder.exists():
-        shutil.rmtree(folder)
+    delete_folder(folder)
     make_folder(folder)
     described: list[dict[str, object]] = []
     for number, file in enumerate(files):
         name = f"{number}-{uuid.uuid4().hex}.parquet"
-        os.link(local_path(file.file_path), folder / name)
+        link(place_of(file.file_path), folder / name)
         described.append({"name": name, "partition": [file.partition[index] for index in range(len(iceberg.spec().fields))]})
     sync_folder(folder)
     return described
@@ -131,7 +139,7 @@ def link_released(iceberg: IcebergTable, hold_id: str, described: Sequence[dict[
     """
     folder = held_folder(iceberg, hold_id)
     files: list[DataFile] = []
-    linked: list[Path] = []
+    linked: list[Place] = []
     try:
         for entry in described:
             partition = entry["partition"]
@@ -139,9 +147,10 @@ def link_released(iceberg: IcebergTable, hold_id: str, described: Sequence[dict[
             target = _data_folder(iceberg).joinpath(*_folder_names(iceberg, partition))
             make_folder(target)
             path = target / f"{uuid.uuid4().hex}.parquet"
-            os.link(folder / str(entry["name"]), path)
+            link(folder / str(entry["name"]), path)
             linked.append(path)
-            files.append(internals.data_file(iceberg, location_of(path), path.stat().st_size, partition, pq.read_metadata(path)))
+            footer = pq.ParquetFile(**readable(path)).metadata
+            files.append(internals.data_file(iceberg, location_of(path), size_of(path), partition, footer))
         for target in {path.parent for path in linked}:
             sync_folder(target)
     except BaseException:
@@ -152,9 +161,7 @@ def link_released(iceberg: IcebergTable, hold_id: str, described: Sequence[dict[
 
 def drop_held(iceberg: IcebergTable, hold_id: str) -> None:
     """Remove the folder of a hold that main lists no longer."""
-    folder = held_folder(iceberg, hold_id)
-    if folder.exists():
-        shutil.rmtree(folder)
+    delete_folder(held_folder(iceberg, hold_id))
 
 
 def safe_name(text: str) -> str:
@@ -165,7 +172,7 @@ def safe_name(text: str) -> str:
 # --- writing one file
 
 
-def _write(path: Path, table: Table, rows: pa.Table) -> pq.FileMetaData:
+def _write(path: Place, table: Table, rows: pa.Table) -> pq.FileMetaData:
     plain = {column.name for column in table.columns if column.type == "boolean"}
     dictionary = [one.name for one in table.columns if one.encoding is Encoding.DICTIONARY and one.name not in plain]
     encodings = {
@@ -174,7 +181,7 @@ def _write(path: Path, table: Table, rows: pa.Table) -> pq.FileMetaData:
         if column.name not in dictionary
     }
     footers: list[pq.FileMetaData] = []
-    with path.open("xb") as file:
+    with new_file(path) as file:
         pq.write_table(
             rows,
             file,
@@ -186,12 +193,11 @@ def _write(path: Path, table: Table, rows: pa.Table) -> pq.FileMetaData:
             store_decimal_as_integer=True,
             metadata_collector=footers,
         )
-    sync_file(path)
     return footers[0]
 
 
-def _data_folder(iceberg: IcebergTable) -> Path:
-    return local_path(iceberg.location()) / "data"
+def _data_folder(iceberg: IcebergTable) -> Place:
+    return place_of(iceberg.location()) / "data"
 
 
 def _folder_names(iceberg: IcebergTable, values: Sequence[object]) -> list[str]:

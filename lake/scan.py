@@ -24,9 +24,12 @@ from pyiceberg.manifest import DataFile
 
 from lake.catalog import Lake
 from lake.conditions import Where, text_literal
+from lake.durable import place_of
 from lake.errors import CorruptedError, InvalidValueError
+from lake.objects import ObjectFiles, ObjectPath
 from lake.plans import Condition, Plan, PlanCache
 from lake.questions import INSTANT, PUBLISHED_AT, Question
+from lake.settings import OBJECT_STORE
 from lake.tables import Table, table_named
 from lake.values import Vector
 
@@ -87,12 +90,15 @@ def dataset(lake: Lake, table: str, as_of: datetime | None = None, known_as_of: 
         return read(lake, table, as_of=as_of, known_as_of=known_as_of)
     plan = _PLANS.plan(definition, iceberg)
     parquet = ds.ParquetFileFormat()
-    local = pyarrow.fs.LocalFileSystem()
+    store = place_of(iceberg.location())
+    client = store.filesystem if isinstance(store, ObjectPath) else pyarrow.fs.LocalFileSystem()
     fragments = [
-        parquet.make_fragment(plan.paths[number], filesystem=local, partition_expression=_promise(plan, number))
+        parquet.make_fragment(
+            plan.paths[number].removeprefix(OBJECT_STORE), filesystem=client, partition_expression=_promise(plan, number)
+        )
         for number in plan.select(question.bounds())
     ]
-    found = ds.FileSystemDataset(fragments, definition.arrow_schema(), parquet, local)
+    found = ds.FileSystemDataset(fragments, definition.arrow_schema(), parquet, client)
     expression = question.expression()
     return found if expression is None else found.filter(expression)
 
@@ -215,6 +221,7 @@ def _database() -> duckdb.DuckDBPyConnection:
         },
     )
     connection.execute("SET parquet_metadata_cache = true")  # data files never change
+    connection.register_filesystem(ObjectFiles())
     return connection
 
 

@@ -12,8 +12,10 @@ import pytest
 
 import transforms.kernels
 from tests.kafka.broker import kafka_broker, kafka_node
+from tests.object_store import object_store
+from tests.postgres import postgres
 
-__all__ = ["kafka_broker", "kafka_node"]
+__all__ = ["kafka_broker", "kafka_node", "object_store", "postgres"]
 
 ROOT = Path(__file__).parents[1]
 
