@@ -82,7 +82,7 @@ def trades(found: pa.Table, *, currency: str, width: int = WIDTH, height: int = 
     size = alt.Size("size:Q", title="size (units)", scale=alt.Scale(range=[8, 400]), legend=alt.Legend(symbolType="circle"))
     told = [alt.Tooltip("clock:T", title="time (UTC)", format="%H:%M:%S.%L"), "price:Q", "size:Q", "side:N", "trade_id:N"]
     chart = alt.Chart(shown).mark_circle(opacity=0.55).encode(
-        x=alt.X("clock:T", title="time of the venue (UTC)", scale=_time(False), axis=alt.Axis(grid=False)),
+        x=alt.X("clock:T", title="time of the venue (UTC)", scale=_time(False), axis=_clock_axis()),
         y=alt.Y("price:Q", title=f"price ({currency})", scale=alt.Scale(zero=False)), color=side, size=size, tooltip=told,
     )  # fmt: skip
     return quiet(chart.properties(width=width, height=height))
@@ -99,7 +99,7 @@ def quotes(found: pa.Table, *, currency: str, width: int = WIDTH, height: int = 
     chart = alt.Chart(shown)
     lines = [
         chart.transform_calculate(of=f"'{side}'").mark_line(interpolate="step-after", strokeWidth=1.4).encode(
-            x=alt.X("clock:T", title="time (UTC), ours if the venue has none", scale=_time(False), axis=alt.Axis(grid=False)),
+            x=alt.X("clock:T", title="time (UTC), ours if the venue has none", scale=_time(False), axis=_clock_axis()),
             y=alt.Y(f"{side}_price:Q", title=f"price ({currency})", scale=alt.Scale(zero=False)), color=colour, tooltip=told,
         )
         for side in ("bid", "ask")
@@ -129,7 +129,7 @@ def gate(runs: pa.Table, *, width: int = 365, height: int = 165) -> Any:
     colour = alt.Color("verdict:N", title=None, scale=alt.Scale(domain=list(VERDICTS), range=list(VERDICTS.values())))
     told = ["run_id:N", "verdict:N", alt.Tooltip("row_count:Q", format=","), "failed_checks:N"]
     chart = alt.Chart(runs).mark_circle(opacity=0.8).encode(
-        x=alt.X("recorded_at:T", title="audited (UTC)", scale=alt.Scale(type="utc", nice=False, padding=10), axis=_clock_axis()),
+        x=alt.X("recorded_at:T", title="audited (UTC)", scale=alt.Scale(type="utc", nice=False, padding=10), axis=_clock_axis(4)),
         y=alt.Y("where:N", title=None, axis=alt.Axis(labelLimit=220)), color=colour, tooltip=told,
         size=alt.Size("row_count:Q", legend=None, scale=alt.Scale(range=[40, 420])),
     )  # fmt: skip
@@ -172,8 +172,8 @@ def _dates(shown: pa.Table, is_daily: bool) -> Any:
     return alt.Axis(grid=False, labelOverlap=True, format="%Y-%m-%d", values=marked)
 
 
-def _clock_axis() -> Any:
-    return alt.Axis(grid=False, format="%H:%M:%S", tickCount=4, labelOverlap=True)
+def _clock_axis(tick_count: int = 10) -> Any:
+    return alt.Axis(grid=False, format="%H:%M:%S", tickCount=tick_count, labelOverlap=True)
 
 
 def _with_clock(table: pa.Table) -> pa.Table:

@@ -40,7 +40,7 @@ def _(lake):
     names = views.instruments(lake)
     mo.stop(not names, opening.say("The lake holds no instrument yet. Run `tickhouse demo`."))
     first = next((text for text in names if text.startswith("AAPL")), next(iter(names)))
-    instrument = mo.ui.dropdown(names, value=first, label="instrument", searchable=True)
+    instrument = mo.ui.dropdown(names, value=first, searchable=True)
     basis = mo.ui.dropdown(BASES, value="adjusted for splits", label="prices")
     known = mo.ui.text(placeholder="2020-08-28", label="known as of", debounce=True)
     return basis, instrument, known
@@ -116,7 +116,13 @@ def _(known, lake, query):
     text = query.value or EXAMPLE
     try:
         result = sql.answer(lake, text, known_as_of=parse_instant(known.value) if known.value else None)
-        shown = mo.ui.table(views.readable(result.table), selection=None, page_size=8, show_download=False)
+        shown = mo.ui.table(
+            pl.DataFrame(result.table),
+            format_mapping=views.written(result.table),
+            selection=None,
+            page_size=8,
+            show_download=False,
+        )
         cut = ", cut off at the limit" if result.truncated else ""
         read = ", ".join(result.snapshots) or "nothing"
         told_rows = mo.md(f"<small>{result.table.num_rows:,} rows{cut} · read {read} · {result.elapsed_s * 1000:.0f} ms</small>")
@@ -129,7 +135,7 @@ def _(known, lake, query):
 
 @app.cell
 def _(bars_tab, basis, end, instrument, interval, known, quotes_tab, sql_tab, start, trades_tab):
-    controls = mo.hstack([instrument, interval, start, end, basis, known], justify="start", gap=1, align="end", wrap=True)
+    controls = mo.hstack([instrument, interval, start, end, basis, known], justify="start", gap=0.7, align="end", wrap=True)
     tabs = mo.ui.tabs({"Bars": bars_tab, "Trades": trades_tab, "Quotes": quotes_tab, "SQL": sql_tab})
     mo.vstack([mo.md("## Explorer"), controls, tabs], gap=0.6)
     return

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
+from decimal import Decimal
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -235,13 +236,14 @@ def minute(instant: object) -> str:
     return f"{instant:%Y-%m-%d %H:%M} UTC" if isinstance(instant, datetime) else "–"
 
 
-def readable(found: pa.Table) -> pa.Table:
-    """Return a table for a person: decimals as their digits, without the zeros that only fill the column's scale."""
-    for place, field in enumerate(found.schema):
-        if pa.types.is_decimal(field.type):
-            digits = [None if value is None else f"{value.normalize():f}" for value in found[field.name].to_pylist()]
-            found = found.set_column(place, field.name, pa.array(digits, pa.string()))
-    return found
+def written(found: pa.Table) -> dict[str, Callable[[Decimal | None], str]]:
+    """Return how each decimal column is written for a person: its digits, without the zeros that only fill its scale."""
+    return {field.name: digits for field in found.schema if pa.types.is_decimal(field.type)}
+
+
+def digits(value: Decimal | None) -> str:
+    """Return a decimal's digits; nothing for a missing one."""
+    return "" if value is None else f"{Decimal(value).normalize():f}"
 
 
 def currency_of(found: pa.Table) -> str:

@@ -52,7 +52,9 @@ def test_decimals_and_instants_are_written_for_a_person() -> None:
     found = pa.table(
         {"close": pa.array([Decimal("503.430000000"), None, Decimal("86476442")], pa.decimal128(18, 9)), "of": [1, 2, 3]}
     )
-    assert views.readable(found).to_pydict() == {"close": ["503.43", None, "86476442"], "of": [1, 2, 3]}
+    written = views.written(found)
+    assert list(written) == ["close"]
+    assert [written["close"](value) for value in found["close"].to_pylist()] == ["503.43", "", "86476442"]
     assert views.minute(datetime(2020, 11, 6, 21, tzinfo=UTC)) == "2020-11-06 21:00 UTC"
     assert views.minute(None) == "–"
 
