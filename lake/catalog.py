@@ -19,7 +19,7 @@ from lake import iceberg_internals as internals
 from lake.errors import CommitUnknownError, NotFoundError, ProviderUnavailableError, SettingsError
 from lake.heads import ACT, HOLDS, POSITION, Act, Head, Hold, listed_holds_of, positions_of, ranges_of
 from lake.instants import Clock
-from lake.profiles import is_rest, make_places, open_catalog
+from lake.profiles import location_in_rest, make_places, open_catalog
 from lake.settings import Settings, without_password
 from lake.state import State
 from lake.steps import Steps, steps_of
@@ -34,8 +34,10 @@ PROPERTIES = {
     "commit.manifest.target-size-bytes": "65536",
     "write.metadata.delete-after-commit.enabled": "true",
     "write.metadata.previous-versions-max": "100",
-    "write.metadata.metrics.column.payload": "counts",
 }
+_PAYLOAD = "payload"
+_NO_BOUNDS = {f"write.metadata.metrics.column.{_PAYLOAD}": "counts"}
+"""For tables that have the column; a REST catalog refuses it elsewhere."""
 
 _UNREACHABLE = (sqlalchemy.exc.SQLAlchemyError, RESTError, OSError)
 """What the clients of catalogs raise when theirs cannot be asked; whether it took the last commit is not known."""
@@ -178,14 +180,14 @@ class Lake:
             self._create_table(table)
 
     def _create_table(self, table: Table) -> None:
-        properties = PROPERTIES | ({POSITION: "{}"} if table.name == LANDED else {})
+        properties = PROPERTIES | (_NO_BOUNDS if _PAYLOAD in table.column_names else {})
+        if table.name == LANDED:
+            properties[POSITION] = "{}"
         if not self._catalog.table_exists(table.name):
             self._catalog.create_table(
                 table.name,
                 table.iceberg_schema(),
-                location=f"{self.settings.warehouse}/{table.name.replace('.', '/')}"
-                if is_rest(self.settings.catalog_url)
-                else None,
+                location=location_in_rest(self.settings, table.name),
                 partition_spec=partition_spec(table),
                 sort_order=sort_order(table),
                 properties=properties,

@@ -14,7 +14,7 @@ from pyiceberg.catalog.rest import RestCatalog
 from lake import iceberg_internals as internals
 from lake import objects
 from lake.databases import is_sqlite, open_engine
-from lake.durable import make_folder
+from lake.durable import location_of, make_folder
 from lake.errors import SettingsError
 from lake.settings import Settings, without_password
 
@@ -51,6 +51,11 @@ def is_rest(url: str) -> bool:
     return url.startswith(_REST)
 
 
+def location_in_rest(settings: Settings, table: str) -> str | None:
+    """Return where a REST catalog is asked to keep a table: in our warehouse, not in its own; None for other catalogs."""
+    return f"{_location(settings)}/{table.replace('.', '/')}" if is_rest(settings.catalog_url) else None
+
+
 def make_places(settings: Settings) -> None:
     """Make the folders that a lake needs and that do not exist yet; a bucket is the operator's to make."""
     make_folder(settings.home)
@@ -61,8 +66,7 @@ def make_places(settings: Settings) -> None:
 def open_catalog(settings: Settings) -> Catalog:
     """Return the catalog of a lake. Raises SettingsError for an address that is none."""
     objects.attach(settings)
-    location = settings.warehouse if isinstance(settings.warehouse, str) else f"file://{settings.warehouse}"
-    common = {"warehouse": location, "py-io-impl": "lake.durable.DurableFileIO"}
+    common = {"warehouse": _location(settings), "py-io-impl": "lake.durable.DurableFileIO"}
     url = settings.catalog_url
     if is_rest(url):
         login = {
@@ -76,3 +80,7 @@ def open_catalog(settings: Settings) -> Catalog:
             f"TICKHOUSE_CATALOG_URL: {without_password(url)} is no address; expected postgresql://… or rest+http://…"
         )
     return internals.RememberingCatalog(CATALOG, open_engine(url), **common, init_catalog_tables="false")
+
+
+def _location(settings: Settings) -> str:
+    return settings.warehouse if isinstance(settings.warehouse, str) else location_of(settings.warehouse)

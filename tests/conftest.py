@@ -14,8 +14,9 @@ import transforms.kernels
 from tests.kafka.broker import kafka_broker, kafka_node
 from tests.object_store import object_store
 from tests.postgres import postgres
+from tests.rest_catalog.server import rest_catalog
 
-__all__ = ["kafka_broker", "kafka_node", "object_store", "postgres"]
+__all__ = ["kafka_broker", "kafka_node", "object_store", "postgres", "rest_catalog"]
 
 ROOT = Path(__file__).parents[1]
 

@@ -7,17 +7,24 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from lake.catalog import Lake
+from lake.errors import CommitConflictError
+from lake.expiry import expire
 from lake.instants import system_clock
 from lake.objects import ObjectPath
+from lake.publish import hold, publish, stage, stage_release
+from lake.scan import read
 from lake.settings import Settings, load_settings
 from tests.lake import test_as_of, test_commits, test_pasts, test_publish
+from tests.lake.made import trade_batch
 from tests.object_store import Store
 from tests.postgres import Server
 
+TRADES = test_publish.TRADES
 Law = Callable[[Lake], object]
 LAWS: list[Law] = [
     test_commits.test_appends_move_the_position_and_the_summary_tells_what_happened,
@@ -107,11 +114,33 @@ def name_of(law: Law) -> str:
 def test_on_postgresql(on_postgres: Made, law: Law) -> None:
     with on_postgres.anew() as lake:
         law(lake)
-        assert lake.head(test_publish.TRADES).table, "a head that can be written on"
+        assert lake.head(TRADES).table, "a head that can be written on"
 
 
 @pytest.mark.parametrize("law", ON_OBJECTS, ids=name_of)
 def test_on_postgresql_and_an_object_store(on_objects: Made, law: Law) -> None:
     with on_objects.anew() as lake:
         law(lake)
-        assert lake.table(test_publish.TRADES).location().startswith("s3://laws/lake/")
+        assert lake.table(TRADES).location().startswith("s3://laws/lake/")
+
+
+def test_on_a_rest_catalog(rest_catalog: str, tmp_path: Path) -> None:
+    """Its tables cannot be taken back to what they were, so here all is done on one lake."""
+    settings = load_settings(home=tmp_path, catalog_url=rest_catalog)
+    with Lake.create(settings, system_clock) as lake:
+        publish(lake, stage(lake, trade_batch(0, 9)))
+        held = hold(lake, stage(lake, trade_batch(10, 14)), {})
+        late = stage(lake, trade_batch(15, 16))
+        publish(lake, stage(lake, trade_batch(0, 2, provider="other")))
+        with pytest.raises(CommitConflictError, match="branch main has changed"):
+            publish(lake, late)
+        with pytest.raises(CommitConflictError, match="binance is at"):
+            stage(lake, trade_batch(0, 9, run_id="again"))
+        publish(lake, stage_release(lake, held))
+        assert expire(lake, TRADES, keep=1, slack=0) > 0
+        assert test_publish.branches(lake) == set()
+    Lake.create(settings, system_clock).close()
+    with Lake.open(settings, system_clock) as lake:
+        assert lake.head(TRADES).position == {"binance": {"0": 15}, "other": {"0": 3}}
+        assert sorted(read(lake, TRADES, ["message_seq"])["message_seq"].to_pylist()) == sorted([*range(15), *range(3)])
+        assert lake.table(TRADES).location() == f"file://{settings.warehouse}/normalized/trades"
