@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Protocol
 from urllib.parse import quote, urlencode
 
-from ingest.verdicts import Reading
+from ingest.verdicts import Reading, Verdict
 from lake.values import Message
 
 BLOT = b"REDACTED"
@@ -59,6 +59,17 @@ class Response:
     body: bytes
     is_complete: bool = True
     blots: int = 0
+
+    def broken(self, words: str, retry_after_s: float | None = None) -> Reading | None:
+        """Return the reading of an answer that failed on the way, whoever gives it: a 5xx, or half a body; else None.
+
+        words   the provider's own
+        """
+        if self.status >= 500:
+            return Reading(Verdict.UPSTREAM_5XX, f"HTTP {self.status}: {words}", retry_after_s)
+        if not self.is_complete:
+            return Reading(Verdict.MALFORMED, f"the connection broke after {len(self.body)} bytes of the body")
+        return None
 
 
 @dataclass(frozen=True, slots=True)

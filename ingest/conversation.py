@@ -1,6 +1,6 @@
-"""What every push feed without sequence numbers shares: numbering, identical frames, silence, gaps by time. Machine: no I/O.
+"""What every push feed shares (`Conversation`), and those without sequence numbers beside it (`Unnumbered`). Machines: no I/O.
 
-Nothing is replayed after a drop and nothing counts the events, so a gap cannot be closed by the feed itself: it stays open
+Where nothing is replayed after a drop and nothing counts the events, a gap cannot be closed by the feed itself: it stays open
 from the last event before the drop, and only another source fills it. Where it ends stands in the data: the next event.
 """
 
@@ -54,29 +54,20 @@ class _Channel:
 
 
 class Conversation:
-    """The common half of a `Session`; a provider adds target, connected and what its frames mean."""
+    """The common half of a `Session`: numbers, frames to send, silence, gaps.
+
+    A provider adds target, connected, disconnected and what its frames mean.
+    """
 
     def __init__(self, stale_after_ns: int, first_seq: int = 0) -> None:
         self._stale_after_ns = stale_after_ns
         self._seq = first_seq
         self._outgoing: deque[bytes] = deque()
-        self._memory = FrameMemory()
-        self._channels: dict[tuple[str, str], _Channel] = {}
         self._gaps: list[Gap] = []
         self._gap_count = 0
         self._refusal: Reading | None = None
         self._last_heard_ns: int | None = None
         self._now_ns = 0
-
-    def disconnected(self, now_ns: int, reason: str) -> None:
-        """Open a gap for every channel that had events: nothing is replayed."""
-        self._now_ns = now_ns
-        self._outgoing.clear()
-        for (_, name), channel in self._channels.items():
-            if not channel.is_lost:
-                channel.is_lost = True
-                self._gaps.append(Gap(self._gap_count, channel.symbol, name, "open", reason, channel.last, None))
-                self._gap_count += 1
 
     def outgoing(self) -> list[bytes]:
         """Return the frames to send now, each once."""
@@ -97,7 +88,7 @@ class Conversation:
         return self._refusal
 
     def gaps(self) -> list[Gap]:
-        """Return gaps opened since the last call."""
+        """Return gaps opened and closed since the last call."""
         found, self._gaps = self._gaps, []
         return found
 
@@ -112,6 +103,36 @@ class Conversation:
     def _begun(self, now_ns: int) -> None:
         self._now_ns = self._last_heard_ns = now_ns
 
+    def _ended(self, now_ns: int) -> None:
+        """End a connection: what was not sent on it is not sent any more."""
+        self._now_ns = now_ns
+        self._outgoing.clear()
+
+    def _take_gap(self) -> int:
+        self._gap_count += 1
+        return self._gap_count - 1
+
+    def _take_seq(self) -> int:
+        self._seq += 1
+        return self._seq - 1
+
+
+class Unnumbered(Conversation):
+    """A conversation whose events carry no numbers: the same bytes again are noted, gaps are told by time."""
+
+    def __init__(self, stale_after_ns: int, first_seq: int = 0) -> None:
+        super().__init__(stale_after_ns, first_seq)
+        self._memory = FrameMemory()
+        self._channels: dict[tuple[str, str], _Channel] = {}
+
+    def disconnected(self, now_ns: int, reason: str) -> None:
+        """Open a gap for every channel that had events: nothing is replayed."""
+        self._ended(now_ns)
+        for (_, name), channel in self._channels.items():
+            if not channel.is_lost:
+                channel.is_lost = True
+                self._gaps.append(Gap(self._take_gap(), channel.symbol, name, "open", reason, channel.last, None))
+
     def _message(self, data: bytes, ts_recv_ns: int, *, may_repeat: bool) -> Message:
         """Return a frame's message; `may_repeat`: it carries events without ids, so that the same bytes again are noted."""
         self._now_ns = self._last_heard_ns = ts_recv_ns
@@ -123,7 +144,3 @@ class Conversation:
         """Follow a channel: where it stands, and that it came back after a drop."""
         channel = self._channels.setdefault((symbol, name), _Channel(symbol, at))
         channel.last, channel.is_lost = at, False
-
-    def _take_seq(self) -> int:
-        self._seq += 1
-        return self._seq - 1

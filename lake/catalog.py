@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Self, cast
 
 import sqlalchemy.exc
-from pyiceberg.exceptions import NoSuchTableError
+from pyiceberg.catalog.sql import SqlCatalog
+from pyiceberg.exceptions import NoSuchTableError, RESTError
 from pyiceberg.partitioning import PartitionField, PartitionSpec
 from pyiceberg.table import Table as IcebergTable
 from pyiceberg.table.sorting import NullOrder, SortField, SortOrder
@@ -18,19 +19,25 @@ from pyiceberg.transforms import IdentityTransform, parse_transform
 
 from lake import faults
 from lake import iceberg_internals as internals
-from lake.durable import make_folder
-from lake.errors import CommitUnknownError, NotFoundError, SettingsError, StorageError
+from lake.errors import (
+    CommitUnknownError,
+    InvalidValueError,
+    NotFoundError,
+    ProviderUnavailableError,
+    SettingsError,
+    StorageError,
+)
 from lake.fences import fence_off, not_fenced_off
 from lake.heads import ACT, HOLDS, POSITION, Act, Head, Hold, listed_holds_of, positions_of, ranges_of
 from lake.instants import Clock
-from lake.pointers import Pointers
 from lake.leases import name_host
-from lake.settings import Settings
-from lake.state import BUSY_TIMEOUT_S, State
+from lake.pointers import Pointers
+from lake.profiles import CATALOG, location_in_rest, make_places, open_catalog
+from lake.settings import Settings, without_password
+from lake.state import State
 from lake.steps import Steps, steps_of
 from lake.tables import TABLES, Table, table_named
 
-CATALOG = "tickhouse"
 MAIN = "main"
 RESTORING = "restoring.json"
 """In a home: a restore began here and has not ended; what is there may not be opened, nor made into another lake."""
@@ -44,8 +51,14 @@ PROPERTIES = {
     "commit.manifest.target-size-bytes": "65536",
     "write.metadata.delete-after-commit.enabled": "true",
     "write.metadata.previous-versions-max": "100",
-    "write.metadata.metrics.column.payload": "counts",
 }
+_PAYLOAD = "payload"
+_NO_BOUNDS = {f"write.metadata.metrics.column.{_PAYLOAD}": "counts"}
+"""For tables that have the column; a REST catalog refuses it elsewhere."""
+
+_UNREACHABLE = (sqlalchemy.exc.SQLAlchemyError, RESTError, OSError)
+"""What the clients of catalogs raise when theirs cannot be asked; whether it took the last commit is not known."""
+_RETRY_S = 5.0
 
 
 class Lake:
@@ -65,15 +78,13 @@ class Lake:
         self.steps = steps_of(settings.kill_at) if steps is None else steps
         self.state = _state_of(settings, clock)
         self.state.leases.on_force = self._fence_off
-        self._catalog = internals.RememberingCatalog(
-            CATALOG,
-            **{
-                "uri": _with_timeout(settings.catalog_url),
-                "warehouse": f"file://{settings.warehouse}",
-                "py-io-impl": "lake.durable.DurableFileIO",
-                "init_catalog_tables": "false",
-            },
-        )
+        try:
+            self._catalog = open_catalog(settings)
+        except BaseException as error:
+            self.state.close()
+            if isinstance(error, _UNREACHABLE):
+                raise ProviderUnavailableError(f"{_address(settings)} does not answer: {error}", _RETRY_S) from error
+            raise
 
         database = _sqlite_path(settings.catalog_url)
         self._pointers = None if database is None else Pointers(database, CATALOG)
@@ -86,8 +97,7 @@ class Lake:
         Raises SettingsError when a table exists with another schema than its definition.
         """
         _refuse_unfinished(settings)
-        for folder in (settings.home, settings.warehouse):
-            make_folder(folder)
+        make_places(settings)
         with closing(_state_of(settings, clock)) as state:
             state.create()
             # PyIceberg's catalog cannot be made by two processes at once.
@@ -120,8 +130,8 @@ class Lake:
         except sqlalchemy.exc.SQLAlchemyError as error:
             lake.close()
             if any(words in str(error) for words in _REFUSED):
-                raise StorageError(f"catalog database {settings.catalog_url} cannot be read, is its disk full? {error}") from error
-            raise NotFoundError(f"{settings.catalog_url} holds no catalog; run `tickhouse init` ({error})") from error
+                raise StorageError(f"{_address(settings)} cannot be read, is its disk full? {error}") from error
+            raise NotFoundError(f"{_address(settings)} holds no catalog; run `tickhouse init` ({error})") from error
         except BaseException:
             lake.close()
             raise
@@ -136,7 +146,10 @@ class Lake:
         if self._pointers is not None:
             self._pointers.close()
         self.state.close()
-        self._catalog.engine.dispose()
+        if isinstance(self._catalog, SqlCatalog):
+            self._catalog.engine.dispose()
+        else:
+            self._catalog.close()
 
     def __enter__(self) -> Self:
         return self
@@ -151,8 +164,8 @@ class Lake:
             return internals.switch_off_retries(self._catalog.load_table(name))
         except NoSuchTableError as error:
             raise NotFoundError(f"table {name} is not in the catalog; run `tickhouse init`") from error
-        except sqlalchemy.exc.SQLAlchemyError as error:
-            raise CommitUnknownError(f"catalog database, loading {name}: {error}") from error
+        except _UNREACHABLE as error:
+            raise CommitUnknownError(f"catalog, loading {name}: {error}") from error
 
     def head(self, name: str) -> Head:
         """Return what main's head says now. Raises CommitUnknownError when it has no position (a foreign commit)."""
@@ -174,6 +187,8 @@ class Lake:
     def place(self, locations: Mapping[str, str]) -> None:
         """Point tables to metadata files, all in one transaction: how a restore and a replica appear, whole or not at all."""
         self._make_catalog()
+        if not isinstance(self._catalog, SqlCatalog):
+            raise InvalidValueError(f"{_address(self.settings)}: tables are placed in a SQL catalog only, all in one transaction")
         internals.place_tables(self._catalog, locations)
 
     def _described(self, table: str, entry: dict[str, object]) -> Hold:
@@ -216,20 +231,24 @@ class Lake:
             self._create_table(table)
 
     def _make_catalog(self) -> None:
-        self._catalog.create_tables()
-        if self._catalog.engine.dialect.name == "sqlite":
-            # Kept in the file: readers go on while somebody commits, or was stopped in the middle of it.
-            with self._catalog.engine.connect() as connection:
-                connection.exec_driver_sql("PRAGMA journal_mode=WAL")
+        if isinstance(self._catalog, SqlCatalog):
+            self._catalog.create_tables()
+            if self._catalog.engine.dialect.name == "sqlite":
+                # Kept in the file: readers go on while somebody commits, or was stopped in the middle of it.
+                with self._catalog.engine.connect() as connection:
+                    connection.exec_driver_sql("PRAGMA journal_mode=WAL")
         for name in sorted({table.namespace for table in TABLES.values()}):
             self._catalog.create_namespace_if_not_exists(name)
 
     def _create_table(self, table: Table) -> None:
-        properties = PROPERTIES | ({POSITION: "{}"} if table.name == LANDED else {})
+        properties = PROPERTIES | (_NO_BOUNDS if _PAYLOAD in table.column_names else {})
+        if table.name == LANDED:
+            properties[POSITION] = "{}"
         if not self._catalog.table_exists(table.name):
             self._catalog.create_table(
                 table.name,
                 table.iceberg_schema(),
+                location=location_in_rest(self.settings, table.name),
                 partition_spec=partition_spec(table),
                 sort_order=sort_order(table),
                 properties=properties,
@@ -289,8 +308,5 @@ def _state_of(settings: Settings, clock: Clock) -> State:
     return State(settings.state_url, clock, settings.lease_timeout_s, lease_expiry_s=settings.lease_expiry_s)
 
 
-def _with_timeout(url: str) -> str:
-    """Return a SQLite URL whose connections wait for a lock as long as the state database's do."""
-    if not url.startswith("sqlite:") or "timeout=" in url:
-        return url
-    return f"{url}{'&' if '?' in url else '?'}timeout={BUSY_TIMEOUT_S}"
+def _address(settings: Settings) -> str:
+    return f"catalog {without_password(settings.catalog_url)}"

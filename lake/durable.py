@@ -1,23 +1,31 @@
-"""Durable local files: what is written is on the disk, its name too, before anything refers to it.
+"""Durable files: what is written is on the disk, its name too, before anything refers to it.
 
-`DurableFileIO` is PyIceberg's FileIO for the lake (property `py-io-impl`): manifests, manifest lists and metadata of a
-local warehouse are fsynced with their folders (3 ms a commit); other stores are durable when a write returns.
+A place is a local path or a file of an object store (lake/objects.py), which is durable when a write returns: there is nothing
+to fsync, and a link is a copy. `DurableFileIO` is PyIceberg's FileIO for the lake (property `py-io-impl`): manifests,
+manifest lists and metadata of a local warehouse are fsynced with their folders (3 ms a commit).
 """
 
 from __future__ import annotations
 
 import errno
 import os
+import shutil
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Self
+from typing import Any, BinaryIO, Self
 
+import pyarrow.fs
 from pyiceberg.io import OutputStream
 from pyiceberg.io.pyarrow import PyArrowFile, PyArrowFileIO
 
 from lake.errors import InvalidValueError
 from lake.faults import SHORT, doors, error_of
+from lake.objects import ObjectPath, filesystem_of
+from lake.settings import OBJECT_STORE
 
+Place = Path | ObjectPath
 _SCHEME = "file://"
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """Errors that say that there is no room."""
@@ -32,13 +40,20 @@ def local_path(location: str) -> Path:
     return Path(location)
 
 
-def location_of(path: Path) -> str:
-    """Return the Iceberg location of a local path."""
-    return f"{_SCHEME}{path}"
+def place_of(location: str) -> Place:
+    """Return the file that an Iceberg location names. Raises InvalidValueError for a store that is neither."""
+    return ObjectPath.of(location) if location.startswith(OBJECT_STORE) else local_path(location)
 
 
-def sync_folder(folder: Path) -> None:
+def location_of(place: Place) -> str:
+    """Return the Iceberg location of a place."""
+    return f"{_SCHEME}{place}" if isinstance(place, Path) else str(place)
+
+
+def sync_folder(folder: Place) -> None:
     """Put the names in a folder on the disk."""
+    if isinstance(folder, ObjectPath):
+        return
     doors().enter("folder", folder)
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
@@ -57,24 +72,14 @@ def sync_file(path: Path) -> None:
         os.close(handle)
 
 
-def make_folder(folder: Path) -> None:
-    """Make a folder and its parents, names on the disk."""
+def make_folder(folder: Place) -> None:
+    """Make a folder and its parents, names on the disk; an object store has none."""
+    if isinstance(folder, ObjectPath):
+        return
     missing = [parent for parent in (folder, *folder.parents) if not parent.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     for made in missing:
         sync_folder(made.parent)
-
-
-def link(path: Path, name: Path) -> None:
-    """Give a file a second name; on the disk once the folder is."""
-    doors().enter("link", name)
-    os.link(path, name)
-
-
-def delete(path: Path) -> None:
-    """Delete a file; one already gone is no error."""
-    doors().enter("delete", path)
-    path.unlink(missing_ok=True)
 
 
 class NewFile:
@@ -119,6 +124,77 @@ class NewFile:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+
+@contextmanager
+def new_file(place: Place) -> Iterator[Any]:
+    """Open a new file for writing; its bytes are on the disk at the end, its name once the folder is.
+
+    An error of the disk comes out as itself, also where the library that writes hid it behind one of its own.
+    """
+    if isinstance(place, ObjectPath):
+        with place.create() as stream:
+            yield stream
+        return
+    with closing(NewFile(place)) as file:
+        try:
+            yield file
+            file.sync()
+        except Exception as error:
+            if file.failure is None or error is file.failure:
+                raise
+            raise file.failure from error
+
+
+def link(place: Place, name: Place) -> None:
+    """Give a file a second name, on the disk once the folder is; in an object store a copy. Raises FileNotFoundError."""
+    if isinstance(place, ObjectPath):
+        assert isinstance(name, ObjectPath)
+        place.copy_to(name)
+    else:
+        assert isinstance(name, Path)
+        doors().enter("link", name)
+        os.link(place, name)
+
+
+def size_of(place: Place) -> int:
+    """Return the bytes of a file. Raises FileNotFoundError."""
+    return place.size() if isinstance(place, ObjectPath) else place.stat().st_size
+
+
+def exists(place: Place) -> bool:
+    """Return whether a file is there."""
+    if isinstance(place, Path):
+        return place.exists()
+    try:
+        return place.size() >= 0
+    except FileNotFoundError:
+        return False
+
+
+def delete(place: Place) -> None:
+    """Delete a file; one already gone is no error."""
+    if isinstance(place, ObjectPath):
+        place.delete()
+        return
+    doors().enter("delete", place)
+    place.unlink(missing_ok=True)
+
+
+def delete_folder(folder: Place) -> None:
+    """Delete a folder and what is in it; one that is not there is no error."""
+    if isinstance(folder, ObjectPath):
+        for place in folder.below():
+            place.delete()
+    elif folder.exists():
+        shutil.rmtree(folder)
+
+
+def readable(place: Place) -> dict[str, Any]:
+    """Return how pyarrow is told a file to read: its path, and in an object store the client."""
+    if isinstance(place, ObjectPath):
+        return {"source": place.key, "filesystem": place.filesystem}
+    return {"source": str(place)}
 
 
 class DurableStream:
@@ -174,7 +250,12 @@ class DurableFile(PyArrowFile):
 
 
 class DurableFileIO(PyArrowFileIO):
-    """PyIceberg's Arrow FileIO with durable output on local disks."""
+    """PyIceberg's Arrow FileIO with durable output on local disks, and the lake's own client of its object store."""
+
+    def _initialize_fs(self, scheme: str, netloc: str | None = None) -> pyarrow.fs.FileSystem:
+        if scheme == "s3" and netloc:
+            return filesystem_of(netloc)
+        return super()._initialize_fs(scheme, netloc)
 
     def new_output(self, location: str) -> PyArrowFile:
         """Return a file to write to."""

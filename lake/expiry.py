@@ -7,6 +7,7 @@ a table. Only metadata is forgotten; files are for the sweep, which waits until 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Collection
 
 from pyiceberg.table.snapshots import ancestors_of
 
@@ -20,8 +21,8 @@ SLACK = 20
 """Snapshots beyond `keep` before it is worth a commit."""
 
 
-def expire(lake: Lake, table: str, keep: int = 30, slack: int = SLACK) -> int:
-    """Forget all but the newest `keep` snapshots of main and the heads of branches; return how many went.
+def expire(lake: Lake, table: str, keep: int = 30, slack: int = SLACK, also: Collection[int] = ()) -> int:
+    """Forget all but the newest `keep` snapshots of main, the heads of branches and `also`; return how many went.
 
     Does nothing below keep + slack snapshots, or when somebody commits meanwhile (the next call does it). The ledger is
     reconciled first, because forgetting a snapshot also deletes its entry in main's log.
@@ -34,7 +35,7 @@ def expire(lake: Lake, table: str, keep: int = 30, slack: int = SLACK) -> int:
     # After loading, so that all that may be forgotten is booked.
     as_of.reconcile(lake, table)
     recent = {one.snapshot_id for one in itertools.islice(ancestors_of(seen.current_snapshot(), metadata), keep)}
-    kept = recent | {ref.snapshot_id for ref in metadata.refs.values()} | {head.snapshot_id}
+    kept = recent | set(also) | {ref.snapshot_id for ref in metadata.refs.values()} | {head.snapshot_id}
     gone = [one.snapshot_id for one in metadata.snapshots if one.snapshot_id not in kept]
     if not gone:
         return 0

@@ -7,10 +7,8 @@ PyIceberg's own writer has no encodings per column, does not sort and does not f
 from __future__ import annotations
 
 import re
-import shutil
 import uuid
 from collections.abc import Iterable, Sequence
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +19,23 @@ from pyiceberg.table import Table as IcebergTable
 from pyiceberg.transforms import parse_transform
 
 from lake import iceberg_internals as internals
-from lake.durable import FULL, NewFile, delete, link, local_path, location_of, make_folder, sync_folder
+from lake.durable import (
+    FULL,
+    Place,
+    delete,
+    delete_folder,
+    exists,
+    link,
+    location_of,
+    make_folder,
+    new_file,
+    place_of,
+    readable,
+    size_of,
+    sync_folder,
+)
 from lake.errors import CommitConflictError, InvalidValueError, StorageError
+from lake.objects import ObjectPath
 from lake.ordering import partitions
 from lake.tables import Encoding, Table
 
@@ -65,7 +78,7 @@ def write_files(iceberg: IcebergTable, table: Table, rows: pa.Table, job: str = 
     """
     if rows.num_rows == 0:
         return []
-    written: list[Path] = []
+    written: list[Place] = []
     files: list[DataFile] = []
     try:
         for values, part in partitions(table, rows):
@@ -74,7 +87,7 @@ def write_files(iceberg: IcebergTable, table: Table, rows: pa.Table, job: str = 
             path = folder / f"{job}{'-' if job else ''}{uuid.uuid4().hex}.parquet"
             written.append(path)
             footer = _write(path, table, part)
-            files.append(internals.data_file(iceberg, location_of(path), path.stat().st_size, values, footer))
+            files.append(internals.data_file(iceberg, location_of(path), size_of(path), values, footer))
         for folder in {path.parent for path in written}:
             sync_folder(folder)
     except BaseException as error:
@@ -85,19 +98,21 @@ def write_files(iceberg: IcebergTable, table: Table, rows: pa.Table, job: str = 
     return files
 
 
-def read_files(table: Table, paths: Iterable[Path]) -> pa.Table:
+def read_files(table: Table, paths: Iterable[Place]) -> pa.Table:
     """Return the rows of data files in the table's schema, in the order of the paths."""
     # ParquetFile, not read_table: the latter makes columns out of folder names.
-    parts = [conform(table, pq.ParquetFile(path).read()) for path in paths]
+    parts = [conform(table, pq.ParquetFile(**readable(path)).read()) for path in paths]
     return pa.concat_tables(parts) if parts else table.arrow_schema().empty_table()
 
 
-def files_of_job(iceberg: IcebergTable, job: str) -> list[Path]:
-    """Return every data file on the disk that was written under the name of a job."""
-    return sorted((local_path(iceberg.location()) / "data").rglob(f"{job}-*.parquet"))
+def files_of_job(iceberg: IcebergTable, job: str) -> list[Place]:
+    """Return every data file there is that was written under the name of a job."""
+    folder = place_of(iceberg.location()) / "data"
+    found = folder.below() if isinstance(folder, ObjectPath) else folder.rglob("*.parquet")
+    return sorted((place for place in found if place.name.startswith(f"{job}-")), key=str)
 
 
-def delete_paths(paths: Iterable[Path]) -> None:
+def delete_paths(paths: Iterable[Place]) -> None:
     """Delete files that surely nothing refers to; one already gone is no error."""
     for path in paths:
         delete(path)
@@ -111,9 +126,9 @@ def bucket_of(table: Table, name: str, value: object) -> int:
     return bucket
 
 
-def paths_of(files: Iterable[DataFile]) -> list[Path]:
-    """Return the local paths of manifest entries."""
-    return [local_path(file.file_path) for file in files]
+def paths_of(files: Iterable[DataFile]) -> list[Place]:
+    """Return the places of manifest entries."""
+    return [place_of(file.file_path) for file in files]
 
 
 def check_written(table: str, written: Iterable[DataFile]) -> None:
@@ -121,17 +136,17 @@ def check_written(table: str, written: Iterable[DataFile]) -> None:
 
     Raises CommitConflictError: begin again.
     """
-    gone = [path for path in paths_of(written) if not path.exists()]
+    gone = [place for place in paths_of(written) if not exists(place)]
     if gone:
         raise CommitConflictError(f"{table}: new file {gone[0]} was swept away before its commit; begin again")
 
 
-# --- holds: links to the same bytes under other names, in a folder that no sweep of data files visits
+# --- holds: links to the same bytes under other names (in an object store: copies), in a folder that no sweep visits
 
 
-def held_folder(iceberg: IcebergTable, hold_id: str) -> Path:
+def held_folder(iceberg: IcebergTable, hold_id: str) -> Place:
     """Return where the files of a hold are linked: beside the table's data, never inside it."""
-    return local_path(iceberg.location()) / "held" / safe_name(hold_id)
+    return place_of(iceberg.location()) / "held" / safe_name(hold_id)
 
 
 def link_held(iceberg: IcebergTable, hold_id: str, files: Sequence[DataFile]) -> list[dict[str, object]]:
@@ -145,7 +160,7 @@ def link_held(iceberg: IcebergTable, hold_id: str, files: Sequence[DataFile]) ->
     described: list[dict[str, object]] = []
     for number, file in enumerate(files):
         name = f"{number}-{uuid.uuid4().hex}.parquet"
-        link(local_path(file.file_path), folder / name)
+        link(place_of(file.file_path), folder / name)
         described.append({"name": name, "partition": [file.partition[index] for index in range(len(iceberg.spec().fields))]})
     sync_folder(folder)
     return described
@@ -159,7 +174,7 @@ def link_released(iceberg: IcebergTable, hold_id: str, described: Sequence[dict[
     """
     folder = held_folder(iceberg, hold_id)
     files: list[DataFile] = []
-    linked: list[Path] = []
+    linked: list[Place] = []
     try:
         for entry in described:
             partition = entry["partition"]
@@ -169,7 +184,8 @@ def link_released(iceberg: IcebergTable, hold_id: str, described: Sequence[dict[
             path = target / f"{uuid.uuid4().hex}.parquet"
             link(folder / str(entry["name"]), path)
             linked.append(path)
-            files.append(internals.data_file(iceberg, location_of(path), path.stat().st_size, partition, pq.read_metadata(path)))
+            footer = pq.ParquetFile(**readable(path)).metadata
+            files.append(internals.data_file(iceberg, location_of(path), size_of(path), partition, footer))
         for target in {path.parent for path in linked}:
             sync_folder(target)
     except BaseException:
@@ -180,9 +196,7 @@ def link_released(iceberg: IcebergTable, hold_id: str, described: Sequence[dict[
 
 def drop_held(iceberg: IcebergTable, hold_id: str) -> None:
     """Remove the folder of a hold that main lists no longer."""
-    folder = held_folder(iceberg, hold_id)
-    if folder.exists():
-        shutil.rmtree(folder)
+    delete_folder(held_folder(iceberg, hold_id))
 
 
 def safe_name(text: str) -> str:
@@ -212,22 +226,16 @@ def parquet_options(table: Table, level: int = ZSTD_LEVEL) -> dict[str, Any]:
     }
 
 
-def _write(path: Path, table: Table, rows: pa.Table) -> pq.FileMetaData:
+def _write(path: Place, table: Table, rows: pa.Table) -> pq.FileMetaData:
     footers: list[pq.FileMetaData] = []
-    with closing(NewFile(path)) as file:
-        try:
-            pq.write_table(rows, file, row_group_size=ROW_GROUP_ROWS, metadata_collector=footers, **parquet_options(table))
-            file.sync()
-        except Exception as error:
-            if file.failure is None or error is file.failure:
-                raise
-            raise file.failure from error
+    with new_file(path) as file:
+        pq.write_table(rows, file, row_group_size=ROW_GROUP_ROWS, metadata_collector=footers, **parquet_options(table))
     return footers[0]
 
 
-def partition_folder(iceberg: IcebergTable, values: Sequence[object], root: Path | None = None) -> Path:
+def partition_folder(iceberg: IcebergTable, values: Sequence[object], root: Path | None = None) -> Place:
     """Return where data files of a partition go; `root` is where all of the table's do, by default in its own location."""
-    return (root or local_path(iceberg.location()) / "data").joinpath(*_folder_names(iceberg, values))
+    return (root or place_of(iceberg.location()) / "data").joinpath(*_folder_names(iceberg, values))
 
 
 def _folder_names(iceberg: IcebergTable, values: Sequence[object]) -> list[str]:

@@ -54,8 +54,11 @@ class RememberingCatalog(SqlCatalog):
     Loading a table is then one SELECT (0.5 ms) instead of a parse of all its snapshots (3-10 ms, five times a publish).
     """
 
-    def __init__(self, name: str, **properties: str) -> None:
-        super().__init__(name, **properties)
+    def __init__(self, name: str, engine: Any, **properties: str) -> None:
+        # Past SqlCatalog's own, which would make an engine of the URL alone.
+        super(SqlCatalog, self).__init__(name, **properties)
+        self.engine = engine
+        self._init_catalog()
         self._read = lru_cache(maxsize=REMEMBERED)(self._read_metadata)
 
     def _read_metadata(self, location: str) -> TableMetadata:

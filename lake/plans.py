@@ -20,7 +20,7 @@ from pyiceberg.table import Table as IcebergTable
 from pyiceberg.transforms import parse_transform
 from pyiceberg.types import PrimitiveType
 
-from lake.durable import local_path
+from lake.durable import place_of
 from lake.errors import CommitUnknownError
 from lake.tables import Table
 
@@ -202,7 +202,7 @@ class PlanCache:
                             " rewrite the table without them (copy-on-write) before it is read"
                         )
                     files.extend(self._entries(iceberg, manifest))
-                found = Plan(table, snapshot.snapshot_id, tuple(files), tuple(str(local_path(file.file_path)) for file in files))
+                found = Plan(table, snapshot.snapshot_id, tuple(files), tuple(str(place_of(file.file_path)) for file in files))
                 self._plans[key] = found
             self._plans.move_to_end(key)
             while len(self._plans) > _PLANS_KEPT:

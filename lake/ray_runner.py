@@ -19,7 +19,8 @@ from lake.catalog import Lake
 from lake.errors import SettingsError, WorkerError
 from lake.instants import Clock
 from lake.runner import Answer, Step, Task, Tries, answer
-from lake.settings import RunnerKind, Settings
+from lake.settings import Settings
+from lake.values import RunnerKind
 
 _STARTS = 3
 """A node whose helpers are not up within 30 s gives up, and on a busy machine they are not."""

@@ -37,7 +37,8 @@ from lake import files
 from lake.catalog import Lake
 from lake.errors import TickhouseError, WorkerError
 from lake.instants import Clock
-from lake.settings import RunnerKind, Settings
+from lake.settings import Settings
+from lake.values import RunnerKind
 
 TRIES = 2
 _IN_PIPE = 32 << 10

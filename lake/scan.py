@@ -25,10 +25,13 @@ from pyiceberg.manifest import DataFile
 from lake.catalog import Lake
 from lake.conditions import Where, text_literal
 from lake.dropped import dropped_of, refuse, touched
+from lake.durable import place_of
 from lake.errors import CorruptedError, InvalidValueError
 from lake.few_rows import few_rows, keep_newest
+from lake.objects import ObjectFiles, ObjectPath
 from lake.plans import Condition, Plan, PlanCache
 from lake.questions import INSTANT, PUBLISHED_AT, Question
+from lake.settings import OBJECT_STORE
 from lake.tables import Table, table_named
 from lake.values import Vector
 
@@ -110,12 +113,15 @@ def dataset(lake: Lake, table: str, as_of: datetime | None = None, known_as_of: 
     if question.is_past:
         _refuse_dropped(lake, definition, question.bounds())
     parquet = ds.ParquetFileFormat()
-    local = pyarrow.fs.LocalFileSystem()
+    store = place_of(iceberg.location())
+    client = store.filesystem if isinstance(store, ObjectPath) else pyarrow.fs.LocalFileSystem()
     fragments = [
-        parquet.make_fragment(plan.paths[number], filesystem=local, partition_expression=_promise(plan, number))
+        parquet.make_fragment(
+            plan.paths[number].removeprefix(OBJECT_STORE), filesystem=client, partition_expression=_promise(plan, number)
+        )
         for number in plan.select(question.bounds())
     ]
-    found = ds.FileSystemDataset(fragments, definition.arrow_schema(), parquet, local)
+    found = ds.FileSystemDataset(fragments, definition.arrow_schema(), parquet, client)
     expression = question.expression()
     return found if expression is None else found.filter(expression)
 
@@ -263,6 +269,7 @@ def _database() -> duckdb.DuckDBPyConnection:
         },
     )
     connection.execute("SET parquet_metadata_cache = true")  # data files never change
+    connection.register_filesystem(ObjectFiles())
     return connection
 
 

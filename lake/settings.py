@@ -8,15 +8,16 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from enum import StrEnum
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings import SettingsError as UnreadableError
 
-from lake.errors import SettingsError
+from lake.errors import InvalidValueError, SettingsError
+from lake.values import RunnerKind
 
 PREFIX = "TICKHOUSE_"
 _PLACES = {"home", "catalog_url", "warehouse", "log_path", "log_url", "state_url", "min_free_bytes", "lease_timeout_s"} | {
@@ -45,18 +46,21 @@ _PLACES = {"home", "catalog_url", "warehouse", "log_path", "log_url", "state_url
     "runner_workers",
     "runner_timeout_s",
     "ray_address",
+    "topic_retention_s",
+    "catalog_token",
+    "catalog_credential",
+    "s3_endpoint",
+    "s3_region",
+    "s3_access_key_id",
+    "s3_secret_access_key",
+    "s3_session_token",
 }
 """Fields that say where and when, not what: two lakes that differ only in these hold the same rows."""
+OBJECT_STORE = "s3://"
+_ADDRESSES = {"catalog_url", "state_url", "log_url"}
+"""Fields that may carry a password in their value."""
 _UNSAFE_IN_PATHS = set("#?*[]%")
 """Characters that Iceberg locations or DuckDB file lists read as something else than a name."""
-
-
-class RunnerKind(StrEnum):
-    """Where the tasks of a runner are done (lake/runner.py)."""
-
-    LOCAL = "local"
-    PROCESS = "process"
-    RAY = "ray"
 
 
 def _cores() -> int:
@@ -69,16 +73,35 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
 
     home: Path = Field(Path(".tickhouse"), description="Folder of the lake; the other places default to inside it.")
-    catalog_url: str = Field("", description="Database of the Iceberg catalog; default: SQLite file catalog.db in the home.")
-    warehouse: Path = Field(Path(), description="Folder of the tables; default: warehouse in the home.")
+    catalog_url: str = Field(
+        "",
+        repr=False,
+        description="Iceberg catalog: postgresql://user:password@host/database, rest+http(s)://host/path of a REST catalog,"
+        " or a SQLite file (default: catalog.db in the home).",
+    )
+    catalog_token: SecretStr = Field(SecretStr(""), description="Bearer token for a REST catalog.")
+    catalog_credential: SecretStr = Field(SecretStr(""), description="client_id:secret for a REST catalog that asks for OAuth2.")
+    warehouse: Path | str = Field(Path(), description="Tables: a folder (default: warehouse in the home), or s3://bucket/prefix.")
     log_path: Path = Field(Path(), description="Folder of the embedded log; default: log in the home.")
-    log_url: str = Field("", description="Log on Kafka: kafka://host:port[,host:port][/prefix]; default: the embedded one.")
-    state_url: str = Field("", description="Database of mutable state; default: SQLite file state.db in the home.")
+    log_url: str = Field(
+        "", repr=False, description="Log on Kafka: kafka://host:port[,host:port][/prefix]; default: the embedded one."
+    )
+    state_url: str = Field(
+        "", repr=False, description="Database of mutable state; default: the catalog's on PostgreSQL, else state.db in the home."
+    )
+    s3_endpoint: str = Field("", description="Address of an S3-compatible store, http(s)://host:port; default: Amazon's.")
+    s3_region: str = Field("us-east-1", description="Region of the bucket.")
+    s3_access_key_id: str = Field("", description="Key of the store; default: what the AWS environment or machine role gives.")
+    s3_secret_access_key: SecretStr = Field(SecretStr(""), description="Secret of that key.")
+    s3_session_token: SecretStr = Field(SecretStr(""), description="Token of a temporary key.")
 
     log_partitions: int = Field(4, ge=1, le=1024, description="Partitions of the raw log, by capture.")
     segment_bytes: int = Field(64 << 20, ge=1 << 16, description="Size at which a log segment is closed.")
     segment_age_s: float = Field(3600.0, gt=0, description="Age at which a log segment is closed.")
     log_retention_s: float = Field(3600.0, ge=0, description="Least age at which a landed log segment may be dropped.")
+    topic_retention_s: float = Field(
+        604_800.0, ge=0, description="Least age at which events leave the topics of the embedded log; on Kafka the broker rules."
+    )
     min_free_bytes: int = Field(64 << 20, ge=0, description="Free disk below which the log takes nothing more.")
 
     landing_messages: int = Field(100_000, ge=1, description="Most messages of one landing commit.")
@@ -139,12 +162,16 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _fill_places(self) -> Self:
         home = self.home.expanduser().resolve()
+        catalog_url = self.catalog_url or f"sqlite:///{home / 'catalog.db'}"
+        own_state = f"sqlite:///{home / 'state.db'}"
+        warehouse = str(self.warehouse)
         places: dict[str, object] = {
             "home": home,
-            "catalog_url": self.catalog_url or f"sqlite:///{home / 'catalog.db'}",
-            "warehouse": home / "warehouse" if self.warehouse == Path() else self.warehouse.expanduser().resolve(),
+            "catalog_url": catalog_url,
+            "warehouse": _object_place(warehouse) or (home / "warehouse" if warehouse == "." else _folder(warehouse)),
             "log_path": home / "log" if self.log_path == Path() else self.log_path.expanduser().resolve(),
-            "state_url": self.state_url or f"sqlite:///{home / 'state.db'}",
+            # State lives in the catalog's own database; a REST catalog shows none.
+            "state_url": self.state_url or (catalog_url if catalog_url.startswith("postgres") else own_state),
         }
         unsafe = _UNSAFE_IN_PATHS & set(str(places["warehouse"]))
         if unsafe:
@@ -155,6 +182,18 @@ class Settings(BaseSettings):
             )
         self.__dict__.update(places)
         return self
+
+    @property
+    def is_on_objects(self) -> bool:
+        """Whether the tables are in an object store, not in a folder."""
+        return str(self.warehouse).startswith(OBJECT_STORE)
+
+    @property
+    def warehouse_folder(self) -> Path:
+        """The warehouse where it is a folder. Raises InvalidValueError when it is an object store."""
+        if isinstance(self.warehouse, str):
+            raise InvalidValueError(f"the warehouse is {self.warehouse}; expected a folder of this machine")
+        return self.warehouse
 
     def configuration_hash(self) -> str:
         """Return the SHA-256, in hex, of every setting that can change what is stored: places and ports are left out."""
@@ -168,7 +207,7 @@ def load_settings(**overrides: object) -> Settings:
         return Settings(**overrides)  # type: ignore[arg-type]  # checked by pydantic, not by mypy
     except ValidationError as error:
         wrong = "; ".join(
-            f"{PREFIX}{'_'.join(str(part) for part in item['loc']).upper()}: {item['msg']}, got {item['input']!r}"
+            f"{PREFIX}{'_'.join(str(part) for part in item['loc']).upper()}: {item['msg']}, got {_shown(item)}"
             if item["loc"]
             else str(item["msg"])
             for item in error.errors()
@@ -176,3 +215,37 @@ def load_settings(**overrides: object) -> Settings:
         raise SettingsError(wrong) from error
     except UnreadableError as error:
         raise SettingsError(str(error)) from error
+
+
+def without_password(url: str) -> str:
+    """Return an address as it may be shown: the password of its login, and one among its options, are left out."""
+    address, question, options = url.partition("?")
+    scheme, found, rest = address.partition("://")
+    login, at, host = rest.rpartition("@")
+    if found and at:
+        address = f"{scheme}://{login.partition(':')[0]}{':…' if ':' in login else ''}@{host}"
+    shown = [part if "password" not in part.partition("=")[0] else f"{part.partition('=')[0]}=…" for part in options.split("&")]
+    return address + question + "&".join(shown)
+
+
+def _shown(item: Mapping[str, Any]) -> str:
+    name, value = str(item["loc"][0]), item["input"]
+    if name in Settings.model_fields and Settings.model_fields[name].annotation is SecretStr:
+        return "…"
+    return repr(without_password(value) if isinstance(value, str) and name in _ADDRESSES else value)
+
+
+def _folder(text: str) -> Path:
+    if "://" in text:
+        raise ValueError(f"warehouse {text} is neither a folder nor {OBJECT_STORE}bucket/prefix")
+    return Path(text).expanduser().resolve()
+
+
+def _object_place(text: str) -> str | None:
+    """Return an object store's place without a slash at its end; None for a folder."""
+    if not text.startswith(OBJECT_STORE):
+        return None
+    bucket, *prefix = [part for part in text[len(OBJECT_STORE) :].split("/") if part] or [""]
+    if not bucket or bucket in (".", "..") or "@" in bucket or ":" in bucket:
+        raise ValueError(f"warehouse {text} names no bucket; expected {OBJECT_STORE}bucket/prefix")
+    return OBJECT_STORE + "/".join([bucket, *prefix])

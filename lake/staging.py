@@ -57,7 +57,7 @@ class Staged:
 
     @property
     def files(self) -> list[str]:
-        """Local paths of the increment's own files."""
+        """Where the increment's own files are: local paths, or locations in an object store."""
         return [str(path) for path in files.paths_of(self.data_files)]
 
 

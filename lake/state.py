@@ -15,11 +15,10 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
+from lake.databases import begin_one_writer_at_a_time, open_engine
 from lake.errors import CommitUnknownError, NotFoundError
 from lake.instants import Clock
 from lake.leases import Holder, Leases
-
-BUSY_TIMEOUT_S = 30
 
 _METADATA = sa.MetaData()
 _LEASES = sa.Table(
@@ -82,7 +81,10 @@ _SAME_SNAPSHOT = sa.and_(_PUBLICATIONS.c.table_name == _RANGES.c.table_name, _PU
 
 
 class State:
-    """Mutable state over a SQLAlchemy URL; SQLite files are in WAL mode and written through to disk at each commit."""
+    """Mutable state over a SQLAlchemy URL: SQLite files (WAL, written through to disk at each commit) or PostgreSQL.
+
+    On both one transaction writes at a time, and a reading one sees one moment.
+    """
 
     def __init__(
         self,
@@ -94,11 +96,8 @@ class State:
     ) -> None:
         self._clock = clock
         self.leases = Leases(self, lease_timeout_s, lease_expiry_s, sleep)
-        arguments = {"timeout": BUSY_TIMEOUT_S} if url.startswith("sqlite") else {}
-        self._engine = sa.create_engine(url, connect_args=arguments)
-        if self._engine.dialect.name == "sqlite":
-            sa.event.listen(self._engine, "connect", _set_up_sqlite)
-            sa.event.listen(self._engine, "begin", _begin_sqlite)
+        self._engine = open_engine(url)
+        begin_one_writer_at_a_time(self._engine)
 
     def create(self) -> None:
         """Make the database tables that do not exist yet."""
@@ -113,19 +112,23 @@ class State:
     @contextmanager
     def writing(self) -> Iterator[sa.Connection]:
         """One transaction that may write; committed at the end, rolled back on an exception. Raises CommitUnknownError."""
-        try:
-            with self._engine.begin() as connection:
-                yield connection
-        except SQLAlchemyError as error:
-            raise CommitUnknownError(f"state database: {error}") from error
+        with self._translated(), self._engine.begin() as connection:
+            yield connection
 
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
         """One transaction that only reads. Raises CommitUnknownError."""
+        with self._translated(), self._engine.connect().execution_options(is_reading=True) as connection:
+            yield connection
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
         try:
-            with self._engine.connect().execution_options(is_reading=True) as connection:
-                yield connection
-        except SQLAlchemyError as error:
+            yield
+        except (SQLAlchemyError, OSError) as error:
+            # A connection that broke may have left its socket in the pool.
+            if isinstance(error, OSError):
+                self._engine.dispose()
             raise CommitUnknownError(f"state database: {error}") from error
 
     # --- leases; lake/leases.py says what they mean
@@ -215,9 +218,11 @@ class State:
 
     def documents(self, kind: str, prefix: str = "") -> dict[str, dict[str, Any]]:
         """Return every document of `kind` whose key starts with `prefix`, by key."""
-        query = sa.select(_DOCUMENTS.c.key, _DOCUMENTS.c.document).where(_DOCUMENTS.c.kind == kind).order_by(_DOCUMENTS.c.key)
-        with self.reading() as connection:
-            return {key: json.loads(text) for key, text in connection.execute(query) if key.startswith(prefix)}
+        query = sa.select(_DOCUMENTS.c.key, _DOCUMENTS.c.document).where(_DOCUMENTS.c.kind == kind)
+        with self.reading() as connection:  # sorted here: databases differ in how they order texts
+            return {
+                key: json.loads(text) for key, text in sorted(map(tuple, connection.execute(query))) if key.startswith(prefix)
+            }
 
     def save_document(self, kind: str, key: str, document: Mapping[str, object]) -> None:
         """Save a JSON document of `kind` under `key`, in place of the one before."""
@@ -371,15 +376,3 @@ def _booked_until(
     runs = connection.scalars(sa.select(ledger.run_id).where(*known)).all()
     joined = sa.select(ranges.capture_id, ranges.first_seq, ranges.last_seq).join(_PUBLICATIONS, _SAME_SNAPSHOT)
     return list(runs), [(row.capture_id, row.first_seq, row.last_seq) for row in connection.execute(joined.where(*known))]
-
-
-def _set_up_sqlite(connection: Any, _record: object) -> None:
-    connection.isolation_level = None
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", f"busy_timeout={BUSY_TIMEOUT_S * 1000}"):
-        connection.execute(f"PRAGMA {pragma}")
-
-
-def _begin_sqlite(connection: sa.Connection) -> None:
-    # IMMEDIATE: two deferred transactions that both read, then write, fail without waiting.
-    is_reading = connection.get_execution_options().get("is_reading", False)
-    connection.exec_driver_sql("BEGIN" if is_reading else "BEGIN IMMEDIATE")

@@ -109,3 +109,11 @@ def derived_event_id(table: str, key: Mapping[str, object]) -> str:
 def instrument_id_of(identity: str) -> int:
     """Return the permanent int64 id of an identity key such as `listing:US/AAPL` (63 bits of its SHA-256, never 0)."""
     return int.from_bytes(hashlib.sha256(identity.encode()).digest()[:8], "big") >> 1 or 1
+
+
+class RunnerKind(StrEnum):
+    """Where the tasks of a runner are done (lake/runner.py)."""
+
+    LOCAL = "local"
+    PROCESS = "process"
+    RAY = "ray"

@@ -22,7 +22,8 @@ WIDTH = 1080
 """Of a plot that fills a page 1280 wide."""
 
 
-_DAY_MS = 86_400_000
+_LABELS = 12
+"""Dates of a width of 1280 that do not touch."""
 
 
 def quiet(chart: Any) -> Any:
@@ -69,7 +70,7 @@ def bars(found: pa.Table, *, is_daily: bool, currency: str, width: int = WIDTH, 
         above = chart.mark_rule().encode(y=low, y2="high:Q", color=colour) + body + flat
     thick = max(1.0, min(9.0, 0.6 * width / max(found.num_rows, 1)))
     volume = alt.Y("volume:Q", title="volume (units)", axis=alt.Axis(format="~s", tickCount=3))
-    time_below = time.title("session" if is_daily else "open of the bar (UTC)").axis(_dates(is_daily))
+    time_below = time.title("session" if is_daily else "open of the bar (UTC)").axis(_dates(shown, is_daily))
     below = chart.mark_bar(size=thick, color=SOFT, opacity=0.6).encode(x=time_below, y=volume).properties(height=84)
     return quiet(alt.vconcat(above.properties(height=height), below, spacing=8))
 
@@ -81,7 +82,7 @@ def trades(found: pa.Table, *, currency: str, width: int = WIDTH, height: int = 
     size = alt.Size("size:Q", title="size (units)", scale=alt.Scale(range=[8, 400]), legend=alt.Legend(symbolType="circle"))
     told = [alt.Tooltip("clock:T", title="time (UTC)", format="%H:%M:%S.%L"), "price:Q", "size:Q", "side:N", "trade_id:N"]
     chart = alt.Chart(shown).mark_circle(opacity=0.55).encode(
-        x=alt.X("clock:T", title="time of the venue (UTC)", scale=_time(False), axis=alt.Axis(grid=False)),
+        x=alt.X("clock:T", title="time of the venue (UTC)", scale=_time(False), axis=_clock_axis()),
         y=alt.Y("price:Q", title=f"price ({currency})", scale=alt.Scale(zero=False)), color=side, size=size, tooltip=told,
     )  # fmt: skip
     return quiet(chart.properties(width=width, height=height))
@@ -98,7 +99,7 @@ def quotes(found: pa.Table, *, currency: str, width: int = WIDTH, height: int = 
     chart = alt.Chart(shown)
     lines = [
         chart.transform_calculate(of=f"'{side}'").mark_line(interpolate="step-after", strokeWidth=1.4).encode(
-            x=alt.X("clock:T", title="time (UTC), ours if the venue has none", scale=_time(False), axis=alt.Axis(grid=False)),
+            x=alt.X("clock:T", title="time (UTC), ours if the venue has none", scale=_time(False), axis=_clock_axis()),
             y=alt.Y(f"{side}_price:Q", title=f"price ({currency})", scale=alt.Scale(zero=False)), color=colour, tooltip=told,
         )
         for side in ("bid", "ask")
@@ -128,7 +129,7 @@ def gate(runs: pa.Table, *, width: int = 365, height: int = 165) -> Any:
     colour = alt.Color("verdict:N", title=None, scale=alt.Scale(domain=list(VERDICTS), range=list(VERDICTS.values())))
     told = ["run_id:N", "verdict:N", alt.Tooltip("row_count:Q", format=","), "failed_checks:N"]
     chart = alt.Chart(runs).mark_circle(opacity=0.8).encode(
-        x=alt.X("recorded_at:T", title="audited (UTC)", scale=alt.Scale(type="utc", nice=False, padding=10), axis=_clock_axis()),
+        x=alt.X("recorded_at:T", title="audited (UTC)", scale=alt.Scale(type="utc", nice=False, padding=10), axis=_clock_axis(4)),
         y=alt.Y("where:N", title=None, axis=alt.Axis(labelLimit=220)), color=colour, tooltip=told,
         size=alt.Size("row_count:Q", legend=None, scale=alt.Scale(range=[40, 420])),
     )  # fmt: skip
@@ -146,7 +147,7 @@ def split(traded: pa.Table, adjusted: pa.Table, ex_date: object, *, currency: st
         "of:N", title=None, scale=alt.Scale(domain=list(names), range=["#b9c3cb", ACCENT]), legend=alt.Legend(symbolType="stroke")
     )
     lines = alt.Chart(pa.concat_tables(parts)).mark_line(strokeWidth=2, point=alt.OverlayMarkDef(size=14)).encode(
-        x=alt.X("session_date:T", title="session", scale=_time(True), axis=_dates(True)),
+        x=alt.X("session_date:T", title="session", scale=_time(True), axis=_dates(traded, True)),
         y=alt.Y("close:Q", title=f"close ({currency})", scale=alt.Scale(zero=False)), color=colour,
         tooltip=[alt.Tooltip("session_date:T", title="session"), alt.Tooltip("close:Q", format=",.4~f"), "of:N"],
     )  # fmt: skip
@@ -161,14 +162,18 @@ def _time(is_daily: bool) -> Any:
     return alt.Scale(type="utc", nice=False, padding=14 if is_daily else 6)
 
 
-def _dates(is_daily: bool) -> Any:
+def _dates(shown: pa.Table, is_daily: bool) -> Any:
+    """Label sessions that there are: Vega's own choice is Sundays."""
     if not is_daily:
         return alt.Axis(grid=False)
-    return alt.Axis(grid=False, labelOverlap=True, format="%Y-%m-%d", tickCount=9, tickMinStep=_DAY_MS)
+    days = sorted(set(shown["session_date"].to_pylist()))
+    step = max(1, -(-len(days) // _LABELS))
+    marked = [alt.DateTime(year=day.year, month=day.month, date=day.day, utc=True) for day in days[::step]]
+    return alt.Axis(grid=False, labelOverlap=True, format="%Y-%m-%d", values=marked)
 
 
-def _clock_axis() -> Any:
-    return alt.Axis(grid=False, format="%H:%M:%S", tickCount=4, labelOverlap=True)
+def _clock_axis(tick_count: int = 10) -> Any:
+    return alt.Axis(grid=False, format="%H:%M:%S", tickCount=tick_count, labelOverlap=True)
 
 
 def _with_clock(table: pa.Table) -> pa.Table:

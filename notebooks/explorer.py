@@ -13,7 +13,7 @@ with app.setup:
     from lake.errors import TickhouseError
     from lake.instants import parse_instant
     from lake.settings import load_settings
-    from notebooks import charts, views
+    from notebooks import charts, opening, views
     from serving import sql
 
     BASES = {"as traded": "none", "adjusted for splits": "splits", "splits and dividends": "all"}
@@ -31,21 +31,16 @@ def _():
 
 @app.cell
 def _(settings):
-    try:
-        lake = views.opened(settings)
-    except TickhouseError as error:
-        lake = None
-        trouble = mo.callout(mo.md(f"{error} Run `tickhouse demo`, then open this page again."), kind="warn")
-    mo.stop(lake is None, trouble if lake is None else None)
+    lake = opening.lake_of(settings)
     return (lake,)
 
 
 @app.cell
 def _(lake):
     names = views.instruments(lake)
-    mo.stop(not names, mo.callout(mo.md("The lake holds no instrument yet. Run `tickhouse demo`."), kind="warn"))
+    mo.stop(not names, opening.say("The lake holds no instrument yet. Run `tickhouse demo`."))
     first = next((text for text in names if text.startswith("AAPL")), next(iter(names)))
-    instrument = mo.ui.dropdown(names, value=first, label="instrument", searchable=True)
+    instrument = mo.ui.dropdown(names, value=first, searchable=True)
     basis = mo.ui.dropdown(BASES, value="adjusted for splits", label="prices")
     known = mo.ui.text(placeholder="2020-08-28", label="known as of", debounce=True)
     return basis, instrument, known
@@ -62,7 +57,7 @@ def _(instrument, lake):
 def _(interval, ranges):
     first_day, last_day = ranges.get(interval.value, (date(2020, 1, 1), date(2020, 1, 1)))
     start = mo.ui.date(value=max(first_day, last_day - timedelta(days=365)), label="from")
-    end = mo.ui.date(value=last_day + timedelta(days=1), label="to, not included")
+    end = mo.ui.date(value=last_day + timedelta(days=1), label="until")
     return end, start
 
 
@@ -75,7 +70,7 @@ def _(basis, end, instrument, interval, known, lake, start):
         is_daily = interval.value[-1] in "dko"
         parts = [charts.bars(found, is_daily=is_daily, currency=views.currency_of(found))] if found.num_rows else []
         told = answer.metadata
-        line = f"{found.num_rows:,} bars · {told['basis'].replace('_', ' ')} · fresh {told['fresh'] or '–'}"
+        line = f"{found.num_rows:,} bars · {told['basis'].replace('_', ' ')} · newest {views.minute(told['fresh'])}"
         bars_tab = mo.vstack([*parts, mo.md(f"<small>{line}</small>")], gap=0.2)
     except TickhouseError as error:
         answer, bars_tab = None, mo.callout(mo.md(str(error)), kind="neutral")
@@ -91,7 +86,7 @@ def _(instrument, known, lake):
         chart = charts.trades(rows, currency=views.currency_of(rows))
         trades_tab = mo.vstack([chart, mo.md(f"<small>{count}, from {rows['provider'][0]} {rows['feed'][0]}</small>")], gap=0.2)
     except TickhouseError as error:
-        trades_tab = mo.callout(mo.md(str(error)), kind="neutral")
+        trades_tab = mo.callout(mo.md(f"{error}. {views.having(lake, 'normalized.trades')}"), kind="neutral")
     return (trades_tab,)
 
 
@@ -103,7 +98,8 @@ def _(instrument, known, lake):
             words = f"<small>{quoted.num_rows:,} quotes from {quoted['provider'][0]} {quoted['feed'][0]}</small>"
             quotes_tab = mo.vstack([charts.quotes(quoted, currency=views.currency_of(quoted)), mo.md(words)], gap=0.2)
         else:
-            quotes_tab = mo.callout(mo.md("No quotes of this instrument here, or none known by then."), kind="neutral")
+            words = f"No quotes of this instrument here, or none known by then. {views.having(lake, 'normalized.quotes')}"
+            quotes_tab = mo.callout(mo.md(words), kind="neutral")
     except TickhouseError as error:
         quotes_tab = mo.callout(mo.md(str(error)), kind="neutral")
     return (quotes_tab,)
@@ -111,7 +107,7 @@ def _(instrument, known, lake):
 
 @app.cell
 def _():
-    query = mo.ui.text_area(value=EXAMPLE, rows=6, full_width=True).form(submit_button_label="Run", bordered=False)
+    query = mo.ui.text_area(value=EXAMPLE, rows=5, full_width=True).form(submit_button_label="Run", bordered=False)
     return (query,)
 
 
@@ -120,7 +116,13 @@ def _(known, lake, query):
     text = query.value or EXAMPLE
     try:
         result = sql.answer(lake, text, known_as_of=parse_instant(known.value) if known.value else None)
-        shown = mo.ui.table(pl.DataFrame(result.table), selection=None, page_size=8, show_download=False)
+        shown = mo.ui.table(
+            pl.DataFrame(result.table),
+            format_mapping=views.written(result.table),
+            selection=None,
+            page_size=8,
+            show_download=False,
+        )
         cut = ", cut off at the limit" if result.truncated else ""
         read = ", ".join(result.snapshots) or "nothing"
         told_rows = mo.md(f"<small>{result.table.num_rows:,} rows{cut} · read {read} · {result.elapsed_s * 1000:.0f} ms</small>")
@@ -133,7 +135,7 @@ def _(known, lake, query):
 
 @app.cell
 def _(bars_tab, basis, end, instrument, interval, known, quotes_tab, sql_tab, start, trades_tab):
-    controls = mo.hstack([instrument, interval, start, end, basis, known], justify="start", gap=1, align="end", wrap=True)
+    controls = mo.hstack([instrument, interval, start, end, basis, known], justify="start", gap=0.7, align="end", wrap=True)
     tabs = mo.ui.tabs({"Bars": bars_tab, "Trades": trades_tab, "Quotes": quotes_tab, "SQL": sql_tab})
     mo.vstack([mo.md("## Explorer"), controls, tabs], gap=0.6)
     return

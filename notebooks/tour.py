@@ -9,9 +9,8 @@ with app.setup:
 
     import marimo as mo
 
-    from lake.errors import TickhouseError
     from lake.settings import load_settings
-    from notebooks import charts, views
+    from notebooks import charts, opening, views
 
 
 @app.cell
@@ -22,12 +21,7 @@ def _():
 
 @app.cell
 def _(settings):
-    try:
-        lake = views.opened(settings)
-    except TickhouseError as error:
-        lake = None
-        trouble = mo.callout(mo.md(f"{error} Run `tickhouse demo`, then open this page again."), kind="warn")
-    mo.stop(lake is None, trouble if lake is None else None)
+    lake = opening.lake_of(settings)
     return (lake,)
 
 

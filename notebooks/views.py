@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
+from decimal import Decimal
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -20,7 +21,7 @@ from serving.answers import Answered
 from serving.bars import Adjustment, BarsQuestion
 from serving.bars import bars as ask_bars
 from serving.operate.status import layers, row_counts
-from serving.trades import TradesQuestion
+from serving.paged import Paged
 from serving.trades import trades as ask_trades
 
 MOST_POINTS = 5_000
@@ -72,7 +73,7 @@ def bars(
 
 def trades(lake: Lake, symbol: str, known_as_of: str | None = None, limit: int = MOST_POINTS) -> Answered:
     """Return the first trades of the newest session, as `GET /api/v1/trades/{symbol}` does."""
-    return ask_trades(lake, TradesQuestion(symbol, known_as_of=_instant(known_as_of), limit=limit))
+    return ask_trades(lake, Paged(symbol, known_as_of=_instant(known_as_of), limit=limit))
 
 
 def quotes(lake: Lake, identity: str, known_as_of: str | None = None, limit: int = MOST_POINTS) -> pa.Table:
@@ -217,6 +218,32 @@ def bars_or_none(lake: Lake, symbol: str, **asked: object) -> Answered | None:
         return bars(lake, symbol, **asked)  # type: ignore[arg-type]  # the caller's words are those of `bars`
     except NotFoundError:
         return None
+
+
+def having(lake: Lake, table: str) -> str:
+    """Return words that name the instruments with rows in a table, the richest first."""
+    query = f"""
+        SELECT q.symbol, q.feed, count(*) AS rows FROM {table} q GROUP BY ALL ORDER BY rows DESC, q.symbol LIMIT 4
+    """
+    rows = sql.answer(lake, query).table.to_pylist()
+    if not rows:
+        return "No instrument has any yet."
+    return "There are those of " + ", ".join(f"**{row['symbol']}** ({row['feed']}, {row['rows']:,})" for row in rows) + "."
+
+
+def minute(instant: object) -> str:
+    """Return an instant to the minute, for a person."""
+    return f"{instant:%Y-%m-%d %H:%M} UTC" if isinstance(instant, datetime) else "–"
+
+
+def written(found: pa.Table) -> dict[str, Callable[[Decimal | None], str]]:
+    """Return how each decimal column is written for a person: its digits, without the zeros that only fill its scale."""
+    return {field.name: digits for field in found.schema if pa.types.is_decimal(field.type)}
+
+
+def digits(value: Decimal | None) -> str:
+    """Return a decimal's digits; nothing for a missing one."""
+    return "" if value is None else f"{Decimal(value).normalize():f}"
 
 
 def currency_of(found: pa.Table) -> str:

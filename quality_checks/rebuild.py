@@ -22,7 +22,7 @@ from lake import files
 from lake.as_of import Settled, ledger
 from lake.catalog import Lake
 from lake.content import sum_of_hashes
-from lake.durable import make_folder
+from lake.durable import Place, make_folder
 from lake.errors import InvalidValueError, QualityError
 from lake.heads import Act
 from lake.publish import publish, replace_all_by
@@ -111,7 +111,7 @@ def _report(table: str, parts: Sequence[Replayed]) -> RebuildReport:
     return report
 
 
-def _judge(table: Table, entries: Sequence[Settled], paths: Sequence[Path]) -> dict[str, pa.Table | None]:
+def _judge(table: Table, entries: Sequence[Settled], paths: Sequence[Place]) -> dict[str, pa.Table | None]:
     """Audit each replayed batch as it was audited first, beside the prices replayed before it; returns each owner's last prices.
 
     What a person released then may fail the same checks now.

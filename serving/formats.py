@@ -12,7 +12,6 @@ import io
 from collections.abc import Mapping
 from datetime import date, datetime
 from decimal import Decimal
-from enum import StrEnum
 
 import orjson
 import pyarrow as pa
@@ -21,17 +20,7 @@ import pyarrow.ipc
 import pyarrow.parquet as pq
 
 from lake.errors import InvalidValueError
-
-
-class Format(StrEnum):
-    """How an answer is written."""
-
-    TABLE = "table"
-    CSV = "csv"
-    JSON = "json"
-    ARROW = "arrow"
-    PARQUET = "parquet"
-
+from serving.choices import Format as Format
 
 MEDIA_TYPES: dict[Format, str] = {
     Format.JSON: "application/json",

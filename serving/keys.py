@@ -13,28 +13,17 @@ import threading
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
-from enum import StrEnum
 
 from lake.catalog import Lake
 from lake.errors import InvalidValueError, NotFoundError
 from lake.instants import NANOS_PER_SECOND, to_datetime
+from serving.choices import Scope as Scope
 
 KIND = "api_key"
 _PREFIX = "th"
 _MAX_NAME = 100
 _REMEMBERED_NS = NANOS_PER_SECOND
 """A server asks the state database once a second: a key revoked works no longer than that."""
-
-
-class Scope(StrEnum):
-    """What a key may be used for; none includes another."""
-
-    READ = "read"
-    """Every question, the stream, the Iceberg catalog."""
-    SQL = "sql"
-    """POST /sql."""
-    OPERATE = "operate"
-    """What makes tickhouse do something: POST /integration/process."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,8 @@ from lake.catalog import Lake
 from lake.errors import InvalidValueError, NotFoundError
 from lake.tables import TABLES
 from serving.bars import bars_1d_at
+from serving.choices import LIMITS
+from serving.choices import Limits as Limits
 from serving.integration.views import SCHEMA as INTEGRATION
 from serving.integration.views import VIEWS
 
@@ -36,20 +38,6 @@ _ROW_SOURCES = frozenset({"range", "generate_series", "unnest", "json_each", "js
 _BATCH_ROWS = 2_048
 """DuckDB's own vector: the least that can be looked at before it counts."""
 _STATEMENT = re.compile(r"StatementType\.(\w+)")
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What one query may take. Time counts from the start of execution; rows beyond the limits are cut off and said so.
-
-    bytes   of the answer as Arrow; `memory` bounds what DuckDB works with, which leaves the answer out
-    """
-
-    rows: int = 1_000_000
-    seconds: float = 60.0
-    memory: str = "1GB"
-    threads: int = 2
-    bytes: int = 1 << 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +76,7 @@ def answer(
     query: str,
     as_of: datetime | None = None,
     known_as_of: datetime | None = None,
-    limits: Limits = Limits(),
+    limits: Limits = LIMITS,
 ) -> Answer:
     """Return the rows of one SELECT over the lake's tables, as they were published and known at the given instants.
 
@@ -107,7 +95,7 @@ def answer(
 
 def tables_of(query: str) -> _Named:
     """Return the tables that `query` names. Raises as `answer` does, before anything is opened."""
-    with _connection(Limits()) as connection:
+    with _connection(LIMITS) as connection:
         ((text,),) = connection.execute("SELECT json_serialize_sql(?)", [query]).fetchall()
         try:
             tree = json.loads(text)

@@ -13,8 +13,11 @@ import pytest
 import transforms.kernels
 from tests.crash.power import can_trace
 from tests.kafka.broker import kafka_broker, kafka_node
+from tests.object_store import object_store
+from tests.postgres import postgres
+from tests.rest_catalog.server import rest_catalog
 
-__all__ = ["kafka_broker", "kafka_node"]
+__all__ = ["kafka_broker", "kafka_node", "object_store", "postgres", "rest_catalog"]
 
 ROOT = Path(__file__).parents[1]
 

@@ -32,8 +32,10 @@ DOORS: dict[str, tuple[str, ...]] = {
     "duckdb": ("lake/scan.py", "lake/content.py", "lake/maintenance/engine.py", "quality_checks/gate.py", "serving/sql.py"),
     "soda_core": ("quality_checks/gate.py",),
     "soda_duckdb": ("quality_checks/gate.py",),
-    "sqlalchemy": ("lake/state.py", "lake/catalog.py"),
+    "sqlalchemy": ("lake/databases.py", "lake/state.py", "lake/catalog.py"),
     "ray": ("lake/ray_runner.py",),
+    "pg8000": (),
+    "fsspec": ("lake/objects.py",),
     "kafka": ("lake/log/kafka.py", "lake/log/kafka_client.py", "serving/topics/"),
     "httpx": ("ingest/transport/", "serving/client.py"),
     "requests": (),
@@ -321,7 +323,18 @@ def test_every_feed_fills_tables_that_exist():
 
 @pytest.mark.parametrize(
     "folder",
-    ["lake", "lake/backup", "lake/log", "lake/maintenance", "transforms", "quality_checks", "ingest", "serving", "serving/topics", "tests/benchmarks"],
+    [
+        "lake",
+        "lake/backup",
+        "lake/log",
+        "lake/maintenance",
+        "transforms",
+        "quality_checks",
+        "ingest",
+        "serving",
+        "serving/topics",
+        "tests/benchmarks",
+    ],
 )
 def test_every_folder_has_a_page(folder: str):
     page = (ROOT / folder / "README.md").read_text(encoding="utf-8")

@@ -155,10 +155,8 @@ def read_refusal(response: Response) -> Reading | None:
     told = words.lower()
     if response.status == 429:
         return Reading(Verdict.THROTTLED, words, _wait_s(response))
-    if response.status >= 500:
-        return Reading(Verdict.UPSTREAM_5XX, f"HTTP {response.status}: {words}", _wait_s(response))
-    if not response.is_complete:
-        return Reading(Verdict.MALFORMED, f"the connection broke after {len(response.body)} bytes of the body")
+    if (broken := response.broken(words, _wait_s(response))) is not None:
+        return broken
     if response.status == 401:
         return Reading(Verdict.AUTH, words)
     if response.status == 403:

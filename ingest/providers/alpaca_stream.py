@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 import orjson
 
-from ingest.conversation import Conversation
+from ingest.conversation import Unnumbered
 from ingest.verdicts import Reading, Verdict
 from lake.errors import InvalidValueError
 from lake.values import Message
@@ -37,7 +37,7 @@ _STALE_CONNECTION_S = 60.0
 _EVENTS = {"t": "trades", "q": "quotes", "b": "bars", "u": "updatedBars", "d": "dailyBars"}
 
 
-class MarketStream(Conversation):
+class MarketStream(Unnumbered):
     """One capture's conversation (`Session`). The keys are said to the provider, and stand in no message and no target."""
 
     def __init__(

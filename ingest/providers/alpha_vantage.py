@@ -117,12 +117,10 @@ def _subject(ask: Ask, pair: re.Match[str] | None, noun: str) -> list[tuple[str,
 
 def read_answer(response: Response) -> Reading:
     """Return the meaning of an answer; any bytes give one. The status is no help, the absence of data is."""
-    if response.status >= 500:
-        return Reading(Verdict.UPSTREAM_5XX, f"HTTP {response.status}: {_words(response.body)}")
     if response.status == 429:
         return Reading(Verdict.THROTTLED, _words(response.body), _MINUTE_S)
-    if not response.is_complete:
-        return Reading(Verdict.MALFORMED, f"the connection broke after {len(response.body)} bytes of the body")
+    if (broken := response.broken(_words(response.body))) is not None:
+        return broken
     if response.status != 200:
         return Reading(Verdict.BAD_REQUEST, f"HTTP {response.status}: {_words(response.body)}")
     body = response.body.strip()

@@ -7,7 +7,6 @@ tickers. Source: developers.binance.com, web-socket-streams; fields as in the re
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -15,7 +14,7 @@ from typing import Literal
 import msgspec
 
 from ingest.asks import Gap, Request
-from ingest.verdicts import Reading
+from ingest.conversation import CONTENT_TYPE, Conversation
 from lake.errors import InvalidValueError
 from lake.values import Message
 
@@ -29,7 +28,6 @@ STALE_AFTER_NS = 30_000_000_000
 """BTCUSDT book tickers come many times a second; half a minute of silence on a whole connection is a dead feed."""
 MAX_OPEN_HOLES = 256
 """Holes followed per channel; older ones stay open in the ledger."""
-_CONTENT_TYPE = "application/json"
 
 
 class _Data(msgspec.Struct):
@@ -78,7 +76,7 @@ def default_streams(market: Market, symbol: str) -> tuple[str, ...]:
     return (f"{name}@trade", f"{name}@{_DEPTH_STREAM[market]}", f"{name}@bookTicker")
 
 
-class MarketSession:
+class MarketSession(Conversation):
     """One capture's conversation with a market of Binance (`Session`).
 
     streams        like `btcusdt@trade`
@@ -97,24 +95,18 @@ class MarketSession:
         stale_after_ns: int = STALE_AFTER_NS,
         first_seq: int = 0,
     ) -> None:
+        super().__init__(stale_after_ns, first_seq)
         if not streams or any("@" not in stream or "/" in stream for stream in streams):
             raise InvalidValueError(f"streams {list(streams)} are not names like btcusdt@trade")
         self.streams = tuple(streams)
         self.market = market
         self._by_frame = subscribe_by == "frame"
         self._with_snapshot = with_snapshot
-        self._stale_after_ns = stale_after_ns
-        self._seq = first_seq
         self._frames = msgspec.json.Decoder(_Frame)
         self._channels: dict[str, _Channel] = {}
-        self._outgoing: deque[bytes] = deque()
         self._snapshots: list[Request] = []
-        self._gaps: list[Gap] = []
-        self._gap_count = 0
         self._requests = 0
         self._is_fresh = False
-        self._last_data_ns: int | None = None
-        self._now_ns = 0
 
     @property
     def target(self) -> str:
@@ -123,7 +115,7 @@ class MarketSession:
 
     def connected(self, now_ns: int) -> None:
         """Begin a connection: subscribe where the address does not, and count silence from now."""
-        self._now_ns = self._last_data_ns = now_ns
+        self._begun(now_ns)
         self._is_fresh = True
         if self._by_frame:
             self._requests += 1
@@ -132,62 +124,30 @@ class MarketSession:
 
     def disconnected(self, now_ns: int, reason: str) -> None:
         """Open a gap for every channel that had data: nothing is replayed, so something may be missing."""
-        self._now_ns = now_ns
-        self._outgoing.clear()
+        self._ended(now_ns)
         for name, channel in self._channels.items():
             if channel.seen is not None and not channel.is_waiting:
                 self._open(name, channel, reason, channel.seen + 1, None)
 
     def receive(self, data: bytes, ts_recv_ns: int) -> list[Message]:
         """Take one frame and follow its channel's numbers; every frame is a message, whatever it holds."""
-        message = Message(self._take_seq(), ts_recv_ns, _CONTENT_TYPE, data)
+        message = Message(self._take_seq(), ts_recv_ns, CONTENT_TYPE, data)
         self._now_ns = ts_recv_ns
         try:
             frame = self._frames.decode(data)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return [message]  # an acknowledgement, or damage: its numbers are then missed by the next frame
-        self._last_data_ns = ts_recv_ns
+        self._last_heard_ns = ts_recv_ns  # the server pings: data alone tells whether the feed lives
         if self._is_fresh:
             self._is_fresh = False
             self._ask_for_books()
         self._follow(frame.stream, frame.data)
         return [message]
 
-    def recorded(self, payload: bytes, ts_recv_ns: int, request: str, status: int, headers: str) -> Message:
-        """Return the message of a REST answer that belongs to this capture."""
-        return Message(self._take_seq(), ts_recv_ns, _CONTENT_TYPE, payload, request, status, headers)
-
-    def outgoing(self) -> list[bytes]:
-        """Return the frames to send now, each once."""
-        frames = list(self._outgoing)
-        self._outgoing.clear()
-        return frames
-
-    def tick(self, now_ns: int) -> None:
-        """Learn the time. The server pings; data alone tells whether the feed lives."""
-        self._now_ns = now_ns
-
-    def is_stale(self) -> bool:
-        """True after STALE_AFTER_NS without data, pings or not."""
-        return self._last_data_ns is not None and self._now_ns - self._last_data_ns > self._stale_after_ns
-
-    def refusal(self) -> Reading | None:
-        """None: Binance's market streams ask for no credentials."""
-        return None
-
-    def gaps(self) -> list[Gap]:
-        """Return gaps opened and closed since the last call."""
-        found, self._gaps = self._gaps, []
-        return found
-
     def snapshots(self) -> Sequence[Request]:
         """Return the depth snapshots to ask for now, each once."""
         found, self._snapshots = self._snapshots, []
         return found
-
-    def _take_seq(self) -> int:
-        self._seq += 1
-        return self._seq - 1
 
     def _ask_for_books(self) -> None:
         if not self._with_snapshot:
@@ -241,8 +201,7 @@ class MarketSession:
                 self._tell(name, hole, "filled", "the missing numbers came late", hole.last)
 
     def _open(self, name: str, channel: _Channel, reason: str, first: int, last: int | None) -> None:
-        hole = _Hole(self._gap_count, channel.symbol, first, last, None if last is None else [(first, last)])
-        self._gap_count += 1
+        hole = _Hole(self._take_gap(), channel.symbol, first, last, None if last is None else [(first, last)])
         channel.holes = [*channel.holes[-(MAX_OPEN_HOLES - 1) :], hole]
         self._tell(name, hole, "open", reason, last)
 

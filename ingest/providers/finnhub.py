@@ -13,7 +13,7 @@ from email.utils import parsedate_to_datetime
 import orjson
 
 from ingest.asks import Ask, Credentials, Page, Request, Response
-from ingest.conversation import Conversation
+from ingest.conversation import Unnumbered
 from ingest.verdicts import Reading, Verdict
 from lake.errors import InvalidValueError
 from lake.values import Message
@@ -68,10 +68,8 @@ def read_quote(response: Response, symbol: str = "") -> Reading:
         if _NO_TOKEN in response.body:
             return Reading(Verdict.AUTH, words)
         return Reading(Verdict.THROTTLED, words, _wait_s(response))
-    if response.status >= 500:
-        return Reading(Verdict.UPSTREAM_5XX, f"HTTP {response.status}: {words}", _wait_s(response))
-    if not response.is_complete:
-        return Reading(Verdict.MALFORMED, f"the connection broke after {len(response.body)} bytes of the body")
+    if (broken := response.broken(words, _wait_s(response))) is not None:
+        return broken
     if response.status == 401:
         return Reading(Verdict.AUTH, words)
     if response.status == 403:
@@ -103,7 +101,7 @@ def _wait_s(response: Response) -> float | None:
         return None
 
 
-class TradeStream(Conversation):
+class TradeStream(Unnumbered):
     """One capture's conversation with the trade stream (`Session`)."""
 
     target = "/"

@@ -54,10 +54,8 @@ def read_chart(response: Response) -> Reading:
     """Return the meaning of an answer of the chart API; any bytes give one."""
     if response.status == 429 or b"Too Many Requests" in response.body[:200]:
         return Reading(Verdict.THROTTLED, _words(response.body), retry_after(response))
-    if response.status >= 500:
-        return Reading(Verdict.UPSTREAM_5XX, f"HTTP {response.status}: {_words(response.body)}", retry_after(response))
-    if not response.is_complete:
-        return Reading(Verdict.MALFORMED, f"the connection broke after {len(response.body)} bytes of the body")
+    if (broken := response.broken(_words(response.body), retry_after(response))) is not None:
+        return broken
     if not response.body.strip() or response.body.lstrip()[:1] == b"<":
         return Reading(Verdict.UPSTREAM_5XX, f"no JSON: {_words(response.body) or 'empty body'}")
     try:

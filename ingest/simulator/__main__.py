@@ -12,7 +12,7 @@ from types import FrameType
 import orjson
 
 from ingest.simulator.faults import DEMO, Faults
-from ingest.simulator.server import Simulator
+from ingest.simulator.server import PORTS, Simulator
 from lake.errors import TickhouseError
 
 
@@ -22,7 +22,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--pace", choices=("fast", "recorded"), default="recorded", help="how fast streams are replayed")
     parser.add_argument("--excerpt", type=int, help="only the first so many messages of each stream")
     parser.add_argument("--faults", help="file with a fault plan as JSON, or `demo` for the demo's")
-    parser.add_argument("--ports", type=int, nargs=3, default=(0, 0, 0), metavar=("HTTP", "SPOT", "USDM"), help="0: any free one")
+    parser.add_argument(
+        "--ports", type=int, nargs="*", default=(), metavar="PORT", help=f"of {', '.join(PORTS)}; 0: any free one"
+    )
     chosen = parser.parse_args(arguments)
     stopped = threading.Event()
 

@@ -30,6 +30,8 @@ from lake.errors import TickhouseError
 from lake.instants import Clock, system_clock
 
 HOST = "127.0.0.1"
+PORTS = ("http", "spot", "usdm", "alpaca", "finnhub")
+"""Names of the servers, as `addresses` has them."""
 _START_S = 30.0
 
 
@@ -41,8 +43,8 @@ class Simulator:
     sleep    awaited between frames at the recorded pace, and by slow answers
     pace     `recorded`: as far apart as they were received; `fast`: as fast as they are read
     excerpt  only the first so many messages of each market's recording
-    ports    (http, spot, usdm); 0 takes a free one
-    streams  which of the streams that want a key are served, each on a free port
+    ports    of the servers in the order of `PORTS`; 0, or none given, takes a free one
+    streams  which of the streams that want a key are served
     keys     what they take for keys
     """
 
@@ -55,7 +57,7 @@ class Simulator:
         *,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         markets: Sequence[Market] = ("spot", "usdm"),
-        ports: tuple[int, int, int] = (0, 0, 0),
+        ports: Sequence[int] = (),
         streams: Sequence[KeyedStream] = ("alpaca", "finnhub"),
         keys: Keys | None = None,
     ) -> None:
@@ -63,7 +65,7 @@ class Simulator:
         self._clock, self._pace, self._sleep = clock, pace, sleep
         self._excerpt = excerpt
         self._markets = tuple(markets)
-        self._ports = ports
+        self._ports = dict(zip(PORTS, ports, strict=False))
         self._streams, self.keys = tuple(streams), Keys() if keys is None else keys
         self._report = FaultReport()
         self._thread = threading.Thread(target=self._run, name="simulator", daemon=True)
@@ -134,7 +136,7 @@ class Simulator:
         return self._report.summary()
 
     def addresses(self) -> dict[str, str]:
-        """Return every address: http, and one a market."""
+        """Return every address: http, one a market of Binance, one a stream that wants a key."""
         return dict(self._addresses)
 
     def _run(self) -> None:
@@ -152,7 +154,7 @@ class Simulator:
         servers += [await self._serve_stream(each) for each in self._streams]
         snapshots = {market: self.recording(market).snapshot for market in self._markets}
         app = web_app(self._faults, self._report, snapshots, self._sleep, self.keys)
-        listener = socket.create_server((HOST, self._ports[0]))
+        listener = socket.create_server((HOST, self._ports.get("http", 0)))
         self._addresses["http"] = f"http://{HOST}:{listener.getsockname()[1]}"
         config = uvicorn.Config(
             app,
@@ -183,7 +185,7 @@ class Simulator:
     async def _serve_stream(self, stream: KeyedStream) -> tuple[KeyedReplay, Server]:
         is_paced = self._pace == "recorded"
         replay = KeyedReplay(stream, self.keys, self._faults, self._report, sleep=self._sleep, is_paced=is_paced)
-        server = await serve(replay.handle, HOST, 0, compression=None, close_timeout=1.0)
+        server = await serve(replay.handle, HOST, self._ports.get(stream, 0), compression=None, close_timeout=1.0)
         self._addresses[stream] = f"ws://{HOST}:{next(iter(server.sockets)).getsockname()[1]}"
         return replay, server
 
@@ -197,7 +199,6 @@ class Simulator:
             sleep=self._sleep,
             pace=self._pace,
         )
-        port = self._ports[1 if market == "spot" else 2]
-        server = await serve(replay.handle, HOST, port, compression=None, close_timeout=1.0)
+        server = await serve(replay.handle, HOST, self._ports.get(market, 0), compression=None, close_timeout=1.0)
         self._addresses[market] = f"ws://{HOST}:{next(iter(server.sockets)).getsockname()[1]}"
         return replay, server

@@ -191,13 +191,13 @@ def _replica(lake: Lake, home: Path, mine: Identity) -> Lake:
 
 
 def _bring(lake: Lake, replica: Lake, cut: Cut, log: Log | None, mine: Identity) -> Synced:
-    warehouse = LocalStore(replica.settings.warehouse)
+    warehouse = LocalStore(replica.settings.warehouse_folder)
     warehouse.tidy()
     beside = LocalStore(replica.settings.home)
     files = size = 0
     locations = {}
     for name, table in cut.tables.items():
-        target = Target(warehouse, f"file://{replica.settings.warehouse}", folder_of(table.location))
+        target = Target(warehouse, f"file://{replica.settings.warehouse_folder}", folder_of(table.location))
         added, added_bytes, locations[name] = _bring_table(lake, target, table, cut)
         files, size = files + added, size + added_bytes
     tails = [_bring_tail(beside, tail, log) for tail in cut.tails if log is not None]

@@ -63,7 +63,7 @@ def restore(store: Store, settings: Settings, clock: Clock, at_ns: int | None = 
     started_ns = clock()
     moment = moment_of(store, at_ns)
     _begin(settings, {"from": store.address, "backup": moment.backup.id, "at_ns": moment.at_ns})
-    warehouse = LocalStore(settings.warehouse)
+    warehouse = LocalStore(settings.warehouse_folder)
     warehouse.tidy()
     with Lake(settings, clock, steps) as lake:
         placed = {name: _place_table(lake, store, moment, name, warehouse) for name in moment.mains}
@@ -118,7 +118,7 @@ def _begin(settings: Settings, plan: dict[str, object]) -> None:
         if begun != plan:
             raise InvalidValueError(f"{settings.home} holds another restore that did not end ({begun}); empty it first")
         return
-    places = [settings.home, settings.warehouse, settings.log_path, *_sqlite_files(settings)]
+    places = [settings.home, settings.warehouse_folder, settings.log_path, *_sqlite_files(settings)]
     for place in places:
         if place.is_file() or (place.is_dir() and any(place.iterdir())):
             raise InvalidValueError(f"{place} is not empty; a restore goes into an empty place only")
@@ -136,7 +136,7 @@ def _sqlite_files(settings: Settings) -> Iterator[Path]:
 def _place_table(lake: Lake, store: Store, moment: Moment, name: str, warehouse: Store) -> _Placed:
     main, listing = moment.mains[name], moment.listings[name]
     source = main["location"]
-    target = Target(warehouse, f"file://{lake.settings.warehouse}", folder_of(source))
+    target = Target(warehouse, f"file://{lake.settings.warehouse_folder}", folder_of(source))
 
     def read(path: str) -> bytes:
         return get_object(store, listing[path][0])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from lake.maintenance.sweep import Swept, sweep
 from lake.tables import TABLES, table_named
 
 Say = Callable[[str], None]
+Wanted = Callable[[Lake, str], Collection[int]]
 WORKS = ("retain", "compact", "archive", "manifests", "expire", "sweep")
 """Every kind of upkeep, in order."""
 
@@ -123,6 +124,7 @@ def maintain(
     plan_only: bool = False,
     slack: int = 0,
     rewrites: int | None = None,
+    wanted: Wanted = lambda lake, table: frozenset(),
     say: Say = lambda words: None,
 ) -> Report:
     """Do what is due, table by table; safe beside a running pipeline, to repeat, and after any crash.
@@ -131,6 +133,7 @@ def maintain(
     plan_only  say what is due and change nothing
     slack      snapshots beyond the setting before expiry is worth a commit
     rewrites   most rewrites of data files of this call; None: all that are due
+    wanted     (lake, table) -> snapshots that expiry must keep, beside its own: consumers have still to compare them
 
     What somebody else's commit came in the way of is told as trouble and due again. Raises NotFoundError for an unknown table,
     CorruptedError when files do not hold what main says.
@@ -140,7 +143,7 @@ def maintain(
     for name in [table_named(name).name for name in tables] or sorted(TABLES):
         say(f"maintaining {name}")
         with lake.state.lease(f"maintain {name}") as token:
-            done = _one(lake, name, works, who, plan_only, slack, left, token, say)
+            done = _one(lake, name, works, who, plan_only, slack, left, token, wanted, say)
         report.tables.append(done)
         left = None if left is None else left - len(done.rewrites)
     if not plan_only and "sweep" in works:
@@ -157,7 +160,16 @@ def compacted_place(lake: Lake) -> Place:
 
 
 def _one(
-    lake: Lake, name: str, works: Sequence[str], who: str, plan_only: bool, slack: int, left: int | None, token: str, say: Say
+    lake: Lake,
+    name: str,
+    works: Sequence[str],
+    who: str,
+    plan_only: bool,
+    slack: int,
+    left: int | None,
+    token: str,
+    wanted: Wanted,
+    say: Say,
 ) -> Maintained:
     before = size_of(lake, name)
     done = Maintained(name, before, before)
@@ -190,21 +202,21 @@ def _one(
         done.planned.append(f"manifests: {len(sizes)} of {sum(sizes):,} bytes")
         if not plan_only:
             _tried(done, lambda: rewrite_manifests(lake, name))
-    _expire_and_sweep(lake, name, works, plan_only, slack, token, done)
+    _expire_and_sweep(lake, name, works, plan_only, slack, token, wanted, done)
     if not plan_only:
         done.after = size_of(lake, name)
     return done
 
 
 def _expire_and_sweep(
-    lake: Lake, name: str, works: Sequence[str], plan_only: bool, slack: int, token: str, done: Maintained
+    lake: Lake, name: str, works: Sequence[str], plan_only: bool, slack: int, token: str, wanted: Wanted, done: Maintained
 ) -> None:
     if "expire" in works:
         extra = len(lake.table(name).metadata.snapshots) - lake.settings.keep_snapshots
         if extra > slack:
             done.planned.append(f"expire: up to {extra} snapshots")
         if not plan_only:
-            done.snapshots_expired = expire(lake, name, lake.settings.keep_snapshots, slack)
+            done.snapshots_expired = expire(lake, name, lake.settings.keep_snapshots, slack, wanted(lake, name))
     if "sweep" in works:
         done.swept = sweep(lake, name, lake.settings.sweep_after_s, token, lease=f"maintain {name}", plan_only=plan_only)
 

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import duckdb
 import pyarrow as pa
@@ -23,7 +22,8 @@ from lake import files
 from lake import iceberg_internals as internals
 from lake.catalog import LANDED, Lake
 from lake.commits import Plan, Summary, commit_to_main
-from lake.durable import NewFile, location_of, make_folder, sync_folder
+from lake.durable import Place as FilePlace
+from lake.durable import exists, local_path, location_of, make_folder, new_file, size_of, sync_folder
 from lake.errors import CommitConflictError, CorruptedError
 from lake.heads import ACT, HOLDS, POSITION, RUN, Act, Head, compact
 from lake.maintenance.engine import Proof, batch_rows_of, prove, sorted_batches, spilling
@@ -69,13 +69,18 @@ def rewrite(lake: Lake, name: str, partition: Sequence[object], old: Sequence[Da
     """
     table = table_named(name)
     iceberg = lake.table(name)
-    paths = files.paths_of(old)
+    paths = [local_path(file.file_path) for file in old]
     with spilling(spill_folder(lake)) as connection:
         before = prove(connection, table, paths)
         written = _written(connection, iceberg, table, partition, paths, place)
         lake.steps.reached(f"{place.kind}.files")
         try:
-            _check(table, before, sum(file.record_count for file in old), prove(connection, table, files.paths_of(written)))
+            _check(
+                table,
+                before,
+                sum(file.record_count for file in old),
+                prove(connection, table, [local_path(file.file_path) for file in written]),
+            )
         except BaseException:
             files.delete_paths(files.paths_of(written))
             raise
@@ -105,7 +110,7 @@ def keeping_plan(act: Act, written: Sequence[DataFile] = ()) -> Plan:
     run_id = f"{RUN_PREFIX}{uuid.uuid4().hex}"
 
     def plan(head: Head) -> Summary:
-        gone = [path for path in files.paths_of(written) if not path.exists()]
+        gone = [path for path in files.paths_of(written) if not exists(path)]
         if gone:
             raise CommitConflictError(f"{head.table}: new file {gone[0]} was swept away before its commit; begin again")
         return {POSITION: compact(head.position), HOLDS: compact(head.listed_holds), ACT: act.value, RUN: run_id}
@@ -136,7 +141,7 @@ def _written(
     make_folder(folder)
     batch_rows = batch_rows_of(paths)
     made: list[DataFile] = []
-    begun: list[Path] = []
+    begun: list[FilePlace] = []
     batches = sorted_batches(connection, table, paths, batch_rows)
     try:
         batch = next(batches, None)
@@ -144,15 +149,9 @@ def _written(
             path = folder / f"{uuid.uuid4().hex}.parquet"
             begun.append(path)
             footers: list[pq.FileMetaData] = []
-            with closing(NewFile(path)) as file:
-                try:
-                    batch = _fill(file, table, batches, batch, place, footers)
-                    file.sync()
-                except Exception as error:
-                    if file.failure is None or error is file.failure:
-                        raise
-                    raise file.failure from error
-            made.append(internals.data_file(iceberg, location_of(path), path.stat().st_size, partition, footers[0]))
+            with new_file(path) as file:
+                batch = _fill(file, table, batches, batch, place, footers)
+            made.append(internals.data_file(iceberg, location_of(path), size_of(path), partition, footers[0]))
         sync_folder(folder)
     except BaseException:
         files.delete_paths(begun)
@@ -161,7 +160,7 @@ def _written(
 
 
 def _fill(
-    file: NewFile, table: Table, batches: Iterator[pa.Table], batch: pa.Table, place: Place, footers: list[pq.FileMetaData]
+    file: Any, table: Table, batches: Iterator[pa.Table], batch: pa.Table, place: Place, footers: list[pq.FileMetaData]
 ) -> pa.Table | None:
     """Write batches into one file until it has the target size; return the next batch, None at the end."""
     waiting: pa.Table | None = batch

@@ -9,12 +9,9 @@ import typer
 from rich.text import Text
 
 from lake.errors import InvalidValueError
-from serving import lineage
-from serving import sql as sandbox
+from serving.choices import LIMITS, Format, Limits
 from serving.cli.options import AsOf, Home, Json, KnownAsOf, instant, open_lake
 from serving.cli.output import Output, print_arrow
-from serving.cli.trees import print_lineage
-from serving.formats import Format, encode
 
 SHOWN_ROWS = 40
 """Rows of a table printed for a person; a file or a pipe in another format gets them all."""
@@ -32,14 +29,17 @@ def sql(
     as_of: AsOf = None,
     known_as_of: KnownAsOf = None,
     format_: Annotated[Format | None, typer.Option("--format", "-f", help="Default: table.", show_default=False)] = None,
-    max_rows: Annotated[int, typer.Option(min=1, help="Rows beyond are cut off, and said so.")] = sandbox.Limits().rows,
-    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds a query may run.")] = sandbox.Limits().seconds,
+    max_rows: Annotated[int, typer.Option(min=1, help="Rows beyond are cut off, and said so.")] = LIMITS.rows,
+    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds a query may run.")] = LIMITS.seconds,
     json: Json = False,
 ) -> None:
     """Ask in SQL: read-only DuckDB over every table, as published (--as-of) or as known (--known-as-of) at an instant.
 
     Nothing outside the lake can be read or written. The tables: tickhouse sql "show tables".
     """
+    from serving import formats
+    from serving import sql as sandbox
+
     output = Output(as_json=json)
     chosen = Format.JSON if json else format_ or Format.TABLE
     if chosen in (Format.ARROW, Format.PARQUET) and sys.stdout.isatty():
@@ -47,14 +47,14 @@ def sql(
     text = sys.stdin.read() if query == "-" else query
     at, known = instant(as_of), instant(known_as_of)
     with open_lake(home) as lake:
-        found = sandbox.answer(lake, text, at, known, sandbox.Limits(rows=max_rows, seconds=timeout))
+        found = sandbox.answer(lake, text, at, known, Limits(rows=max_rows, seconds=timeout))
     if chosen is Format.TABLE:
         shown = print_arrow(output.out, found.table, SHOWN_ROWS)
         count = f"{found.table.num_rows:,} rows" if found.table.num_rows != 1 else "1 row"
         rest = f", {shown} shown" if shown < found.table.num_rows else ""
         output.say(f"{count}{rest}, {found.elapsed_s:.2f} s")
     else:
-        sys.stdout.buffer.write(encode(found.table, chosen, found.metadata(at, known)))
+        sys.stdout.buffer.write(formats.encode(found.table, chosen, found.metadata(at, known)))
         sys.stdout.buffer.flush()
     if found.truncated:
         output.err.print(Text(f"cut off after {max_rows:,} rows; --max-rows gives more", style="yellow"))
@@ -66,6 +66,9 @@ def explain(
     json: Json = False,
 ) -> None:
     """Follow one value back: row, steps, gate, publication, down to the bytes as received and the request behind them."""
+    from serving import lineage
+    from serving.cli.trees import print_lineage
+
     output = Output(as_json=json)
     with open_lake(home) as lake:
         found = lineage.explain(lake, event_id).document()

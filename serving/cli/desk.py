@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import getpass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.text import Text
 
-from lake.heads import Hold
-from quality_checks import holds as gate_holds
-from quality_checks import waivers
-from quality_checks.adjusting import adjust
-from quality_checks.verify import verify as verify_lake
-from serving.cli import reports, safekeeping
 from serving.cli.options import Home, Json, Reason, open_lake, open_log
 from serving.cli.output import Output
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from lake.heads import Hold
+    from quality_checks.holds import Decision
 
 HoldId = Annotated[str, typer.Argument(help="As `tickhouse holds` lists it.")]
 
@@ -32,9 +31,12 @@ def add_to(app: typer.Typer) -> None:
 
 def holds(home: Home = None, json: Json = False) -> None:
     """List the batches that the gate holds back, and the impossible factors that block an instrument; the feeds went on."""
+    from quality_checks import waivers
+    from quality_checks.holds import list_holds
+
     output = Output(as_json=json)
     with open_lake(home) as lake:
-        found = gate_holds.list_holds(lake)
+        found = list_holds(lake)
         factors = waivers.blocked(lake)
 
     def render(console: Console) -> None:
@@ -75,6 +77,10 @@ def release(
     """Publish a held batch, audited again first (exit code 7 and nothing changed when the gate refuses again), or let a blocked
     factor through as it is: a real 1:20 reverse split.
     """
+    from quality_checks import holds as gate_holds
+    from quality_checks import waivers
+    from quality_checks.adjusting import adjust
+
     output = Output(as_json=json)
     if hold_id.startswith(waivers.PREFIX):
         decide(output, home, hold_id, reason, is_allowed=True)
@@ -91,6 +97,9 @@ def release(
 
 def reject(hold_id: HoldId, reason: Reason, home: Home = None, json: Json = False) -> None:
     """Send a held batch to quarantine, every row of it, and close the hold; or take back that a factor was let through."""
+    from quality_checks import holds as gate_holds
+    from quality_checks import waivers
+
     output = Output(as_json=json)
     if hold_id.startswith(waivers.PREFIX):
         decide(output, home, hold_id, reason, is_allowed=False)
@@ -102,6 +111,9 @@ def reject(hold_id: HoldId, reason: Reason, home: Home = None, json: Json = Fals
 
 def decide(output: Output, home: Path | None, name: str, reason: str, *, is_allowed: bool) -> None:
     """Decide about a factor and adjust; prints the decision."""
+    from quality_checks import waivers
+    from quality_checks.adjusting import adjust
+
     with open_lake(home) as lake, output.working(f"Adjusting after {name}"):
         waiver = waivers.decide(lake, name, reason, is_allowed=is_allowed, who=getpass.getuser())
         adjusted = adjust(lake).document()
@@ -120,8 +132,13 @@ def verify(
     json: Json = False,
 ) -> None:
     """Prove again: counts in every layer, positions, the ledger, payload hashes, lineage. Exit code 1 when something differs."""
+    from quality_checks.verify import verify as verify_lake
+    from serving.cli import reports
+
     output = Output(as_json=json)
     if backup is not None:
+        from serving.cli import safekeeping
+
         safekeeping.verify_backup(output, backup, is_every=every)
         return
     with open_lake(home) as lake, output.working("Proving hashes, counts and lineage"):
@@ -131,7 +148,7 @@ def verify(
         raise typer.Exit(1)
 
 
-def words(decision: gate_holds.Decision) -> str:
+def words(decision: Decision) -> str:
     """Return what became of a hold, for a person."""
     if decision.outcome == "already":
         return f"{decision.hold_id} was settled before: {decision.detail}."

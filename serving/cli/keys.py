@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from serving import keys as api_keys
+from serving.choices import Scope
 from serving.cli.options import Home, Json, Reason, open_lake
 from serving.cli.output import Output, listing
 
@@ -26,16 +26,18 @@ def add_to(app: typer.Typer) -> None:
 def add(
     name: Annotated[str, typer.Argument(help="Whose key it is, for people.")],
     scopes: Annotated[
-        list[api_keys.Scope] | None,
+        list[Scope] | None,
         typer.Option("--scope", "-s", help="May be given several times; default: read and sql.", show_default=False),
     ] = None,
     home: Home = None,
     json: Json = False,
 ) -> None:
     """Make a key and show it, this once; only its hash is kept. Serve asks for a key from now on."""
+    from serving import keys as api_keys
+
     output = Output(as_json=json)
     with open_lake(home) as lake:
-        wanted = scopes or [api_keys.Scope.READ, api_keys.Scope.SQL]
+        wanted = scopes or [Scope.READ, Scope.SQL]
         key, text = api_keys.add_key(lake, name, wanted, getpass.getuser())
 
     def render(console: Console) -> None:
@@ -47,6 +49,8 @@ def add(
 
 def list_(home: Home = None, json: Json = False) -> None:
     """List every key ever made, without its secret."""
+    from serving import keys as api_keys
+
     output = Output(as_json=json)
     with open_lake(home) as lake:
         found = api_keys.list_keys(lake)
@@ -65,6 +69,8 @@ def revoke(
     json: Json = False,
 ) -> None:
     """Make a key worthless; a running server knows within a second."""
+    from serving import keys as api_keys
+
     output = Output(as_json=json)
     with open_lake(home) as lake:
         key = api_keys.revoke_key(lake, key_id, getpass.getuser(), reason)

@@ -9,16 +9,11 @@ from typing import Annotated
 
 import typer
 
-from ingest.imports import import_paths
-from ingest.landing import land as land_log
 from lake.errors import InvalidValueError, NotFoundError
-from lake.runner import open_runner
-from quality_checks.rebuild import rebuild as rebuild_table
-from serving.answers import parse_bound
-from serving.cli import reports
+from serving.choices import From
 from serving.cli.options import Home, Json, RunnerChoice, instant, open_lake, open_log
 from serving.cli.output import Output
-from serving.operate import asking, keyed, pipeline
+from serving.operate.providers import DATA, PROVIDERS
 from serving.outcomes import outcome_of
 
 
@@ -49,6 +44,10 @@ def import_(
     json: Json = False,
 ) -> None:
     """Bring in recorded files through the same way as live data. The same file twice lands once."""
+    from ingest.imports import import_paths
+    from serving.cli import reports
+    from serving.operate import pipeline
+
     output = Output(as_json=json)
     delivered = instant(received_at)
     with open_lake(home) as lake:
@@ -68,7 +67,7 @@ def import_(
 
 
 def capture(
-    providers: Annotated[list[str], typer.Argument(help=f"{', '.join(asking.PROVIDERS)}.", metavar="PROVIDER...")],
+    providers: Annotated[list[str], typer.Argument(help=f"{', '.join(PROVIDERS)}.", metavar="PROVIDER...")],
     home: Home = None,
     feed: Annotated[
         str | None,
@@ -78,18 +77,19 @@ def capture(
         list[str] | None, typer.Option("--symbol", "-s", help="May be given several times.", show_default=False)
     ] = None,
     interval: Annotated[str, typer.Option("--interval", help="Of bars that are polled.")] = "1d",
-    data: Annotated[str | None, typer.Option("--data", help=f"Of alpaca: {', '.join(keyed.DATA)}.", show_default=False)] = None,
+    data: Annotated[str | None, typer.Option("--data", help=f"Of alpaca: {', '.join(DATA)}.", show_default=False)] = None,
     start: Annotated[str | None, typer.Option("--start", help="Of a poll, included.", show_default=False)] = None,
     end: Annotated[str | None, typer.Option("--end", help="Of a poll, not included.", show_default=False)] = None,
-    source: Annotated[
-        asking.From, typer.Option("--from", help="The simulator on loopback, or the provider itself.")
-    ] = asking.From.SIMULATOR,
+    source: Annotated[From, typer.Option("--from", help="The simulator on loopback, or the provider itself.")] = From.SIMULATOR,
     excerpt: Annotated[
         int | None, typer.Option("--excerpt", min=1, help="Of the simulator: only so many messages a stream.", show_default=False)
     ] = None,
     json: Json = False,
 ) -> None:
     """Ask providers and listen to their streams; everything received goes into the log, for `land` and `promote`."""
+    from serving.cli import reports
+    from serving.operate import asking
+
     output = Output(as_json=json)
     with open_lake(home) as lake, asking.reached(source, excerpt) as reach:
         log = open_log(lake.settings)
@@ -103,6 +103,8 @@ def capture(
 
 def land(home: Home = None, json: Json = False) -> None:
     """Land what the log holds: messages into raw.messages, history into its tables."""
+    from ingest.landing import land as land_log
+
     output = Output(as_json=json)
     with open_lake(home) as lake, output.working("Landing"):
         report = land_log(lake, open_log(lake.settings))
@@ -123,6 +125,10 @@ def promote(
     json: Json = False,
 ) -> None:
     """Promote what has landed: decode, normalize, through the gate, agree, adjust. Held batches do not stop the feed."""
+    from lake.runner import open_runner
+    from serving.cli import reports
+    from serving.operate import pipeline
+
     output = Output(as_json=json)
     done = pipeline.Turn()
     with open_lake(home) as lake, open_runner(lake, runner) as workers, output.working("Promoting"):
@@ -137,6 +143,10 @@ def rebuild(
     json: Json = False,
 ) -> None:
     """Make tables again from raw and compare row by row, hash and published_at too. Exit code 1 when they differ."""
+    from lake.runner import open_runner
+    from quality_checks.rebuild import rebuild as rebuild_table
+    from serving.cli import reports
+
     output = Output(as_json=json)
     found = []
     with open_lake(home) as lake, open_runner(lake, runner) as workers:
@@ -150,6 +160,8 @@ def rebuild(
 
 def bound(text: str | None, name: str) -> datetime | None:
     """Return one end of a poll's window: a date means its midnight, UTC."""
+    from serving.answers import parse_bound
+
     found = parse_bound(text, name)
     if found is None or isinstance(found, datetime):
         return found

@@ -1,17 +1,19 @@
-"""Options and openings that several verbs share."""
+"""Options and openings that several verbs share. What is slow to import waits until a verb runs: `--help` needs none of it."""
 
 from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lake.catalog import Lake
-from lake.instants import parse_instant, system_clock
-from lake.settings import RunnerKind, Settings, load_settings
-from serving.operate.logs import open_log
+from lake.values import RunnerKind
+
+if TYPE_CHECKING:
+    from lake.catalog import Lake
+    from lake.log.log import Log
+    from lake.settings import Settings
 
 __all__ = ["AsOf", "Home", "Json", "KnownAsOf", "Reason", "RunnerChoice", "instant", "open_lake", "open_log", "settings_of"]
 
@@ -40,14 +42,28 @@ Reason = Annotated[str, typer.Option("--reason", help="Why; written to the audit
 
 def settings_of(home: Path | None) -> Settings:
     """Return the settings in force: environment, then `home` if given. Raises SettingsError."""
+    from lake.settings import load_settings
+
     return load_settings(home=home.expanduser().resolve()) if home is not None else load_settings()
 
 
 def open_lake(home: Path | None) -> Lake:
     """Return the lake at `home`. Raises NotFoundError when `tickhouse init` has not run there."""
+    from lake.catalog import Lake
+    from lake.instants import system_clock
+
     return Lake.open(settings_of(home), system_clock)
+
+
+def open_log(settings: Settings) -> Log:
+    """Return the log of a lake, open. Raises as `lake.log.opening.open_log` does."""
+    from serving.operate import logs
+
+    return logs.open_log(settings)
 
 
 def instant(text: str | None) -> datetime | None:
     """Return the instant a user wrote, or None. Raises InvalidValueError."""
+    from lake.instants import parse_instant
+
     return None if text is None else parse_instant(text)

@@ -5,15 +5,17 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import orjson
-import pyarrow as pa
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from serving import formats
 from serving.outcomes import details_of, outcome_of
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _PLAIN_ENOUGH = (2, 3)
 """Exit codes of errors whose message already says what to do: a wrong value, a name that does not exist."""
@@ -49,6 +51,11 @@ class Output:
         """Print one line of progress on stderr."""
         self.err.print(Text(text, style="dim"))
 
+    def event(self, document: Mapping[str, object]) -> None:
+        """Print one event as a line of JSON on stderr."""
+        sys.stderr.write(orjson.dumps(document, default=str).decode() + "\n")
+        sys.stderr.flush()
+
     @contextmanager
     def working(self, text: str) -> Iterator[None]:
         """Show that something takes a while: a spinner on a terminal, a line elsewhere."""
@@ -62,6 +69,8 @@ class Output:
 
 def print_json(document: Mapping[str, object]) -> None:
     """Print one JSON document on stdout; values that JSON does not know are written as in `serving.formats`."""
+    from serving import formats
+
     sys.stdout.flush()
     sys.stdout.buffer.write(orjson.dumps(formats.plain_value(document), option=orjson.OPT_INDENT_2) + b"\n")
     sys.stdout.buffer.flush()
@@ -71,6 +80,8 @@ def print_error(error: BaseException, *, as_json: bool) -> int:
     """Print an expected error on stderr and return its exit code."""
     outcome = outcome_of(error)
     if as_json:
+        from serving import formats
+
         problem = {"type": outcome.type, "title": outcome.title, "detail": str(error), "exit_code": outcome.exit_code}
         text = orjson.dumps(formats.plain_value(problem | details_of(error)), option=orjson.OPT_INDENT_2)
         sys.stderr.write(text.decode() + "\n")
@@ -105,6 +116,8 @@ def listing(title: str | None, columns: Sequence[str], rows: Sequence[Sequence[o
 
 def print_arrow(shown: Console, table: pa.Table, limit: int) -> int:
     """Print the first rows of an Arrow table and return how many: as a table, or row by row where it is too wide for one."""
+    from serving import formats
+
     head = table.slice(0, limit)
     whole = arrow_listing(head)
     if not shown.is_terminal:
@@ -123,6 +136,10 @@ def print_arrow(shown: Console, table: pa.Table, limit: int) -> int:
 
 def arrow_listing(head: pa.Table) -> Table:
     """Return an Arrow table for a person: decimals aligned at their point, nulls as `·`."""
+    import pyarrow as pa
+
+    from serving import formats
+
     by_name = formats.columns(head)
     numeric = [
         name
@@ -155,4 +172,8 @@ def _shown(value: object) -> str:
         return "·"
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, (str, int)):
+        return str(value)
+    from serving import formats
+
     return str(formats.plain_value(value))

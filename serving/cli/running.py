@@ -70,25 +70,35 @@ def up(
     excerpt: Annotated[
         int | None, typer.Option("--excerpt", min=1, help="Only so many messages of each recorded stream.", show_default=False)
     ] = 20_000,
+    provider: Annotated[
+        list[str] | None, typer.Option("--provider", help="Play only these providers; default: all.", show_default=False)
+    ] = None,
     live: Annotated[
         list[str] | None,
         typer.Option(
-            "--live", help="PROVIDER:SYMBOL to ask of the provider itself, instead of the simulator.", show_default=False
+            "--live",
+            help="PROVIDER:SYMBOL to ask of the provider itself, instead of the simulator; keys come from the environment.",
+            show_default=False,
         ),
     ] = None,
     with_notebooks: Annotated[bool, typer.Option("--notebooks/--no-notebooks", help="Also serve the notebooks.")] = True,
     json: Json = False,
 ) -> None:
-    """Run everything until Ctrl-C: simulator, captures, pipeline, HTTP, notebooks. Stop and start as you like."""
-    from serving.operate import supervisor  # slow to import, and of no use to the other verbs
+    """Run everything until Ctrl-C: simulator, captures, pipeline, HTTP, notebooks. Stop and start as you like.
+
+    With --json the address is one document on stdout, and every event of every part is a line of JSON on stderr.
+    """
+    from serving.operate import planning, supervisor  # slow to import, and of no use to the other verbs
 
     output = Output(as_json=json)
     settings = settings_of(home)
-    plan = supervisor.Plan(
-        host or settings.api_host, settings.api_port if port is None else port, excerpt, tuple(live or ()), with_notebooks
-    )
+    port = settings.api_port if port is None else port
+    live_symbols, played = tuple(live or ()), tuple(provider or ())
+    plan = planning.Plan(host or settings.api_host, port, excerpt, live_symbols, with_notebooks, played)
     terminal = output.err if output.err.is_terminal and not json else None
-    supervisor.up(settings, plan, say=output.say, ready=lambda server: announce(output, server), terminal=terminal)
+    hear = output.event if json else None
+    say = (lambda words: output.event({"event": "said", "words": words})) if json else output.say
+    supervisor.up(settings, plan, supervisor.Audience(say, lambda server: announce(output, server), hear, terminal))
 
 
 def announce(output: Output, server: WebServer | Ready) -> None:

@@ -6,13 +6,8 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from lake.catalog import Lake
-from lake.instants import system_clock
-from lake.tables import TABLES
 from serving.cli.options import Home, Json, settings_of
 from serving.cli.output import Output, listing
-from serving.operate import doctor as doctor_checks
-from transforms.feeds import FEEDS
 
 
 def add_to(app: typer.Typer) -> None:
@@ -25,6 +20,11 @@ def add_to(app: typer.Typer) -> None:
 
 def init(home: Home = None, json: Json = False) -> None:
     """Make a lake: catalog, every table with an empty first snapshot, state and log. Does nothing to one that exists."""
+    from lake.catalog import Lake
+    from lake.instants import system_clock
+    from lake.tables import TABLES
+    from serving.operate import doctor as doctor_checks
+
     output = Output(as_json=json)
     chosen = settings_of(home)
     existed = doctor_checks.is_initialised(chosen)
@@ -42,6 +42,8 @@ def init(home: Home = None, json: Json = False) -> None:
 
 def settings(home: Home = None, json: Json = False) -> None:
     """Show every setting in force, where it came from and the environment variable that sets it."""
+    from serving.operate import doctor as doctor_checks
+
     output = Output(as_json=json)
     rows = doctor_checks.settings_in_force(settings_of(home), home_given=home is not None)
     output.answer(
@@ -54,6 +56,9 @@ def settings(home: Home = None, json: Json = False) -> None:
 
 def doctor(home: Home = None, json: Json = False) -> None:
     """Check the installation and the lake; exit code 1 when something needs a hand."""
+    from lake.instants import system_clock
+    from serving.operate import doctor as doctor_checks
+
     output = Output(as_json=json)
     checks = doctor_checks.examine(settings_of(home), system_clock)
 
@@ -72,6 +77,8 @@ def doctor(home: Home = None, json: Json = False) -> None:
 
 def feeds(json: Json = False) -> None:
     """List every feed: the payload it reads, how exact its numbers are, and the tables it fills."""
+    from transforms.feeds import FEEDS
+
     output = Output(as_json=json)
     known = [feed for _, feed in sorted(FEEDS.items())]
     document = [

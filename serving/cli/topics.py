@@ -7,11 +7,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from lake.tables import table_named
 from serving.cli.options import Home, Json, open_lake, open_log
 from serving.cli.output import Output, listing, print_json
-from serving.topics import publisher
-from serving.topics.topics import TOPICS, Form, topic_named
 
 Name = Annotated[str, typer.Argument(help="As `tickhouse topics list` shows it.")]
 Names = Annotated[list[str] | None, typer.Argument(help="Only these; default: all.", metavar="[TOPIC...]", show_default=False)]
@@ -28,6 +25,9 @@ def add_to(app: typer.Typer) -> None:
 
 def list_(home: Home = None, json: Json = False) -> None:
     """List the topics: where each comes from, what it holds, and how many publications wait to be told."""
+    from serving.topics import publisher
+    from serving.topics.topics import TOPICS
+
     output = Output(as_json=json)
     found = []
     with open_lake(home) as lake:
@@ -53,6 +53,9 @@ def list_(home: Home = None, json: Json = False) -> None:
 
 def schema(name: Name, json: Json = False) -> None:
     """Show the form of a topic's records: an event with the columns its values come from, or the columns of a block."""
+    from lake.tables import table_named
+    from serving.topics.topics import Form, topic_named
+
     output = Output(as_json=json)
     topic = topic_named(name)
     table = table_named(topic.table)
@@ -73,6 +76,8 @@ def publish(
     json: Json = False,
 ) -> None:
     """Publish what the gate has published since the last time; each event once, whatever dies in between."""
+    from serving.topics import publisher
+
     output = Output(as_json=json)
     with open_lake(home) as lake, output.working("Publishing"):
         log, where = open_log(lake.settings), publisher.where_of(lake.settings)

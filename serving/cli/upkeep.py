@@ -15,6 +15,7 @@ from lake.maintenance.maintaining import maintain as maintain_lake
 from lake.maintenance.measuring import money
 from serving.cli.options import Home, Json, open_lake, open_log
 from serving.cli.output import Output, listing
+from serving.topics.steps import still_wanted
 
 _RIGHT = ("files", "rows", "bytes", "bytes a row", "snapshots", "manifests", "dead files", "dead bytes", "deleted")
 
@@ -47,7 +48,9 @@ def maintain(
     with open_lake(home) as lake:
         log = open_log(lake.settings)
         with output.working("Looking what is due" if plan else "Maintaining"):
-            report = maintain_lake(lake, tables or (), works, log, getpass.getuser(), plan_only=plan, say=output.say)
+            report = maintain_lake(
+                lake, tables or (), works, log, getpass.getuser(), plan_only=plan, wanted=still_wanted, say=output.say
+            )
     output.answer(report.document(), lambda console: _print(console, report))
 
 

@@ -171,10 +171,7 @@ def split(console: Console, told: Tour) -> None:
     }
     console.print(plot(lines, [row["session_date"] for row in sessions]))
     for line in page["agreed_by"]:
-        others = [
-            f"{verb} {line[name]}" for verb, name in (("agreed by", "agreed_by"), ("otherwise in", "disagreed_by")) if line[name]
-        ]
-        words = ", ".join(others) or "which no other feed has"
+        words = ", ".join(f"{verb} {line[name]}" for verb, name in _OTHERS if line[name]) or "which no other feed has"
         console.print(Text(f"  {line['sessions']} sessions from {line['provider']} {line['feed']}, {words}", style="dim"))
 
 

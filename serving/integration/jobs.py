@@ -22,7 +22,7 @@ from lake.catalog import Lake
 from lake.errors import DemandError, InvalidValueError, NotFoundError
 from lake.instants import NANOS_PER_SECOND, to_datetime
 from serving.demands import NO_SCORES
-from serving.operate import asking
+from serving.operate.providers import PROVIDERS
 from transforms.calendars import parse_interval
 from transforms.feeds import FEEDS
 
@@ -156,7 +156,7 @@ def check(request: Request) -> None:
 
 def is_asked(source: str) -> bool:
     """Return whether a job asks the source itself, or promotes what has landed."""
-    return source in asking.PROVIDERS
+    return source in PROVIDERS
 
 
 def save(lake: Lake, job: Job) -> Job:

@@ -6,7 +6,7 @@ What nobody measures is null, not made up: quality scores, processing times of s
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime, time
+from datetime import UTC, date, datetime, time
 from typing import Any
 
 import polars as pl
@@ -20,6 +20,7 @@ from lake.instants import to_datetime
 from lake.scan import PUBLISHED_AT, Where
 from lake.tables import TABLES
 from lake.values import event_id
+from serving.answers import range_of
 from serving.bars import AGREED, FACTORS, bars_1d_at, in_force
 from serving.integration.jobs import jobs
 from serving.reference import newest_actions, newest_factors
@@ -191,11 +192,15 @@ def data_processing_metrics_ts(lake: Lake, as_of: datetime | None, known_as_of: 
     return pa.Table.from_pylist(rows, _METRICS).sort_by("timestamp")
 
 
-def issues(lake: Lake, instrument_id: int, start: datetime | None, end: datetime | None) -> list[dict[str, object]]:
-    """Return the Integration Service's quality records of an instrument: one a UTC day with findings, scores null."""
-    where = [Where("instrument_id", "=", instrument_id)]
-    where += [] if start is None else [Where("recorded_at", ">=", start)]
-    where += [] if end is None else [Where("recorded_at", "<", end)]
+def issues(lake: Lake, instrument_id: int, start: date | None, end: date | None) -> list[dict[str, object]]:
+    """Return the Integration Service's quality records of an instrument: one a UTC day with findings, scores null.
+
+    start, end   `[start, end)` by the instant recorded; a date means its midnight, UTC
+
+    Raises InvalidValueError when `end` is before `start`.
+    """
+    bounds = [None if bound is None else _midnight(bound) for bound in (start, end)]
+    where = [Where("instrument_id", "=", instrument_id), *range_of(bounds[0], bounds[1], "recorded_at")]
     found = scan.read(lake, "quality.findings", where=where).sort_by("recorded_at")
     days = pc.strftime(found["recorded_at"], "%Y-%m-%d").to_pylist()
     records: dict[str, dict[str, Any]] = {}
@@ -207,6 +212,10 @@ def issues(lake: Lake, instrument_id: int, start: datetime | None, end: datetime
         issue = {"type": row["kind"], "severity": row["severity"], "description": row["detail"], "field": None, "value": None}
         record["issues"].append({**issue, "event_id": row["event_id"]})
     return list(records.values())
+
+
+def _midnight(bound: date) -> datetime:
+    return bound if isinstance(bound, datetime) else datetime.combine(bound, time(), UTC)
 
 
 def _moment(instant_ns: int | None) -> datetime | None:

@@ -3,32 +3,27 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
 
 from ingest.asks import Address, Ask
 from ingest.capture import CaptureReport, capture_pages, capture_stream
 from ingest.providers import binance, yahoo
 from ingest.simulator import Simulator
+from ingest.simulator.keyed import Keys
+from ingest.simulator.recorded import charts
 from lake.catalog import Lake
 from lake.errors import InvalidValueError, NotFoundError
 from lake.instants import to_datetime
 from lake.log.log import Log
+from serving.choices import From as From
 from serving.operate import keyed
 from serving.operate.keyed import KeyedReach
+from serving.operate.providers import KEYED, PROVIDERS
 
-PROVIDERS = (yahoo.PROVIDER, binance.PROVIDER, *keyed.PROVIDERS)
 _POLLED_DAYS = 30
-
-
-class From(StrEnum):
-    """Who answers a capture."""
-
-    SIMULATOR = "simulator"
-    PROVIDER = "provider"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,16 +59,27 @@ PROVIDERS_THEMSELVES = Reach(
 
 
 def reach_of(simulator: Simulator) -> Reach:
-    """Return how a running simulator is reached; it can be asked everything that was recorded."""
-    asks = tuple(simulator.yahoo_asks())
-    return Reach(simulator.yahoo, simulator.binance("spot"), simulator.binance("usdm"), asks, keyed.simulated(simulator))
+    """Return how a running simulator is reached."""
+    return reach_at(simulator.addresses(), simulator.keys)
+
+
+def reach_at(addresses: Mapping[str, str], keys: Keys) -> Reach:
+    """Return how a simulator is reached at its addresses; it can be asked everything that was recorded."""
+    http = addresses["http"]
+    spot, usdm = (Address(http, addresses.get(market)) for market in ("spot", "usdm"))
+    return Reach(Address(http), spot, usdm, tuple(chart.ask for chart in charts()), keyed.simulated(addresses, keys))
+
+
+def themselves(environment: Mapping[str, str]) -> Reach:
+    """Return how the providers themselves are reached, with the keys of `environment`."""
+    return replace(PROVIDERS_THEMSELVES, keyed=keyed.themselves(environment))
 
 
 @contextmanager
 def reached(source: From, excerpt: int | None = None) -> Iterator[Reach]:
     """Give where providers are reached: a simulator that lives as long as the context, or the providers themselves."""
     if source is From.PROVIDER:
-        yield replace(PROVIDERS_THEMSELVES, keyed=keyed.themselves(os.environ))
+        yield themselves(os.environ)
         return
     with Simulator(excerpt=excerpt) as simulator:
         yield reach_of(simulator)
@@ -91,7 +97,7 @@ def capture(
         return [_poll_yahoo(lake, log, wanted, reach)]
     if wanted.provider == binance.PROVIDER:
         return [_listen_to_binance(lake, log, wanted, reach, market, is_stopped) for market in _markets(wanted.feed)]
-    if wanted.provider in keyed.PROVIDERS and reach.keyed is not None:
+    if wanted.provider in KEYED and reach.keyed is not None:
         return [_capture_keyed(lake, log, wanted, reach.keyed, is_stopped)]
     raise NotFoundError(f"provider {wanted.provider!r} cannot be captured; there are {', '.join(PROVIDERS)}")
 

@@ -28,7 +28,7 @@ Event = tuple["Child", dict[str, Any] | None]
 
 @dataclass(slots=True)
 class Child:
-    """One kept process. `state` is waiting, running, done, stopped, or gave up.
+    """One kept process. `state` is waiting, running, done, stopped, gave up, or left out (never started).
 
     words   the last thing worth telling
     log     the file that has its stderr

@@ -16,7 +16,8 @@ from lake.catalog import Lake
 from lake.errors import NotFoundError, TickhouseError
 from lake.instants import Clock
 from lake.log.log import RAW_TOPIC
-from lake.settings import Settings
+from lake.profiles import Profile, profile_of
+from lake.settings import Settings, without_password
 from lake.tables import TABLES
 from serving.operate.logs import open_log
 from serving.operate.safekeeping import words_of_ages
@@ -52,18 +53,9 @@ def settings_in_force(settings: Settings, *, home_given: bool) -> list[dict[str,
         else:
             source = "environment" if variable in os.environ else "default"
         rows.append(
-            {"setting": name, "value": _without_secret(str(getattr(settings, name))), "from": source, "variable": variable}
+            {"setting": name, "value": without_password(str(getattr(settings, name))), "from": source, "variable": variable}
         )
     return rows
-
-
-def _without_secret(value: str) -> str:
-    """Hide the password of a database address."""
-    before, at, after = value.rpartition("@")
-    if "://" not in before:
-        return value
-    scheme, _, login = before.partition("://")
-    return f"{scheme}://{login.partition(':')[0]}:…{at}{after}"
 
 
 def is_initialised(settings: Settings) -> bool:
@@ -77,7 +69,16 @@ def is_initialised(settings: Settings) -> bool:
 
 def examine(settings: Settings, clock: Clock) -> list[Check]:
     """Return all checks of the installation, the home folder and the lake in it."""
-    return [*_installation(), *_folder(settings.home), *_lake(settings, clock)]
+    return [*_installation(), _profile(profile_of(settings)), *_folder(settings.home), *_lake(settings, clock)]
+
+
+def _profile(profile: Profile) -> Check:
+    found = f"{profile.name}: catalog {profile.catalog}, state {profile.state}, files {profile.files}, log {profile.log}"
+    if profile.name == "mixed" and not profile.state.startswith("postgres"):
+        return Check(
+            "profile", "note", found, "State in a file is one machine's: several need TICKHOUSE_STATE_URL on PostgreSQL."
+        )
+    return Check("profile", "ok", found)
 
 
 def _installation() -> Iterator[Check]:
@@ -122,7 +123,12 @@ def _lake(settings: Settings, clock: Clock) -> Iterator[Check]:
     try:
         lake = Lake.open(settings, clock)
     except NotFoundError:
-        yield Check("lake", "note", f"none at {settings.home}", "Run `tickhouse init`, or `tickhouse demo`.")
+        yield Check(
+            "lake",
+            "note",
+            f"none at {settings.home}, {without_password(settings.catalog_url)}",
+            "Run `tickhouse init`, or `tickhouse demo`.",
+        )
         return
     except TickhouseError as error:
         yield Check("lake", "bad", str(error), "See the message; `tickhouse verify` looks deeper.")

@@ -16,19 +16,12 @@ from ingest.capture import CaptureReport, capture_pages, capture_stream
 from ingest.providers import alpaca, alpaca_stream, alpha_vantage, finnhub
 from ingest.providers.alpaca_stream import MarketStream
 from ingest.providers.finnhub import TradeStream
-from ingest.simulator import Simulator
+from ingest.simulator.keyed import Keys
 from lake.catalog import Lake
 from lake.errors import InvalidValueError, NotFoundError, SettingsError
 from lake.log.log import Log
+from serving.operate.providers import DATA, KEY_VARIABLES, KEYED, STREAM
 
-PROVIDERS = (alpaca.PROVIDER, finnhub.PROVIDER, alpha_vantage.PROVIDER)
-KEY_VARIABLES: dict[str, tuple[str, ...]] = {
-    alpaca.PROVIDER: ("APCA_API_KEY_ID", "APCA_API_SECRET_KEY"),
-    finnhub.PROVIDER: ("FINNHUB_API_KEY",),
-    alpha_vantage.PROVIDER: ("ALPHAVANTAGE_API_KEY",),
-}
-STREAM = "stream"
-DATA = (*get_args(alpaca.Kind), STREAM)
 _DEFAULT_FEEDS = {alpaca.PROVIDER: "iex", finnhub.PROVIDER: finnhub.QUOTE, alpha_vantage.PROVIDER: alpha_vantage.STOCKS}
 _DEFAULT_DATA = {"opra": "chain", "indicative": "chain", "actions": "actions", finnhub.TRADES: STREAM}
 _RECORDED = {
@@ -40,6 +33,7 @@ _RECORDED = {
     "actions": alpaca.EVERY,
     "crypto": "BTC/USD,ETH/USD",
     alpha_vantage.CURRENCIES: "EUR/USD",
+    finnhub.TRADES: "AAPL,TSLA,BINANCE:BTCUSDT,OANDA:EUR_USD",
 }
 _RECORDED_SPAN = (datetime(2000, 1, 1, tzinfo=UTC), datetime(2025, 1, 1, tzinfo=UTC))
 
@@ -69,18 +63,15 @@ def themselves(environment: Mapping[str, str]) -> KeyedReach:
     return KeyedReach(keys, http, streams)
 
 
-def simulated(simulator: Simulator) -> KeyedReach:
-    """Return how a running simulator is reached, with the keys it takes."""
-    known = simulator.keys
+def simulated(addresses: Mapping[str, str], known: Keys) -> KeyedReach:
+    """Return how a running simulator is reached at its addresses, with the keys it takes."""
     keys = {
         alpaca.PROVIDER: (known.alpaca_key_id, known.alpaca_secret),
         finnhub.PROVIDER: (known.finnhub_token,),
         alpha_vantage.PROVIDER: (known.alpha_vantage_key,),
     }
-    streams = {name: address.stream for name, address in (("alpaca", simulator.alpaca), ("finnhub", simulator.finnhub_stream))}
-    return KeyedReach(
-        keys, dict.fromkeys(PROVIDERS, simulator.alpaca.http), {name: url for name, url in streams.items() if url}, True
-    )
+    streams = {name: addresses[name] for name in (alpaca.PROVIDER, finnhub.PROVIDER) if name in addresses}
+    return KeyedReach(keys, dict.fromkeys(KEYED, addresses["http"]), streams, True)
 
 
 def capture_keyed(

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from ingest.capture import CaptureReport
     from lake.catalog import Lake
     from lake.log.log import Log
+    from serving.operate.pipeline import Turn
+    from serving.operate.providers import Task
 
 TURN_S = 2.0
 """Pause between two turns of the pipeline."""
@@ -110,7 +112,6 @@ def _pipeline(lake: Lake, chosen: argparse.Namespace, stopping: threading.Event)
     """Turn again and again; what another process does at the same time is told and tried again."""
     from serving.operate import pipeline
     from serving.operate.logs import open_log
-    from serving.operate.status import row_counts
 
     def on_the_way(words: str) -> None:
         if stopping.is_set():
@@ -118,7 +119,7 @@ def _pipeline(lake: Lake, chosen: argparse.Namespace, stopping: threading.Event)
 
     log, turns, before = open_log(lake.settings), 0, time.monotonic()
     kept = before
-    tell("rows", tables=row_counts(lake), holds=_holds(lake))
+    _tell_rows(lake)
     while not stopping.is_set():
         started = time.monotonic()
         try:
@@ -128,13 +129,11 @@ def _pipeline(lake: Lake, chosen: argparse.Namespace, stopping: threading.Event)
         except (CommitConflictError, ProviderUnavailableError) as error:
             tell("trouble", words=str(error))
         else:
-            rows = sum(told.rows for report in done.promoted.values() for told in report.tables.values())
-            landed = int(done.landed["messages"])
-            behind = time.monotonic() - before
-            tell("turn", landed=landed, published=rows, held=done.holds, seconds=time.monotonic() - started, behind_s=behind)
+            now = time.monotonic()
+            _tell_turn(done, seconds=now - started, behind_s=now - before)
             if not done.is_idle:
                 turns += 1
-                tell("rows", tables=row_counts(lake), holds=_holds(lake))
+                _tell_rows(lake)
             is_time = started - kept >= UPKEEP_S
             if is_time or (not done.is_idle and turns % UPKEEP_EVERY == 0):
                 kept = started if is_time else kept
@@ -157,43 +156,86 @@ def _upkeep(lake: Lake, log: Log, say: Callable[[str], None], *, sweeps: bool) -
     tell("upkeep", rewrites=sum(len(one.rewrites) for one in report.tables), freed_bytes=report.freed_bytes)
 
 
-def _holds(lake: Lake) -> list[str]:
-    from lake.tables import TABLES
+def _tell_turn(done: Turn, seconds: float, behind_s: float) -> None:
+    """Tell what a turn did, by provider too; `behind_s` is the longest that anything it published can have waited."""
+    providers = {
+        name: {
+            "messages": report.messages,
+            "rows": sum(table.rows for table in report.tables.values()),
+            "waiting": report.waiting,
+        }
+        for name, report in done.promoted.items()
+    }
+    published = sum(each["rows"] for each in providers.values())
+    landed = int(done.landed["messages"])
+    tell(
+        "turn", landed=landed, published=published, held=done.holds, providers=providers, seconds=seconds, behind_s=behind_s
+    )  # fmt: skip
 
-    return [hold.hold_id for name in TABLES for hold in lake.head(name).holds]
+
+def _tell_rows(lake: Lake) -> None:
+    """Tell how many rows there are, by table and by provider, and what is held."""
+    from lake.tables import TABLES
+    from serving.operate.status import layers, row_counts
+
+    providers: dict[str, dict[str, int]] = {}
+    for layer in layers(lake):
+        counts = providers.setdefault(layer.provider, {"rows": 0, "held": 0, "quarantined": 0})
+        counts["rows"] += layer.counts.get("rows", 0) - layer.counts.get("moved", 0)
+        counts["held"] += layer.counts.get("held", 0)
+        counts["quarantined"] += layer.counts.get("quarantined", 0)
+    holds = [hold.hold_id for name in TABLES for hold in lake.head(name).holds]
+    tell("rows", tables=row_counts(lake), holds=holds, providers=providers)
 
 
 def _capture(lake: Lake, chosen: argparse.Namespace, stopping: threading.Event) -> None:
-    """Capture one feed: recordings once, a provider itself until the stop."""
-    from ingest.asks import Address
-    from ingest.capture import capture_once
-    from ingest.simulator.recorded import charts
-    from serving.operate import asking
+    """Capture one provider: recordings once, one after the other; a provider itself until the stop."""
+    from ingest.simulator.keyed import Keys
+    from serving.operate import asking, providers
     from serving.operate.logs import open_log
 
-    log = open_log(lake.settings)
-    wanted = asking.Wanted(chosen.provider, chosen.feed, tuple(chosen.symbol or ()))
-    if chosen.simulator is None:
-        _capture_for_good(lambda: asking.capture(lake, log, wanted, asking.PROVIDERS_THEMSELVES, stopping.is_set), stopping)
-        return
-    addresses = orjson.loads(chosen.simulator)
-    reach = asking.Reach(
-        Address(addresses["http"]),
-        Address(addresses["http"], addresses["spot"]),
-        Address(addresses["http"], addresses["usdm"]),
-        tuple(chart.ask for chart in charts()),
-    )
-    key = f"up-{chosen.provider}-{chosen.feed}-{chosen.excerpt or 'whole'}"
-    report, is_new = capture_once(lake, key, lambda: asking.capture(lake, log, wanted, reach, stopping.is_set)[0])
-    words = f"captured {report['messages']:,} messages: {report['ended']}" if is_new else "captured before, nothing new"
-    tell("done", words=words)
+    log, symbols = open_log(lake.settings), tuple(chosen.symbol or ())
+    tasks = providers.PLAYED[chosen.provider] if chosen.simulator else providers.tasks_of(chosen.provider, symbols)
+    tasks = tuple(task for task in tasks if chosen.only in (None, task.feed, "stream" if task.is_stream else "polls"))
+    reach = asking.reach_at(orjson.loads(chosen.simulator), Keys()) if chosen.simulator else asking.themselves(os.environ)
 
+    def capture(task: providers.Task) -> CaptureReport:
+        wanted = asking.Wanted(chosen.provider, task.feed, symbols, data=task.data)
+        return asking.capture(lake, log, wanted, reach, stopping.is_set)[0]
 
-def _capture_for_good(capture: Callable[[], list[CaptureReport]], stopping: threading.Event) -> None:
-    while not stopping.is_set():
-        for report in capture():
-            tell("captured", words=f"captured {report.messages:,} messages: {report.ended}")
+    if chosen.simulator:
+        _capture_recorded(lake, chosen, tasks, capture, stopping)
+    while not chosen.simulator and not stopping.is_set():
+        for task in tasks:
+            if not stopping.is_set():
+                report = capture(task)
+                bad = {f"{each['verdict']} {each['detail']}" for each in report.outcomes if each["verdict"] != "OK"}
+                words = "; ".join([f"{task}: captured {report.messages:,} messages: {report.ended}", *sorted(bad)])
+                tell("captured", words=words)
         stopping.wait(POLL_S)
+
+
+def _capture_recorded(
+    lake: Lake,
+    chosen: argparse.Namespace,
+    tasks: Sequence[Task],
+    capture: Callable[[Task], CaptureReport],
+    stopping: threading.Event,
+) -> None:
+    """Make each capture that was not completed before; what a stop cuts short is made again, from its beginning."""
+    messages, new = 0, 0
+    ended: set[str] = set()
+    for task in tasks:
+        key = f"capture:up-{chosen.provider}-{str(task).replace(' ', '-')}-{chosen.excerpt or 'whole'}"
+        done = lake.state.job(key)
+        if done is None and not stopping.is_set():
+            tell("capturing", words=f"captures {task}")
+            report = capture(task)
+            messages, new, ended = messages + report.messages, new + 1, ended | {report.ended}
+            if report.is_complete and not stopping.is_set():
+                lake.state.save_job(key, report.document())
+    words = f"captured {messages:,} messages: {', '.join(sorted(ended))}" if new else "captured before, nothing new"
+    tell("done", words=words)
 
 
 def _topics(lake: Lake, chosen: argparse.Namespace, stopping: threading.Event) -> None:
@@ -202,6 +244,7 @@ def _topics(lake: Lake, chosen: argparse.Namespace, stopping: threading.Event) -
     from serving.topics.publisher import publish, where_of
 
     log, where = open_log(lake.settings), where_of(lake.settings)
+    tell("waiting", words="tells what the gate publishes")
     while not stopping.is_set():
         try:
             told = publish(lake, log, where)
@@ -233,9 +276,10 @@ def _recovery(lake: Lake, chosen: argparse.Namespace, stopping: threading.Event)
 
 def _simulator(chosen: argparse.Namespace, stopping: threading.Event) -> None:
     from ingest.simulator import Simulator
+    from ingest.simulator.server import PORTS
 
     with Simulator(pace="recorded", excerpt=chosen.excerpt, ports=tuple(chosen.ports)) as simulator:
-        tell("simulating", addresses=simulator.addresses(), words="plays recordings")
+        tell("simulating", addresses=simulator.addresses(), ports=PORTS, words="plays recordings")
         stopping.wait()
 
 
@@ -287,10 +331,10 @@ def _parser() -> argparse.ArgumentParser:
     notebooks.add_argument("--port", type=int, default=0)
     simulator = parts.add_parser("simulator", help="providers, played from recordings")
     simulator.add_argument("--excerpt", type=int, help="only the first so many messages of each stream")
-    simulator.add_argument("--ports", type=int, nargs=3, default=(0, 0, 0))
-    capture = parts.add_parser("capture", help="one feed")
+    simulator.add_argument("--ports", type=int, nargs="*", default=())
+    capture = parts.add_parser("capture", help="one provider")
     capture.add_argument("--provider", required=True)
-    capture.add_argument("--feed")
+    capture.add_argument("--only", help="`polls`: what is asked; `stream`: what is listened to; or one feed")
     capture.add_argument("--symbol", action="append")
     capture.add_argument("--simulator", help="addresses of a simulator, as it tells them; none: the provider itself")
     capture.add_argument("--excerpt", type=int, help="how much of its recordings the simulator plays")

@@ -18,6 +18,7 @@ from lake.maintenance.maintaining import WORKS, Report, maintain
 from lake.runner import Runner
 from quality_checks.adjusting import adjust
 from quality_checks.promotion import PromotionReport, promote, providers_of
+from serving.topics.steps import still_wanted
 
 Say = Callable[[str], None]
 UPKEEP_REWRITES = 4
@@ -82,4 +83,6 @@ def upkeep(lake: Lake, log: Log, *, sweeps: bool, say: Say = lambda text: None) 
     sweeps   look for dead files too, which reads every manifest
     """
     works = WORKS if sweeps else tuple(work for work in WORKS if work != "sweep")
-    return maintain(lake, works=works, log=log, who="pipeline", slack=SLACK, rewrites=UPKEEP_REWRITES, say=say)
+    return maintain(
+        lake, works=works, log=log, who="pipeline", slack=SLACK, rewrites=UPKEEP_REWRITES, wanted=still_wanted, say=say
+    )

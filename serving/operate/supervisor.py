@@ -7,6 +7,7 @@ where it was; a wrong setting ends all, with its words.
 from __future__ import annotations
 
 import logging
+import os
 import queue
 import signal
 import threading
@@ -17,26 +18,23 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
-import orjson
 from rich.console import Console
 from rich.live import Live
 
 from lake.catalog import Lake
-from lake.errors import InvalidValueError, SettingsError
+from lake.errors import SettingsError
 from lake.instants import system_clock
 from lake.settings import Settings
 from serving.operate.board import Board
 from serving.operate.children import Child, Event
 from serving.operate.listening import LOOPBACK, Listener, bound
-from serving.operate.passing import environment
+from serving.operate.planning import Plan, planned, playing
 
 LOGGER = logging.getLogger("tickhouse.up")
 GRACE_S = 10.0
 """How long a part may take to stop; then it is killed, which is as safe as any crash."""
 LOOK_S = 0.25
 Say = Callable[[str], None]
-_FEEDS = {"yahoo": ("chart",), "binance": ("spot", "usdm")}
-_PARTS = "serving.operate.parts"
 
 
 class WebServer(Listener):
@@ -57,31 +55,6 @@ class WebServer(Listener):
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """What `up` runs.
-
-    symbols   PROVIDER:SYMBOL of what providers themselves are asked; none: the simulator plays its recordings
-    excerpt   how many messages of each recorded stream the simulator plays; None: all
-    """
-
-    host: str
-    port: int
-    excerpt: int | None = None
-    symbols: tuple[str, ...] = ()
-    has_notebooks: bool = True
-
-    def asked(self) -> dict[str, list[str]]:
-        """Return provider -> symbols. Raises InvalidValueError for what names no provider."""
-        found: dict[str, list[str]] = {}
-        for text in self.symbols:
-            provider, _, symbol = text.partition(":")
-            if provider not in _FEEDS or not symbol:
-                raise InvalidValueError(f"{text!r} is not PROVIDER:SYMBOL with a provider of {', '.join(_FEEDS)}")
-            found.setdefault(provider, []).append(symbol)
-        return found
-
-
-@dataclass(frozen=True, slots=True)
 class Ready:
     """Where the API answers."""
 
@@ -89,41 +62,55 @@ class Ready:
     is_loopback: bool
 
 
-def up(settings: Settings, plan: Plan, *, say: Say, ready: Callable[[Ready], None], terminal: Console | None = None) -> None:
-    """Run everything until SIGINT or SIGTERM. What a stop interrupts goes on at the next start.
+@dataclass(frozen=True, slots=True)
+class Audience:
+    """Who is told.
 
     say        takes a line at a time, where there is no terminal
     ready      is called once, when the API answers
+    hear       takes every event of every part, for machines
     terminal   shows the live page
-
-    Raises SettingsError, after stopping the rest, when a part cannot run with these settings.
     """
-    plan.asked()
+
+    say: Say
+    ready: Callable[[Ready], None]
+    hear: Callable[[dict[str, Any]], None] | None = None
+    terminal: Console | None = None
+
+
+def up(settings: Settings, plan: Plan, to: Audience) -> None:
+    """Run everything until SIGINT or SIGTERM. What a stop interrupts goes on at the next start.
+
+    A provider whose keys are not in the environment is told and left out. Raises SettingsError when nobody is left, and, after
+    stopping the rest, when a part cannot run with these settings.
+    """
+    plan.left_out(os.environ)
     bound(plan.host, plan.port).close()  # tells a taken port before anything starts
     Lake.create(settings, system_clock).close()
     stopping = threading.Event()
     with _stopped_by_signals(stopping):
-        _System(settings, plan, say, ready, terminal).run(stopping)
+        _System(settings, plan, to).run(stopping)
 
 
 class _System:
     """The children of one `up`, and what they told."""
 
-    def __init__(
-        self, settings: Settings, plan: Plan, say: Say, ready: Callable[[Ready], None], terminal: Console | None
-    ) -> None:
-        self._settings, self._plan, self._say, self._ready, self._terminal = settings, plan, say, ready, terminal
+    def __init__(self, settings: Settings, plan: Plan, to: Audience) -> None:
+        self._settings, self._plan, self._to, self._ready = settings, plan, to, to.ready
         self._heard: queue.Queue[Event] = queue.Queue()
         self._board = Board(str(settings.home))
-        self._simulator: Child | None = None
         self._fatal: str | None = None
         self._is_stopping = False
-        self._children = list(self._planned())
+        self._children = planned(settings, plan, os.environ)
+        self._simulator = next((child for child in self._children if child.name == "simulator"), None)
 
     def run(self, stopping: threading.Event) -> None:
         """Start, watch and restart the parts until `stopping`; raises SettingsError when a part cannot run."""
         try:
             with self._shown() as refresh:
+                for child in self._children:
+                    if child.state == "left out":
+                        self._tell(f"{child.name}: left out, {child.words}")
                 while not stopping.is_set() and self._fatal is None:
                     self._start_what_waits()
                     self._listen()
@@ -134,30 +121,7 @@ class _System:
                 child.kill()
         if self._fatal is not None:
             raise SettingsError(self._fatal)
-        self._say("stopped; `tickhouse up` goes on where this ended")
-
-    def _planned(self) -> Iterator[Child]:
-        yield self._child("pipeline", ["-m", _PARTS, "pipeline"])
-        yield self._child("topics", ["-m", _PARTS, "topics"])
-        if any((self._settings.backup_every_s, self._settings.replica_every_s, self._settings.drill_every_s)):
-            yield self._child("recovery", ["-m", _PARTS, "recovery"])
-        yield self._child("http", ["-m", _PARTS, "http", "--host", self._plan.host, "--port", str(self._plan.port)])
-        if self._plan.has_notebooks:
-            port = self._plan.port + 1 if self._plan.port else 0
-            yield self._child("notebooks", ["-m", _PARTS, "notebooks", "--port", str(port)])
-        asked = self._plan.asked()
-        for provider, symbols in asked.items():
-            words = [word for symbol in symbols for word in ("--symbol", symbol)]
-            for feed in _FEEDS[provider] if provider != "binance" else ("spot",):
-                yield self._child(f"{provider} {feed}", ["-m", _PARTS, "capture", "--provider", provider, "--feed", feed, *words])
-        if not asked:
-            excerpt = [] if self._plan.excerpt is None else ["--excerpt", str(self._plan.excerpt)]
-            self._simulator = self._child("simulator", ["-m", _PARTS, "simulator", *excerpt])
-            yield self._simulator
-
-    def _child(self, name: str, command: list[str]) -> Child:
-        log = self._settings.home / "logs" / f"{name.replace(' ', '-')}.log"
-        return Child(name, command, log, environment(self._settings))
+        self._to.say("stopped; `tickhouse up` goes on where this ended")
 
     def _start_what_waits(self) -> None:
         now = time.monotonic()
@@ -185,22 +149,24 @@ class _System:
                 LOGGER.error("%s: %s", child.name, child.words)
                 self._tell(f"{child.name}: {child.words}; {child.log} has more")
             return
+        if self._to.hear is not None:
+            self._to.hear({"part": child.name, **event})
         self._board.take(event, now)
         if event.get("event") == "simulating":
             child.words = event["words"]
-            self._capture_from(event["addresses"])
+            self._capture_from(event["addresses"], event["ports"])
         elif event.get("event") == "ready":
             child.words = str(event["address"])
             self._board.addresses[child.name] = child.words
             if child.name == "http":
                 self._ready_once(event)
             else:
-                self._tell(f"{child.name} at {child.words}")
+                self._tell(f"{child.name} at {child.words}", is_event=True)
         elif event.get("event") == "turn":
             self._turned(child, event)
         elif "words" in event:
             child.words = str(event["words"])
-            self._tell(f"{child.name}: {child.words}")
+            self._tell(f"{child.name}: {child.words}", is_event=True)
 
     def _ready_once(self, event: dict[str, Any]) -> None:
         if self._plan.port == 0:  # a restarted server keeps the address that was told
@@ -214,24 +180,20 @@ class _System:
             child.words = (
                 f"landed {event['landed']:,} messages, published {event['published']:,} rows in {event['seconds']:.1f} s"
             )
-            self._tell(child.words)
+            self._tell(child.words, is_event=True)
         elif child.words == "starting":
             child.words = "waits for data"
         for hold in event["held"]:
-            self._tell(f"held by the gate: {hold}")
+            self._tell(f"held by the gate: {hold}", is_event=True)
 
-    def _capture_from(self, addresses: dict[str, Any]) -> None:
+    def _capture_from(self, addresses: dict[str, str], names: Sequence[str]) -> None:
         """Add the captures once the simulator's addresses are known; a restarted simulator keeps its ports."""
         assert self._simulator is not None
         if "--ports" in self._simulator.command:
             return
-        ports = [addresses[name].rstrip("/").rpartition(":")[2].partition("/")[0] for name in ("http", "spot", "usdm")]
+        ports = [addresses[name].rstrip("/").rpartition(":")[2].partition("/")[0] for name in names]
         self._simulator.command += ["--ports", *ports]
-        excerpt = [] if self._plan.excerpt is None else ["--excerpt", str(self._plan.excerpt)]
-        for provider, feeds in _FEEDS.items():
-            for feed in feeds:
-                words = ["--provider", provider, "--feed", feed, "--simulator", orjson.dumps(addresses).decode(), *excerpt]
-                self._children.append(self._child(f"{provider} {feed}", ["-m", _PARTS, "capture", *words]))
+        self._children += playing(self._settings, self._plan, addresses)
 
     def _stop(self, refresh: Callable[[], None]) -> None:
         """Stop the captures before the one they listen to; kill what does not stop in time."""
@@ -252,18 +214,20 @@ class _System:
             self._listen()
             refresh()
 
-    def _tell(self, line: str) -> None:
+    def _tell(self, line: str, *, is_event: bool = False) -> None:
         self._board.lines.append(line)
-        if self._terminal is None:
-            self._say(line)
+        if self._to.terminal is None and not (is_event and self._to.hear):
+            self._to.say(line)
 
     @contextmanager
     def _shown(self) -> Iterator[Callable[[], None]]:
-        if self._terminal is None:
+        terminal = self._to.terminal
+        if terminal is None:
             yield lambda: None
             return
-        with Live(console=self._terminal, auto_refresh=False, transient=False) as live:
-            yield lambda: live.update(self._board.page(self._children, time.monotonic()), refresh=True)
+        with Live(console=terminal, auto_refresh=False, transient=False) as live:
+            page = self._board.page
+            yield lambda: live.update(page(self._children, time.monotonic(), terminal.width, terminal.height), refresh=True)
 
 
 @contextmanager

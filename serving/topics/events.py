@@ -16,15 +16,19 @@ CONFIRMED, WITHDRAWN = "confirmed", "withdrawn"
 """The gate has published it; it was confirmed before and does not hold any more. (`provisional` is for the hot path.)"""
 
 
-def event(table: str, row: Values, event_id: str, revision: int, supersedes: str | None, publication: str) -> dict[str, Any]:
+Body = Callable[[Values], tuple[object, dict[str, Any]]]
+"""From a row to its timestamp and the body of its event."""
+
+
+def event(body: Body, row: Values, event_id: str, revision: int, supersedes: str | None, publication: str) -> dict[str, Any]:
     """Return the confirmed event of a row.
 
-    event_id     unique among the events of the topic, but for its own withdrawal
-    revision     0 for the first version of a fact, higher ones replace lower ones
-    supersedes   event id of the version before, which is withdrawn
+    event_id     what the row is called; with `revision` and `status` unique in the topic
+    revision     grows along the versions of a fact; of one event id a higher one replaces a lower one
+    supersedes   event id of the version that this one takes the place of, null for none
     publication  table@snapshot: the publication of the lake that the event belongs to
     """
-    timestamp, body = BODIES[table](row)
+    timestamp, told = body(row)
     return {
         "event_id": event_id,
         "timestamp": timestamp,
@@ -32,12 +36,17 @@ def event(table: str, row: Values, event_id: str, revision: int, supersedes: str
         "revision": revision,
         "supersedes": supersedes,
         "publication": publication,
-        **body,
+        **told,
     }
 
 
-def withdrawal(event_id: str, timestamp: object, revision: int, superseded_by: str, publication: str) -> dict[str, Any]:
-    """Return the event that takes an earlier one back: same event id, status withdrawn, no body."""
+def withdrawal(
+    event_id: str, timestamp: object, revision: int, superseded_by: str | None, publication: str, **more: object
+) -> dict[str, Any]:
+    """Return the event that takes an earlier one of the same id back, at this revision or a lower one: no body.
+
+    superseded_by   event id of the version that holds instead, null where nothing does
+    """
     return {
         "event_id": event_id,
         "timestamp": timestamp,
@@ -45,6 +54,7 @@ def withdrawal(event_id: str, timestamp: object, revision: int, superseded_by: s
         "revision": revision,
         "superseded_by": superseded_by,
         "publication": publication,
+        **more,
     }
 
 
@@ -86,7 +96,7 @@ def corporate_action(row: Values) -> tuple[object, dict[str, Any]]:
     told = ("ex_date", "status", "ratio_old", "ratio_new", "amount", "price_factor", "volume_factor")
     how = ("method", "ref_close", "ref_session_date", "provider", "action_key", "capture_id", "message_seq", "ordinal")
     return row["known_at"], {
-        "event_type": "CorporateActionApplied",
+        "event_type": "CorporateActionRescinded" if row["status"] == "rescinded" else "CorporateActionApplied",
         "corporate_action": {
             "instrument_id": str(row["instrument_id"]),
             "action_type": row["kind"],
@@ -126,13 +136,64 @@ def analysis_ready(row: Values) -> tuple[object, dict[str, Any]]:
     }
 
 
-BODIES: dict[str, Callable[[Values], tuple[object, dict[str, Any]]]] = {
-    "normalized.trades": trade,
-    "normalized.quotes": quote,
-    "normalized.bars": bar,
-    "adjusted.factors": corporate_action,
-    "adjusted.bars_1d": analysis_ready,
-}
+def delivered_ready(row: Values) -> tuple[object, dict[str, Any]]:
+    """Return (timestamp, body) of a row of normalized.bars as it was delivered: intraday bars are not agreed, nor adjusted.
+
+    `basis` says on which shares its prices stand; adjusted values are null, and `validation_passed` is the gate's.
+    """
+    how = ("feed", "symbol", "mic", "currency", "session_date", "basis", "price_type", "is_final", "known_at")
+    nothing = {f"adjusted_{name}": None for name in ("open", "high", "low", "close")}
+    return row["ts_open"], {
+        "analysis_data": {
+            "instrument_id": str(row["instrument_id"]),
+            "timeframe": row["interval"],
+            "price_data": {**{name: row[name] for name in ("open", "high", "low", "close", "vwap")}, **nothing},
+            "volume_data": {
+                "volume": row["volume"],
+                "adjusted_volume": None,
+                "dollar_volume": None,
+                "trade_count": row["trade_count"],
+            },
+            "corporate_actions": [],
+            "quality_score": None,
+            "processing_metadata": {
+                "source": row["provider"],
+                "processing_time_ms": None,
+                "validation_passed": True,
+                **{name: row[name] for name in how},
+            },
+        }
+    }
+
+
+def finding(row: Values) -> tuple[object, dict[str, Any]]:
+    """Return (timestamp, body) of a row of quality.findings; the time is when it was found."""
+    instrument = row["instrument_id"]
+    return row["recorded_at"], {
+        "event_type": "QualityFinding",
+        "quality_data": {
+            "instrument_id": None if instrument is None else str(instrument),
+            "type": row["kind"],
+            "severity": row["severity"],
+            "description": row["detail"],
+            "metadata": {"table": row["table_name"], "provider": row["provider"], "event_id": row["event_id"]},
+        },
+    }
+
+
+def held(row: Values) -> tuple[object, dict[str, Any]]:
+    """Return (timestamp, body) of a hold, as `holds.py` tells it; the time is when the gate refused the batch."""
+    told = ("hold_id", "table", "provider", "run_id", "row_count", "failed_checks")
+    return row["held_at"], {
+        "event_type": "BatchHeld",
+        "quality_data": {
+            "instrument_id": None,
+            "type": "hold",
+            "severity": "error",
+            "description": row["description"],
+            "metadata": {name: row[name] for name in told},
+        },
+    }
 
 
 class _Names(dict[str, Any]):
@@ -142,7 +203,6 @@ class _Names(dict[str, Any]):
         return f"<{name}>"
 
 
-EXAMPLES: dict[str, dict[str, object]] = {
-    table: event(table, _Names(), "<event_id>", 0, None, f"{table}@<snapshot>") for table in BODIES
-}
-"""The form of each event, a column's name standing for its value."""
+def example_of(body: Body, table: str) -> dict[str, object]:
+    """Return the form of an event, a column's name standing for its value."""
+    return event(body, _Names(), "<event_id>", 0, None, f"{table}@<snapshot>")

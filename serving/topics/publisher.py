@@ -10,27 +10,27 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from datetime import timedelta
 
-from lake.as_of import Settled, ledger
 from lake.catalog import Lake
 from lake.errors import InvalidValueError
-from lake.heads import Act
-from lake.instants import EPOCH
 from lake.log.kafka_address import KafkaAddress
 from lake.log.log import Log
 from lake.settings import Settings
+from serving.topics.held import holds_to_tell
 from serving.topics.records import Name, Outgoing, name_of, records_of
-from serving.topics.topics import TOPICS, Topic, topic_named
+from serving.topics.steps import KIND, Position, position_of, still_wanted, waiting
+from serving.topics.topics import QUALITY, TOPICS, Topic, topic_named
+
+__all__ = ["EMBEDDED", "Published", "forget", "position_of", "publish", "still_wanted", "waiting", "where_of"]
 
 LEASE = "topics"
-_KIND = "topic"
-_SLACK_MS = 3_600_000
-"""A publication booked by a clock that was set back up to this far is still found."""
+EMBEDDED = "embedded"
+READER = "topics"
+"""The publisher as a reader of its own topics: on the embedded log it lets go what is old enough."""
 _APPEND_RECORDS, _APPEND_BYTES = 1_000, 4 << 20
 _READ_BYTES = 8 << 20
-_MAKES_ROWS = (Act.APPEND, Act.PUBLISH, Act.RELEASE)
-_MS = timedelta(milliseconds=1)
+_MARKS = 24
+"""How finely the age of what a topic holds is known: in so many parts of the retention."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,44 +47,9 @@ class Published:
         return asdict(self)
 
 
-@dataclass(slots=True)
-class Position:
-    """Where the publisher of a topic stands.
-
-    next        partition -> the offset after the last record of the publications done
-    done        snapshots published, with their times, of the last hour before `through_ms`
-    count       publications done in all
-    """
-
-    next: dict[int, int]
-    done: dict[int, int]
-    through_ms: int = 0
-    count: int = 0
-
-    def document(self) -> dict[str, object]:
-        """Return it as JSON values."""
-        return asdict(self)
-
-
 def where_of(settings: Settings) -> str:
     """Return how positions name the log: one lake may publish to several, one after the other."""
-    return str(KafkaAddress.parse(settings.log_url)) if settings.log_url else "embedded"
-
-
-def position_of(lake: Lake, topic: Topic, where: str) -> Position:
-    """Return where the publisher of a topic stands; at the start when it never ran."""
-    found = lake.state.document(_KIND, f"{where} {topic.name}")
-    if found is None:
-        return Position({}, {})
-    numbers = {key: {int(name): int(value) for name, value in found[key].items()} for key in ("next", "done")}
-    return Position(**numbers, through_ms=int(found["through_ms"]), count=int(found["count"]))
-
-
-def waiting(lake: Lake, topic: Topic, position: Position) -> list[Settled]:
-    """Return the publications of the topic's table that are not in the topic, oldest first."""
-    since = EPOCH + max(0, position.through_ms - _SLACK_MS) * _MS
-    entries = ledger(lake, topic.table, since)
-    return [one for one in entries if one.act in _MAKES_ROWS and one.snapshot_id not in position.done]
+    return str(KafkaAddress.parse(settings.log_url)) if settings.log_url else EMBEDDED
 
 
 def publish(lake: Lake, log: Log, where: str, names: Sequence[str] = ()) -> list[Published]:
@@ -100,22 +65,47 @@ def publish(lake: Lake, log: Log, where: str, names: Sequence[str] = ()) -> list
 
 def _publish(lake: Lake, log: Log, topic: Topic, where: str) -> Published:
     position = position_of(lake, topic, where)
-    entries = waiting(lake, topic, position)
-    there = _beyond(log, topic, position) if entries else set()
+    steps = waiting(lake, topic, position)
+    holds = holds_to_tell(lake, position) if topic.name == QUALITY else []
+    there = _beyond(log, topic, position) if steps or holds else set()
     records = rows = 0
-    for entry in entries:
-        outgoing = records_of(lake, topic, entry, lake.settings.log_partitions, position.count)
+    for step in steps:
+        outgoing = records_of(lake, topic, step, lake.settings.log_partitions, position)
         outgoing = [record for record in outgoing if record.name not in there]
         _append(log, topic, outgoing, position)
         records += len(outgoing)
         rows += sum(record.block.count for record in outgoing)
-        at_ms = (entry.published_at - EPOCH) // _MS
-        position.through_ms = max(position.through_ms, at_ms)
-        position.done[entry.snapshot_id] = at_ms
-        position.done = {one: ms for one, ms in position.done.items() if ms >= position.through_ms - _SLACK_MS}
-        position.count += 1
-        lake.state.save_document(_KIND, f"{where} {topic.name}", position.document())
-    return Published(topic.name, len(entries), records, rows)
+        position.told(step)
+        _save(lake, topic, where, position)
+    for hold_id, told, event in holds:
+        if event.name not in there:
+            _append(log, topic, [event], position)
+            records, rows = records + 1, rows + 1
+        position.holds[hold_id] = told
+        _save(lake, topic, where, position)
+    if where == EMBEDDED:
+        _let_go(lake, log, topic, where, position)
+    return Published(topic.name, len(steps), records, rows)
+
+
+def _save(lake: Lake, topic: Topic, where: str, position: Position) -> None:
+    lake.state.save_document(KIND, f"{where} {topic.name}", position.document())
+
+
+def _let_go(lake: Lake, log: Log, topic: Topic, where: str, position: Position) -> None:
+    """Release what the topic held longer than the retention ago; the log keeps it as long as another reader wants it."""
+    if not position.next:
+        return
+    now_ms, age_ms = lake.clock() // 1_000_000, int(lake.settings.topic_retention_s * 1_000)
+    latest = position.marks[-1] if position.marks else None
+    is_due = latest is None or (latest[1] != position.next and now_ms - latest[0] >= age_ms // _MARKS)
+    marks = [*position.marks, (now_ms, dict(position.next))] if is_due else position.marks
+    passed = [ends for at_ms, ends in marks if at_ms <= now_ms - age_ms]
+    if not is_due and not passed:
+        return
+    log.release(topic.name, READER, passed[-1] if passed else {})
+    position.marks = marks[len(passed) :]
+    _save(lake, topic, where, position)
 
 
 def _append(log: Log, topic: Topic, outgoing: Sequence[Outgoing], position: Position) -> None:
@@ -155,7 +145,11 @@ def _beyond(log: Log, topic: Topic, position: Position) -> set[Name]:
 
 
 def forget(lake: Lake, where: str, names: Sequence[str] = ()) -> None:
-    """Forget where topics stand, so that the next `publish` tells everything again under the same event ids."""
+    """Forget where topics stand, so that the next `publish` tells everything again under the same event ids.
+
+    Revisions go on where they were: what is told again takes the place of what was told.
+    """
     with lake.state.lease(LEASE):
         for topic in [topic_named(name) for name in names] or TOPICS.values():
-            lake.state.save_document(_KIND, f"{where} {topic.name}", Position({}, {}).document())
+            stood = position_of(lake, topic, where)
+            _save(lake, topic, where, Position(count=stood.count, lift=stood.lift))

@@ -8,14 +8,15 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from serving.answers import parse_bound
 from serving.demands import NO_SCORES
 from serving.instruments import instrument_named
 from serving.integration import jobs
 from serving.integration.views import issues
 from serving.integration.worker import Worker
+from serving.web import integration_forms as forms
 from serving.web import more_examples as examples
 from serving.web.access import caller_of, name_of
-from serving.web.parameters import instant
 from serving.web.responses import answers, document, lake_of, problems_of
 
 router = APIRouter(prefix="/integration")
@@ -38,7 +39,7 @@ class Process(BaseModel):
 
 
 def _accepted(example: dict[str, Any]) -> dict[int | str, dict[str, Any]]:
-    found = answers(example, tabular=False)
+    found = answers(example, tabular=False, schema=forms.JOB)
     return {202: {**found.pop(200), "description": "Kept; it runs by and by."}, **found, **problems_of(400, 412)}
 
 
@@ -57,7 +58,10 @@ def post_process(request: Request, wanted: Process) -> Response:
 
 
 @router.get(
-    "/status/{request_id}", responses=answers(examples.JOB, tabular=False), response_class=Response, summary="How far a job is"
+    "/status/{request_id}",
+    responses=answers(examples.JOB, tabular=False, schema=forms.JOB),
+    response_class=Response,
+    summary="How far a job is",
 )
 def get_status(
     request: Request,
@@ -71,7 +75,7 @@ def get_status(
 
 @router.get(
     "/quality/{instrument_id:path}",
-    responses=answers(examples.ISSUES, tabular=False, schema={"type": "array", "items": {"type": "object"}}),
+    responses=answers(examples.ISSUES, tabular=False, schema=forms.QUALITY),
     response_class=Response,
     summary="Quality of one instrument",
 )
@@ -80,17 +84,22 @@ def get_quality(
     instrument_id: Annotated[
         str, Path(description="An id, a symbol or an identity key.", examples=["AAPL"], min_length=1, max_length=128)
     ],
-    start: Annotated[str | None, Query(description="Of the finding, included.", examples=["2026-11-21T00:00:00Z"])] = None,
-    end: Annotated[str | None, Query(description="Of the finding, not included.", examples=["2026-11-22T00:00:00Z"])] = None,
+    start: Annotated[str | None, Query(description="Of the finding, included.", examples=["2026-11-21"])] = None,
+    end: Annotated[str | None, Query(description="Of the finding, not included.", examples=["2026-11-22"])] = None,
 ) -> Response:
-    """One record a UTC day with findings; scores are null, for nobody computes them yet."""
+    """One record a UTC day with findings in `[start, end)`; a date means its midnight, UTC. Scores are null so far."""
     lake = lake_of(request)
     instrument = instrument_named(lake, instrument_id)
-    found = issues(lake, instrument.instrument_id, instant(start), instant(end))
+    found = issues(lake, instrument.instrument_id, parse_bound(start, "start"), parse_bound(end, "end"))
     return document(found, is_kept=False)
 
 
-@router.get("/health", responses=answers(examples.JOBS, tabular=False), response_class=Response, summary="Whether jobs are run")
+@router.get(
+    "/health",
+    responses=answers(examples.JOBS, tabular=False, schema=forms.HEALTH),
+    response_class=Response,
+    summary="Whether jobs are run",
+)
 def get_health(request: Request) -> Response:
     """Jobs by status, and whether somebody works on them."""
     found = jobs.jobs(lake_of(request))

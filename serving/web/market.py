@@ -1,4 +1,4 @@
-"""Routes of quotes, snapshots, instruments, corporate actions, calendars and feeds."""
+"""Routes of trades, quotes, snapshots, instruments, corporate actions, calendars and feeds."""
 
 from __future__ import annotations
 
@@ -7,49 +7,45 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request, Response
 
-from serving import quotes as quoted
 from serving import reference
-from serving.answers import parse_bound
-from serving.trades import MAX_LIMIT
-from serving.web import more_examples as examples
-from serving.web.parameters import AsOf, Demanded, End, KnownAsOf, Offset, Provider, Start, Symbol, WireFormat, instant
+from serving.quotes import quotes
+from serving.snapshot import snapshot
+from serving.trades import trades
+from serving.web import examples, more_examples
+from serving.web.parameters import (
+    AsOf,
+    Demanded,
+    KnownAsOf,
+    Limit,
+    Offset,
+    PagedQuestion,
+    Provider,
+    Symbol,
+    WireFormat,
+    instant,
+)
 from serving.web.responses import answers, lake_of, respond
 
 router = APIRouter()
-Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT, description="Most rows of this answer.")]
 
 
 @router.get(
-    "/quotes/{symbol:path}", responses=answers(examples.QUOTES), response_class=Response, summary="Quotes of one instrument"
+    "/trades/{symbol:path}", responses=answers(examples.TRADES), response_class=Response, summary="Trades of one instrument"
 )
-def get_quotes(
-    request: Request,
-    symbol: Symbol,
-    wire: WireFormat,
-    demands: Demanded,
-    start: Start = None,
-    end: End = None,
-    as_of: AsOf = None,
-    known_as_of: KnownAsOf = None,
-    provider: Provider = None,
-    limit: Limit = 1_000,
-    offset: Offset = 0,
-) -> Response:
+def get_trades(request: Request, question: PagedQuestion, wire: WireFormat, demands: Demanded) -> Response:
+    """Executions in the order of the venue's clock; without start and end, those of the newest session."""
+    return respond(request, trades(lake_of(request), question), wire, demands)
+
+
+@router.get(
+    "/quotes/{symbol:path}", responses=answers(more_examples.QUOTES), response_class=Response, summary="Quotes of one instrument"
+)
+def get_quotes(request: Request, question: PagedQuestion, wire: WireFormat, demands: Demanded) -> Response:
     """Best bid and offer in the order received; without start and end, those of the newest session."""
-    question = quoted.QuotesQuestion(
-        symbol,
-        parse_bound(start, "start"),
-        parse_bound(end, "end"),
-        provider,
-        instant(as_of),
-        instant(known_as_of),
-        limit,
-        offset,
-    )
-    return respond(request, quoted.quotes(lake_of(request), question), wire, demands)
+    return respond(request, quotes(lake_of(request), question), wire, demands)
 
 
-@router.get("/snapshot", responses=answers(examples.SNAPSHOT), response_class=Response, summary="The last of each kind")
+@router.get("/snapshot", responses=answers(more_examples.SNAPSHOT), response_class=Response, summary="The last of each kind")
 def get_snapshot(
     request: Request,
     wire: WireFormat,
@@ -66,11 +62,13 @@ def get_snapshot(
 ) -> Response:
     """Last trade, last quote and last agreed daily bar of several instruments, each with its own instant."""
     wanted = [part.strip() for part in symbols.split(",") if part.strip()]
-    found = quoted.snapshot(lake_of(request), wanted, provider, instant(as_of), instant(known_as_of))
+    found = snapshot(lake_of(request), wanted, provider, instant(as_of), instant(known_as_of))
     return respond(request, found, wire, demands)
 
 
-@router.get("/instruments", responses=answers(examples.INSTRUMENTS), response_class=Response, summary="What can be asked for")
+@router.get(
+    "/instruments", responses=answers(more_examples.INSTRUMENTS), response_class=Response, summary="What can be asked for"
+)
 def get_instruments(
     request: Request,
     wire: WireFormat,
@@ -90,7 +88,7 @@ def get_instruments(
 
 @router.get(
     "/corporate-actions/{symbol:path}",
-    responses=answers(examples.ACTIONS),
+    responses=answers(more_examples.ACTIONS),
     response_class=Response,
     summary="Splits and dividends of one instrument",
 )
@@ -110,7 +108,9 @@ def get_corporate_actions(
     return respond(request, found, wire, demands)
 
 
-@router.get("/calendars/{mic}", responses=answers(examples.CALENDAR), response_class=Response, summary="Sessions of a market")
+@router.get(
+    "/calendars/{mic}", responses=answers(more_examples.CALENDAR), response_class=Response, summary="Sessions of a market"
+)
 def get_calendar(
     request: Request,
     mic: Annotated[str, Path(description="ISO 10383 market identifier.", examples=["XNYS"], pattern="^[A-Za-z0-9]{4}$")],
@@ -122,7 +122,7 @@ def get_calendar(
     return respond(request, reference.calendar(lake_of(request), mic, start, end), wire)
 
 
-@router.get("/feeds", responses=answers(examples.FEEDS), response_class=Response, summary="What can be read")
+@router.get("/feeds", responses=answers(more_examples.FEEDS), response_class=Response, summary="What can be read")
 def get_feeds(request: Request, wire: WireFormat, demands: Demanded) -> Response:
     """Every feed of every provider: the payload it reads, the tables it fills, when it last delivered here."""
     return respond(request, reference.feeds(lake_of(request)), wire, demands)

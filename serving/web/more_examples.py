@@ -139,4 +139,8 @@ ISSUES: list[dict[str, Any]] = [
         "issues": [{"type": "price_jump", "severity": "warning", "description": "129.04", "field": None, "value": None}],
     }
 ]
-JOBS: dict[str, Any] = {"status": "ok", "jobs": {"DISTRIBUTED": 3}, "is_running": False}
+JOBS: dict[str, Any] = {
+    "status": "ok",
+    "jobs": {"RECEIVED": 0, "VALIDATED": 0, "PROCESSED": 0, "DISTRIBUTED": 3, "FAILED": 0},
+    "is_running": False,
+}

@@ -9,8 +9,10 @@ from typing import Annotated
 from fastapi import Depends, Header, Path, Query
 
 from lake.instants import parse_instant
+from serving.answers import parse_bound
 from serving.demands import Demands
 from serving.formats import MEDIA_TYPES, Format
+from serving.paged import MAX_LIMIT, Paged
 
 _BY_MEDIA_TYPE = {media.partition(";")[0]: format_ for format_, media in MEDIA_TYPES.items()}
 
@@ -47,6 +49,7 @@ KnownAsOf = Annotated[
 Provider = Annotated[str | None, Query(description="Only this provider's data.", examples=["yahoo"], max_length=64)]
 AnswerFormat = Annotated[Wire | None, Query(alias="format", description="Overrides the Accept header; json without both.")]
 Accept = Annotated[str | None, Header(include_in_schema=False)]
+Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT, description="Most rows of this answer.")]
 Offset = Annotated[int, Query(ge=0, le=2**40, description="Rows to skip; `has_more` says whether to go on.")]
 
 
@@ -83,5 +86,20 @@ def _demands(
     return Demands(max_age, min_quality)
 
 
+def _paged(
+    symbol: Symbol,
+    start: Start = None,
+    end: End = None,
+    as_of: AsOf = None,
+    known_as_of: KnownAsOf = None,
+    provider: Provider = None,
+    limit: Limit = 1_000,
+    offset: Offset = 0,
+) -> Paged:
+    bounds = parse_bound(start, "start"), parse_bound(end, "end")
+    return Paged(symbol, *bounds, provider, instant(as_of), instant(known_as_of), limit, offset)
+
+
+PagedQuestion = Annotated[Paged, Depends(_paged)]
 WireFormat = Annotated[Format, Depends(_wire)]
 Demanded = Annotated[Demands, Depends(_demands)]

@@ -8,8 +8,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 
 from serving import quality
 from serving.web import more_examples as examples
-from serving.web.market import Limit
-from serving.web.parameters import AsOf, Demanded, Offset, Provider, WireFormat, instant
+from serving.web.parameters import AsOf, Demanded, Limit, Offset, Provider, WireFormat, instant
 from serving.web.responses import answers, document, lake_of, respond
 
 router = APIRouter()

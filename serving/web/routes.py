@@ -10,10 +10,9 @@ from lake.tables import TABLES
 from serving import lineage
 from serving.answers import parse_bound
 from serving.bars import Adjustment, BarsQuestion, bars
-from serving.trades import MAX_LIMIT, TradesQuestion, trades
 from serving.web import examples
 from serving.web.access import Caller, caller_of
-from serving.web.parameters import AsOf, Demanded, End, KnownAsOf, Offset, Provider, Start, Symbol, WireFormat, instant
+from serving.web.parameters import AsOf, Demanded, End, KnownAsOf, Provider, Start, Symbol, WireFormat, instant
 from serving.web.responses import answers, document, lake_of, respond
 
 router = APIRouter()
@@ -47,36 +46,6 @@ def get_bars(
         provider,
     )
     return respond(request, bars(lake_of(request), question), wire, demands)
-
-
-@router.get(
-    "/trades/{symbol:path}", responses=answers(examples.TRADES), response_class=Response, summary="Trades of one instrument"
-)
-def get_trades(
-    request: Request,
-    symbol: Symbol,
-    wire: WireFormat,
-    demands: Demanded,
-    start: Start = None,
-    end: End = None,
-    as_of: AsOf = None,
-    known_as_of: KnownAsOf = None,
-    provider: Provider = None,
-    limit: Annotated[int, Query(ge=1, le=MAX_LIMIT, description="Most rows of this answer.")] = 1_000,
-    offset: Offset = 0,
-) -> Response:
-    """Executions in the order of the venue's clock; without start and end, those of the newest session."""
-    question = TradesQuestion(
-        symbol,
-        parse_bound(start, "start"),
-        parse_bound(end, "end"),
-        provider,
-        instant(as_of),
-        instant(known_as_of),
-        limit,
-        offset,
-    )
-    return respond(request, trades(lake_of(request), question), wire, demands)
 
 
 @router.get(

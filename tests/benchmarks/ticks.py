@@ -29,7 +29,24 @@ PROVIDER = "bench"
 _OPEN_US = (14 * 3600 + 30 * 60) * 1_000_000
 """09:30 in New York, as UTC microseconds of the day (winter time)."""
 _LENGTH_US = int(6.5 * 3600 * 1_000_000)
-_MICS = "XNAS XNYS ARCX BATS BATY EDGA EDGX IEXG MEMX XBOS XPHL XCHI EPRL LTSE FINN FINY".split()
+_MICS = [
+    "XNAS",
+    "XNYS",
+    "ARCX",
+    "BATS",
+    "BATY",
+    "EDGA",
+    "EDGX",
+    "IEXG",
+    "MEMX",
+    "XBOS",
+    "XPHL",
+    "XCHI",
+    "EPRL",
+    "LTSE",
+    "FINN",
+    "FINY",
+]
 _CONDITIONS = ("", "@", "@I", "@F", "@FI", "@T", "@TI", "@4")
 _EPOCH = date(1970, 1, 1)
 

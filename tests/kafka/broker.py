@@ -153,8 +153,8 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
-def jars() -> Path:
-    """Return the folder of Kafka's jars, fetched by Maven once: from its own cache, else from the repository."""
+def jars(pom: Path = _POM, name: str = "kafka") -> Path:
+    """Return the folder of a server's jars, fetched by Maven once: from its own cache, else from the repository."""
     java, maven = shutil.which("java"), shutil.which("mvn")
     if java is None:
         raise NotHereError("java was not found on this machine")
@@ -163,16 +163,16 @@ def jars() -> Path:
     if version is None or int(version[1]) < _LEAST_JAVA:
         raise NotHereError(f"Java {_LEAST_JAVA} or later was not found on this machine: {told.strip().splitlines()[:1]}")
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tickhouse"
-    folder = cache / f"kafka-{hashlib.sha256(_POM.read_bytes()).hexdigest()[:12]}"
+    folder = cache / f"{name}-{hashlib.sha256(pom.read_bytes()).hexdigest()[:12]}"
     if folder.is_dir():
         return folder
     if maven is None:
         raise NotHereError("mvn was not found on this machine")
-    made = cache / f"kafka-{uuid.uuid4().hex}"
+    made = cache / f"{name}-{uuid.uuid4().hex}"
     made.mkdir(parents=True)
     said = ""
     for mode in (["-o"], []):
-        words = [maven, "-q", "-B", *mode, "-f", str(_POM), "dependency:copy-dependencies", f"-DoutputDirectory={made}"]
+        words = [maven, "-q", "-B", *mode, "-f", str(pom), "dependency:copy-dependencies", f"-DoutputDirectory={made}"]
         done = subprocess.run(words, capture_output=True, text=True, check=False)
         if done.returncode == 0:
             if not folder.is_dir():
@@ -180,7 +180,7 @@ def jars() -> Path:
             return folder
         said = done.stdout.strip()[-300:]
     shutil.rmtree(made)
-    raise NotHereError(f"Kafka's jars are neither in Maven's cache nor to be had from its repository: {said}")
+    raise NotHereError(f"the jars of {name} are neither in Maven's cache nor to be had from its repository: {said}")
 
 
 @pytest.fixture(scope="session")

@@ -59,14 +59,14 @@ def doubled(log: Log) -> dict[str, int]:
     for topic in TOPICS.values():
         if topic.form is not Form.EVENTS:
             continue
-        seen: Counter[tuple[str, str, str]] = Counter()
+        seen: Counter[tuple[str, int, str]] = Counter()
         for partition, bound in log.bounds(topic.name).items():
             offset = bound.first
             while offset < bound.next:
                 batch = log.read(topic.name, partition, offset, 8 << 20, 0.0)
                 for _, block in batch.blocks:
                     document = orjson.loads(block.payload)
-                    seen[document["event_id"], document["status"], document["publication"]] += 1
+                    seen[document["event_id"], document["revision"], document["status"]] += 1
                 offset = batch.next_offset
         found[topic.name] = sum(count > 1 for count in seen.values())
     return {name: count for name, count in found.items() if count}

@@ -74,7 +74,7 @@ def test_cached_metadata_is_what_pyiceberg_would_compute(lake: Lake) -> None:
 
 
 def test_a_remembered_table_is_as_one_read_anew_and_shares_nothing_that_changes(lake: Lake) -> None:
-    plain = SqlCatalog(lake._catalog.name, **lake._catalog.properties)
+    plain = SqlCatalog(lake._catalog.name, uri=lake.settings.catalog_url, **lake._catalog.properties)
     for number in range(3):
         one, other = lake.table(NAME), lake.table(NAME)
         assert one.metadata.properties is not other.metadata.properties

@@ -5,7 +5,7 @@ import pytest
 from lake import as_of
 from lake import iceberg_internals as internals
 from lake.catalog import MAIN, Lake
-from lake.durable import local_path
+from lake.durable import place_of
 from lake.errors import CommitConflictError, InvalidValueError, NotFoundError
 from lake.heads import Act
 from lake.instants import system_clock
@@ -71,7 +71,7 @@ def test_offsets_that_were_published_cannot_be_staged_again(lake: Lake) -> None:
 def test_a_main_that_moved_since_staging_is_a_conflict_and_the_branch_goes(lake: Lake) -> None:
     staged = stage(lake, trade_batch(0, 4))
     publish(lake, stage(lake, trade_batch(0, 2, provider="other")))
-    kept = data_files(lake, TRADES) - {local_path(path) for path in staged.files}
+    kept = data_files(lake, TRADES) - {place_of(path) for path in staged.files}
     with pytest.raises(CommitConflictError):
         publish(lake, staged)
     assert branches(lake) == set()

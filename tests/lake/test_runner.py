@@ -19,9 +19,9 @@ from lake.instants import system_clock
 from lake.ray_runner import RayRunner
 from lake.runner import LocalRunner, ProcessRunner, Runner, Task, new_job, open_runner, sweep
 from lake.scan import read
-from lake.settings import RunnerKind, load_settings
+from lake.settings import load_settings
 from lake.tables import table_named
-from lake.values import MessageRange
+from lake.values import MessageRange, RunnerKind
 from tests.lake import working
 from tests.lake.made import trades
 

@@ -17,8 +17,9 @@ from lake.instants import system_clock
 from lake.publish import Increment, publish, stage
 from lake.runner import Task, open_runner
 from lake.scan import read, replaced_files
-from lake.settings import RunnerKind, load_settings
+from lake.settings import load_settings
 from lake.tables import table_named
+from lake.values import RunnerKind
 from quality_checks import waivers
 from quality_checks.adjusting import (
     ACTIONS,

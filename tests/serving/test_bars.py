@@ -13,8 +13,9 @@ from lake.catalog import Lake
 from lake.errors import InvalidValueError, NotFoundError
 from lake.instants import parse_instant, to_datetime
 from serving.bars import Adjustment, BarsQuestion, bars
+from serving.paged import Paged
 from serving.sql import answer
-from serving.trades import TradesQuestion, trades
+from serving.trades import trades
 from tests.serving import small_lake
 from tests.serving.small_lake import AAPL, CAPTURE, put
 
@@ -131,9 +132,9 @@ def test_what_is_not_there_is_told_with_what_is(lake: Lake) -> None:
 
 
 def test_trades_come_in_order_and_by_knowledge(lake: Lake) -> None:
-    found = trades(lake, TradesQuestion(SPOT))
+    found = trades(lake, Paged(SPOT))
     assert found.table["sequence"].to_pylist() == [0, 1, 2, 3, 4]
-    known = trades(lake, TradesQuestion(SPOT, known_as_of=datetime(2024, 8, 8, 0, 0, 2, tzinfo=UTC)))
+    known = trades(lake, Paged(SPOT, known_as_of=datetime(2024, 8, 8, 0, 0, 2, tzinfo=UTC)))
     assert known.table["sequence"].to_pylist() == [0, 1, 2]
     with pytest.raises(NotFoundError, match="no trades"):
-        trades(lake, TradesQuestion("AAPL"))
+        trades(lake, Paged("AAPL"))

@@ -237,7 +237,7 @@ def test_a_process_leaves_with_the_code_and_serves_until_told_to_stop(lake: Lake
 
 def test_everything_is_up_and_stops_cleanly(tmp_path: Path) -> None:
     command = [sys.executable, "-W", "ignore", "-m", "serving.cli.main", "up", "--home", str(tmp_path / "lake")]
-    with subprocess.Popen([*command, "--port", "0", "--excerpt", "60", "--json"], stdout=subprocess.PIPE) as system:
+    with subprocess.Popen([*command, "--port", "0", "--provider", "finnhub", "--json"], stdout=subprocess.PIPE) as system:
         assert system.stdout is not None
         text = b""
         while b"}" not in text:

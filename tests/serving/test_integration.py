@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import schemathesis
 
 from lake.catalog import Lake
 from lake.errors import DemandError, InvalidValueError, NotFoundError
@@ -45,7 +46,11 @@ def test_a_job_captures_lands_and_promotes(empty: Lake) -> None:
         body = accepted.json()
         assert (body["status"], body["processed_count"], body["quality_score"]) == ("RECEIVED", 0, None)
         assert ended(empty, body["request_id"]) is Status.DISTRIBUTED
-        done = client.get(accepted.headers["location"]).json()
+        document = schemathesis.openapi.from_dict(client.get("/api/v1/openapi.json").json())
+        document["/api/v1/integration/process"]["POST"].validate_response(accepted)
+        told = client.get(accepted.headers["location"])
+        document["/api/v1/integration/status/{request_id}"]["GET"].validate_response(told)
+        done = told.json()
         assert done["processed_count"] > 10
         assert done["processing_time_ms"] > 0
         assert done["detail"]["from"] == "simulator"
@@ -104,7 +109,12 @@ def test_quality_of_an_instrument_by_day_without_made_up_scores(market_lake: Lak
         (record,) = client.get(f"/api/v1/integration/quality/{AAPL}").json()
         assert record["overall_score"] is None
         assert record["issues"][0]["type"] == "price_jump"
-        assert client.get("/api/v1/integration/quality/AAPL", params={"start": "2026-11-22"}).json() == []
+        path = "/api/v1/integration/quality/AAPL"
+        (same,) = client.get(path, params={"start": "2026-11-21", "end": "2026-11-22"}).json()
+        assert same == record
+        assert client.get(path, params={"start": "2026-11-22"}).json() == []
+        assert client.get(path, params={"end": "2026-11-21"}).json() == []
+        assert client.get(path, params={"start": "2026-11-22", "end": "2026-11-21"}).status_code == 422
 
 
 def test_the_views_tell_what_the_tables_tell(market_lake: Lake) -> None:
@@ -116,6 +126,42 @@ def test_the_views_tell_what_the_tables_tell(market_lake: Lake) -> None:
     assert (quality["instrument_id"], quality["issues_count"], quality["overall_score"]) == (AAPL, 1, None)
     metrics = sql.answer(market_lake, "SELECT data_type, count(*) n FROM data_processing_metrics_ts GROUP BY 1 ORDER BY 1").table
     assert metrics["data_type"].to_pylist() == ["CORPORATE_ACTIONS", "MARKET_DATA", "REFERENCE_DATA"]
+
+
+DESIGNED = {
+    "POST /integration/process": "request_id status processed_count failed_count quality_score processing_time_ms",
+    "GET /integration/status/{request_id}": "request_id status processed_count failed_count quality_score processing_time_ms",
+    "GET /integration/quality/{instrument_id}": "instrument_id timestamp completeness accuracy freshness consistency"
+    " overall_score issues",
+    "GET /integration/health": "status",
+}
+VIEWS = {
+    "data_processing_jobs": "id source data_type status instruments_count processed_count failed_count quality_score started_at"
+    " completed_at error_message created_at",
+    "corporate_actions": "id instrument_id action_type action_date ex_date record_date adjustment_factor cash_amount description"
+    " processed created_at",
+    "data_quality_metrics": "id instrument_id timestamp completeness accuracy freshness consistency overall_score issues_count"
+    " created_at",
+    "processed_market_data_ts": "timestamp instrument_id timeframe open_price high_price low_price close_price adjusted_close"
+    " volume dollar_volume trade_count quality_score processing_time_ms",
+    "data_processing_metrics_ts": "timestamp source data_type records_processed processing_time_ms error_count quality_score"
+    " throughput_per_second",
+}
+
+
+def test_calls_and_views_have_the_fields_that_were_agreed(market_lake: Lake) -> None:
+    with served(market_lake) as client:
+        paths = client.get("/api/v1/openapi.json").json()["paths"]
+    for call, fields in DESIGNED.items():
+        method, _, path = call.partition(" ")
+        operation = paths["/api/v1" + path][method.lower()]
+        answer = operation["responses"]["202" if method == "POST" else "200"]["content"]["application/json"]["schema"]
+        assert set(fields.split()) <= set(answer.get("items", answer)["required"]), call
+    issue = paths["/api/v1/integration/quality/{instrument_id}"]["get"]["responses"]["200"]["content"]["application/json"]
+    wanted = issue["schema"]["items"]["properties"]["issues"]["items"]["required"]
+    assert wanted == ["type", "severity", "description", "field", "value"]
+    for view, columns in VIEWS.items():
+        assert sql.answer(market_lake, f"SELECT * FROM {view}").table.column_names == columns.split()
 
 
 def test_a_table_expression_may_have_the_name_of_a_view(market_lake: Lake) -> None:

@@ -1,0 +1,146 @@
+"""The acceptance suite of the lake on the operator's parts: what holds on SQLite and a folder holds on PostgreSQL and S3.
+
+The laws are the tests of the embedded profile themselves, run here with another lake.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from lake.catalog import Lake
+from lake.errors import CommitConflictError
+from lake.expiry import expire
+from lake.instants import system_clock
+from lake.objects import ObjectPath
+from lake.publish import hold, publish, stage, stage_release
+from lake.scan import read
+from lake.settings import Settings, load_settings
+from tests.lake import test_as_of, test_commits, test_pasts, test_publish
+from tests.lake.made import trade_batch
+from tests.object_store import Store
+from tests.postgres import Server
+
+TRADES = test_publish.TRADES
+Law = Callable[[Lake], object]
+LAWS: list[Law] = [
+    test_commits.test_appends_move_the_position_and_the_summary_tells_what_happened,
+    test_commits.test_offsets_that_were_landed_are_refused_and_leave_nothing,
+    test_commits.test_the_same_offsets_committed_between_check_and_commit_are_refused,
+    test_commits.test_another_owners_commit_is_no_reason_to_fail,
+    test_commits.test_an_empty_batch_moves_the_position,
+    test_commits.test_rows_that_the_ledger_could_not_find_are_refused,
+    test_commits.test_a_commit_whose_answer_was_lost_is_found_and_counts_as_made,
+    test_commits.test_expiry_keeps_position_rows_and_every_branch,
+    test_publish.test_staged_rows_are_seen_by_nobody_until_published,
+    test_publish.test_owners_have_positions_of_their_own,
+    test_publish.test_a_main_that_moved_since_staging_is_a_conflict_and_the_branch_goes,
+    test_publish.test_dead_branches_are_cleaned_with_their_files_and_nothing_else,
+    test_publish.test_a_held_batch_lets_the_feed_go_on_and_is_released_once,
+    test_publish.test_a_release_may_leave_rows_out,
+    test_publish.test_a_release_keeps_the_run_the_rows_were_made_by,
+    test_publish.test_a_release_discarded_after_its_second_audit_stays_held,
+    test_publish.test_a_rejected_batch_is_listed_no_more_and_its_interval_is_settled,
+    test_publish.test_a_zombie_publish_adds_nothing,
+    test_publish.test_a_hold_started_again_after_a_crash_replaces_its_own_files,
+    test_publish.test_an_overwrite_stands_in_for_the_files_named,
+    test_publish.test_a_rebuild_replaces_rows_and_nothing_else,
+    test_as_of.test_a_past_answer_is_unmoved_by_whatever_comes_later,
+    test_as_of.test_the_ledger_is_booked_before_expiry_forgets,
+    test_as_of.test_booking_is_repeatable_and_one_transaction_a_snapshot,
+    test_pasts.test_as_of_is_the_same_before_and_after_what_comes_later,
+    test_pasts.test_as_of_by_run,
+    test_pasts.test_both_pasts_stand_together,
+]
+"""Each takes an empty lake."""
+ON_OBJECTS: list[Law] = [
+    test_commits.test_offsets_that_were_landed_are_refused_and_leave_nothing,
+    test_commits.test_the_same_offsets_committed_between_check_and_commit_are_refused,
+    test_commits.test_expiry_keeps_position_rows_and_every_branch,
+    test_publish.test_dead_branches_are_cleaned_with_their_files_and_nothing_else,
+    test_publish.test_a_held_batch_lets_the_feed_go_on_and_is_released_once,
+    test_publish.test_a_hold_started_again_after_a_crash_replaces_its_own_files,
+    test_publish.test_an_overwrite_stands_in_for_the_files_named,
+    test_pasts.test_both_pasts_stand_together,
+]
+"""Those that touch files in ways of their own: every request to the store takes milliseconds."""
+
+
+class Made:
+    """A lake made once; each law gets it as it was then."""
+
+    def __init__(self, postgres: Server, name: str, settings: Settings) -> None:
+        self._postgres, self._name, self._settings = postgres, name, settings
+        Lake.create(settings, system_clock).close()
+        postgres.database(f"{name}_made", name)
+        self._kept = settings.home.with_name(f"{name}-kept")
+        if not settings.is_on_objects:
+            shutil.copytree(settings.warehouse, self._kept)
+
+    def anew(self) -> Lake:
+        """Return it empty and open. Metadata files never change, so an object store only loses what the last law wrote."""
+        self._postgres.database(self._name, f"{self._name}_made")
+        if not self._settings.is_on_objects:
+            shutil.rmtree(self._settings.warehouse)
+            shutil.copytree(self._kept, self._settings.warehouse)
+        else:
+            for place in ObjectPath.of(str(self._settings.warehouse)).below():
+                if place.name.endswith(".parquet"):
+                    place.delete()
+        return Lake.open(self._settings, system_clock)
+
+
+@pytest.fixture(scope="module")
+def on_postgres(postgres: Server, tmp_path_factory: pytest.TempPathFactory) -> Made:
+    home = tmp_path_factory.mktemp("postgres") / "home"
+    return Made(postgres, "folder", load_settings(home=home, catalog_url=postgres.database("folder")))
+
+
+@pytest.fixture(scope="module")
+def on_objects(postgres: Server, object_store: Store, tmp_path_factory: pytest.TempPathFactory) -> Made:
+    home = tmp_path_factory.mktemp("objects") / "home"
+    settings = load_settings(home=home, catalog_url=postgres.database("objects"), **object_store.settings("laws"))
+    return Made(postgres, "objects", settings)
+
+
+def name_of(law: Law) -> str:
+    return law.__name__.removeprefix("test_")
+
+
+@pytest.mark.parametrize("law", LAWS, ids=name_of)
+def test_on_postgresql(on_postgres: Made, law: Law) -> None:
+    with on_postgres.anew() as lake:
+        law(lake)
+        assert lake.head(TRADES).table, "a head that can be written on"
+
+
+@pytest.mark.parametrize("law", ON_OBJECTS, ids=name_of)
+def test_on_postgresql_and_an_object_store(on_objects: Made, law: Law) -> None:
+    with on_objects.anew() as lake:
+        law(lake)
+        assert lake.table(TRADES).location().startswith("s3://laws/lake/")
+
+
+def test_on_a_rest_catalog(rest_catalog: str, tmp_path: Path) -> None:
+    """Its tables cannot be taken back to what they were, so here all is done on one lake."""
+    settings = load_settings(home=tmp_path, catalog_url=rest_catalog)
+    with Lake.create(settings, system_clock) as lake:
+        publish(lake, stage(lake, trade_batch(0, 9)))
+        held = hold(lake, stage(lake, trade_batch(10, 14)), {})
+        late = stage(lake, trade_batch(15, 16))
+        publish(lake, stage(lake, trade_batch(0, 2, provider="other")))
+        with pytest.raises(CommitConflictError, match="branch main has changed"):
+            publish(lake, late)
+        with pytest.raises(CommitConflictError, match="binance is at"):
+            stage(lake, trade_batch(0, 9, run_id="again"))
+        publish(lake, stage_release(lake, held))
+        assert expire(lake, TRADES, keep=1, slack=0) > 0
+        assert test_publish.branches(lake) == set()
+    Lake.create(settings, system_clock).close()
+    with Lake.open(settings, system_clock) as lake:
+        assert lake.head(TRADES).position == {"binance": {"0": 15}, "other": {"0": 3}}
+        assert sorted(read(lake, TRADES, ["message_seq"])["message_seq"].to_pylist()) == sorted([*range(15), *range(3)])
+        assert lake.table(TRADES).location() == f"file://{settings.warehouse}/normalized/trades"
