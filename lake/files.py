@@ -24,6 +24,7 @@ from lake import iceberg_internals as internals
 from lake.durable import FULL, NewFile, delete, link, local_path, location_of, make_folder, sync_folder
 from lake.errors import CommitConflictError, InvalidValueError, StorageError
 from lake.ordering import partitions
+from lake.row_groups import read_footer, read_groups
 from lake.tables import Encoding, Table
 
 ROW_GROUP_ROWS = 16_384
@@ -86,10 +87,12 @@ def write_files(iceberg: IcebergTable, table: Table, rows: pa.Table, job: str = 
 
 
 def read_files(table: Table, paths: Iterable[Path]) -> pa.Table:
-    """Return the rows of data files in the table's schema, in the order of the paths."""
-    # ParquetFile, not read_table: the latter makes columns out of folder names.
-    parts = [conform(table, pq.ParquetFile(path).read()) for path in paths]
-    return pa.concat_tables(parts) if parts else table.arrow_schema().empty_table()
+    """Return the rows of data files in the table's schema, found by field id, in the order of the paths."""
+    parts = []
+    for path in paths:
+        footer = read_footer(str(path))
+        parts.extend(read_groups(footer, table, range(len(footer.rows)), table.column_names, lambda rows: rows))
+    return conform(table, pa.concat_tables(parts)) if parts else table.arrow_schema().empty_table()
 
 
 def files_of_job(iceberg: IcebergTable, job: str) -> list[Path]:

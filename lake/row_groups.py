@@ -101,7 +101,7 @@ class Footers:
             if found is not None:
                 self._footers.move_to_end(path)
                 return found
-        made = _read_footer(path)
+        made = read_footer(path)
         with self._lock:
             self._footers[path] = made
             while len(self._footers) > _FILES_KEPT:
@@ -109,7 +109,8 @@ class Footers:
         return made
 
 
-def _read_footer(path: str) -> Footer:
+def read_footer(path: str) -> Footer:
+    """Return what is known of a data file, read anew."""
     with pq.ParquetFile(path) as file:
         metadata, schema = file.metadata, file.schema_arrow
     places = {
