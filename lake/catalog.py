@@ -24,8 +24,8 @@ from lake.evolution import evolve
 from lake.fences import fence_off, not_fenced_off
 from lake.heads import ACT, HOLDS, POSITION, Act, Head, Hold, listed_holds_of, positions_of, ranges_of
 from lake.instants import Clock
-from lake.pointers import Pointers
 from lake.leases import name_host
+from lake.pointers import Pointers
 from lake.settings import Settings
 from lake.state import BUSY_TIMEOUT_S, State
 from lake.steps import Steps, steps_of
@@ -122,7 +122,9 @@ class Lake:
         except sqlalchemy.exc.SQLAlchemyError as error:
             lake.close()
             if any(words in str(error) for words in _REFUSED):
-                raise StorageError(f"catalog database {settings.catalog_url} cannot be read, is its disk full? {error}") from error
+                raise StorageError(
+                    f"catalog database {settings.catalog_url} cannot be read, is its disk full? {error}"
+                ) from error
             raise NotFoundError(f"{settings.catalog_url} holds no catalog; run `tickhouse init` ({error})") from error
         except BaseException:
             lake.close()
