@@ -19,7 +19,7 @@ SEED ?= $(shell date +%s)
 CAN_COMPILE := $(shell command -v cc >/dev/null && [ -n "$(PYTHON)" ] && "$(PYTHON)" -c 'import pathlib, sysconfig, sys; \
 	sys.exit(not pathlib.Path(sysconfig.get_path("include"), "Python.h").is_file())' >/dev/null 2>&1 && echo yes)
 
-.PHONY: help install kernels demo up test check format docs bench fuzz crash broker coverage audit sbom clean
+.PHONY: help install kernels demo up test check format docs bench bench-lake fuzz crash broker coverage audit sbom clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -86,11 +86,17 @@ coverage: install ## every test again, counting lines: at least 85 %
 docs: install ## what is drawn from the code: the data dictionary
 	@$(BIN)/python -m lake.tables.dictionary
 
-bench: install ## ratios against other people's code; needs a C compiler for cryptofeed
+bench: install ## ratios against other people's code; BENCH=name one of them, SCALE=1 for all 20 million ticks
 ifeq ($(CAN_COMPILE),yes)
 	@$(PIP) cryptofeed || echo "cryptofeed could not be installed: its cases are skipped"
 endif
-	@$(BIN)/python -m tests.benchmarks $(BENCH)
+	@$(PIP) chdb deltalake || echo "chdb and deltalake could not be installed: their cases are skipped"
+	@$(BIN)/python -m tests.benchmarks $(BENCH) $(if $(SCALE),--scale $(SCALE))
+
+bench-lake: install ## bytes a trade, memory of each engine, commits against history; SCALE=1 for all 20 million ticks
+	@$(PIP) chdb || echo "chdb could not be installed: its cases are skipped"
+	@$(BIN)/python -m tests.benchmarks.lake_sizes $(SCALE)
+	@$(BIN)/python -m tests.benchmarks.lake_commits
 
 fuzz: install ## property tests with 40 times the examples; SEED=n repeats a run
 	@echo "SEED=$(SEED)"

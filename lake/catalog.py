@@ -27,6 +27,7 @@ from lake.errors import (
     SettingsError,
     StorageError,
 )
+from lake.evolution import evolve
 from lake.fences import fence_off, not_fenced_off
 from lake.heads import ACT, HOLDS, POSITION, Act, Head, Hold, listed_holds_of, positions_of, ranges_of
 from lake.instants import Clock
@@ -94,7 +95,8 @@ class Lake:
         """Make what is missing of a lake and return it open; safe to repeat and to run in two processes.
 
         Every table gets an empty first snapshot that holds position {}: a head without a position is always an error.
-        Raises SettingsError when a table exists with another schema than its definition.
+        A table of an older lake is brought to today's definition (lake/evolution.py). Raises SettingsError when that
+        cannot be done without rewriting its files.
         """
         _refuse_unfinished(settings)
         make_places(settings)
@@ -254,11 +256,7 @@ class Lake:
                 properties=properties,
             )
         created = self._catalog.load_table(table.name)
-        stored = {field.field_id: (field.name, field.field_type) for field in created.schema().fields}
-        defined = {column.field_id: (column.name, column.iceberg_type) for column in table.columns}
-        if stored != defined:
-            ids = sorted(number for number in {*stored, *defined} if stored.get(number) != defined.get(number))
-            raise SettingsError(f"{table.name} at {created.location()} is not as defined: field ids {ids}; use another home")
+        evolve(created, table)
         if created.current_snapshot() is None:
             self._write_first_snapshot(created)
 

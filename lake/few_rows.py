@@ -3,6 +3,10 @@
 The way past DuckDB of `lake.scan.read`; what it gives is the same. It is taken where a question fixes the first column
 of a table's order (the instrument, nearly everywhere) and so few row groups can hold it that decoding them is cheaper
 than starting a query.
+
+Decided 2026-11-21: a query costs DuckDB milliseconds before it reads, more than one instrument's day takes. The price is
+two ways to one answer, held together by a law in tests/lake/test_few_rows.py, and row groups of 16,384 rows, with which
+files are 1.2 % larger than with 65,536.
 """
 
 from __future__ import annotations

@@ -37,6 +37,7 @@ from lake.durable import (
 from lake.errors import CommitConflictError, InvalidValueError, StorageError
 from lake.objects import ObjectPath
 from lake.ordering import partitions
+from lake.row_groups import read_footer, read_groups
 from lake.tables import Encoding, Table
 
 ROW_GROUP_ROWS = 16_384
@@ -99,10 +100,12 @@ def write_files(iceberg: IcebergTable, table: Table, rows: pa.Table, job: str = 
 
 
 def read_files(table: Table, paths: Iterable[Place]) -> pa.Table:
-    """Return the rows of data files in the table's schema, in the order of the paths."""
-    # ParquetFile, not read_table: the latter makes columns out of folder names.
-    parts = [conform(table, pq.ParquetFile(**readable(path)).read()) for path in paths]
-    return pa.concat_tables(parts) if parts else table.arrow_schema().empty_table()
+    """Return the rows of data files in the table's schema, found by field id, in the order of the paths."""
+    parts = []
+    for path in paths:
+        footer = read_footer(str(path))
+        parts.extend(read_groups(footer, table, range(len(footer.rows)), table.column_names, lambda rows: rows))
+    return conform(table, pa.concat_tables(parts)) if parts else table.arrow_schema().empty_table()
 
 
 def files_of_job(iceberg: IcebergTable, job: str) -> list[Place]:

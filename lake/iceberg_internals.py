@@ -23,17 +23,21 @@ from pyiceberg.io.pyarrow import (
     parquet_path_to_id_mapping,
 )
 from pyiceberg.manifest import DataFile, DataFileContent, FileFormat, ManifestEntryStatus
+from pyiceberg.schema import Schema
 from pyiceberg.serializers import FromInputFile
 from pyiceberg.table import CommitTableResponse, Table, Transaction
 from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.refs import SnapshotRefType
 from pyiceberg.table.snapshots import Snapshot
 from pyiceberg.table.update import (
+    AddSchemaUpdate,
     AddSnapshotUpdate,
+    AssertCurrentSchemaId,
     AssertRefSnapshotId,
     AssertTableUUID,
     RemoveSnapshotRefUpdate,
     RemoveSnapshotsUpdate,
+    SetCurrentSchemaUpdate,
     SetPropertiesUpdate,
     SetSnapshotRefUpdate,
     TableRequirement,
@@ -193,6 +197,15 @@ def forget(snapshot_ids: Sequence[int]) -> TableUpdate:
 def set_property(name: str, value: str) -> TableUpdate:
     """Return the update that sets a table property."""
     return SetPropertiesUpdate(updates={name: value})
+
+
+def set_schema(table: Table, schema: Schema) -> None:
+    """Make a schema the current one, asserting that schema and main are those of `table` as loaded; adds no snapshot."""
+    metadata = table.metadata
+    branches = [points_to(name, ref.snapshot_id) for name, ref in metadata.refs.items() if name == "main"]
+    unmoved = AssertCurrentSchemaId.model_validate({"current-schema-id": metadata.current_schema_id})
+    added = AddSchemaUpdate.model_validate({"schema": schema})
+    commit(table, [unmoved, *branches], [added, SetCurrentSchemaUpdate.model_validate({"schema-id": -1})])
 
 
 def commit(table: Table, requirements: Sequence[TableRequirement], updates: Sequence[TableUpdate]) -> CommitTableResponse:

@@ -31,8 +31,8 @@ def partitions(table: Table, rows: pa.Table) -> list[tuple[tuple[object, ...], p
     rows = _encoded(table, rows)
     names = [f"partition {number}" for number in range(len(table.partition))]
     keys = [_partition_key(table, rows, name, transform) for name, transform in table.partition]
-    constant = [_constant(key) for key in keys]
-    if all(value is not None for value in constant):
+    constant = [value for key in keys if (value := _constant(key)) is not None]
+    if len(constant) == len(keys):
         order = _order(rows, table.order)
         return [(tuple(value.as_py() for value in constant), _taken(rows, order))]
     columns = {name: _plain(rows.column(name)) for name in table.order} | dict(zip(names, keys, strict=True))

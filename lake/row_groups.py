@@ -20,7 +20,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lake.conditions import as_bound
+from lake.durable import place_of, readable
 from lake.plans import PRUNED_TYPES, Condition, Mask, may_hold
+from lake.settings import OBJECT_STORE
 from lake.tables import Column, Encoding, Table
 
 _FILES_KEPT = 512
@@ -101,7 +103,7 @@ class Footers:
             if found is not None:
                 self._footers.move_to_end(path)
                 return found
-        made = _read_footer(path)
+        made = read_footer(path)
         with self._lock:
             self._footers[path] = made
             while len(self._footers) > _FILES_KEPT:
@@ -109,8 +111,16 @@ class Footers:
         return made
 
 
-def _read_footer(path: str) -> Footer:
-    with pq.ParquetFile(path) as file:
+def _opened(path: str, **options: Any) -> pq.ParquetFile:
+    """Open a data file of a folder or an object store."""
+    if path.startswith(OBJECT_STORE):
+        return pq.ParquetFile(**readable(place_of(path)), **options)
+    return pq.ParquetFile(path, memory_map=True, **options)
+
+
+def read_footer(path: str) -> Footer:
+    """Return what is known of a data file, read anew."""
+    with _opened(path) as file:
         metadata, schema = file.metadata, file.schema_arrow
     places = {
         int(one.metadata[b"PARQUET:field_id"]): (number, one.name, one.type)
@@ -133,9 +143,7 @@ def read_groups(footer: Footer, table: Table, groups: Sequence[int], columns: Se
         if one.type == "string" and one.encoding is Encoding.DICTIONARY and one.field_id in footer.places
     ]
     found = []
-    with pq.ParquetFile(
-        footer.path, metadata=footer.metadata, memory_map=True, pre_buffer=False, read_dictionary=texts or None
-    ) as file:
+    with _opened(footer.path, metadata=footer.metadata, pre_buffer=False, read_dictionary=texts or None) as file:
         for group in groups:
             constants = {one.name: footer.constant(one, group) for one in wanted}
             names = [footer.places[one.field_id][1] for one in wanted if constants[one.name] is None]

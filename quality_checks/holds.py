@@ -131,6 +131,22 @@ def reject(lake: Lake, hold_id: str, reason: str, *, who: str = "operator") -> D
         return Decision(hold_id, table, "rejected", quarantined=rows.num_rows)
 
 
+def left_for_good(lake: Lake, table: str, owner: str) -> set[str]:
+    """Return the facts in quarantine less those that a release or reject of an open hold put there before it was cut short.
+
+    They count as held until it is repeated.
+    """
+    where = [Where("table_name", "=", table), Where("provider", "=", owner)]
+    quarantined = read(lake, "quality.quarantine", ["event_id", "rule", "capture_id", "message_seq"], where)
+    ranges = [one for hold in lake.head(table).holds if hold.owner == owner for one in hold.ranges]
+    return {
+        row["event_id"]
+        for row in quarantined.to_pylist()
+        if not row["rule"].startswith(HELD)
+        or not any(one.capture_id == row["capture_id"] and one.first_seq <= row["message_seq"] <= one.last_seq for one in ranges)
+    }
+
+
 def _need_reason(reason: str) -> None:
     if not reason.strip():
         raise InvalidValueError("a decision about a hold needs a reason; it is kept in the audit log")

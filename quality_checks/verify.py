@@ -27,6 +27,7 @@ from lake.scan import read
 from lake.tables import TABLES, PublishedBy, table_named
 from lake.values import Vector
 from quality_checks.adjusting import ACTIONS, AGREED, BARS, FACTORS
+from quality_checks.holds import left_for_good
 from quality_checks.promotion import adds_up, tables_of
 from transforms.steps import derived_ids
 
@@ -272,8 +273,7 @@ def _facts_counted(lake: Lake) -> tuple[int, list[str]]:
         gone = _dropped(lake, table, owner)
         if on_main + gone != told:
             faults.append(f"{table}: {told} rows of {owner} published, main has {on_main}, retention dropped {gone}")
-        where = [Where("table_name", "=", table), Where("provider", "=", owner)]
-        refused = read(lake, "quality.quarantine", ["event_id"], where)["event_id"].unique()
+        refused = left_for_good(lake, table, owner)
         if len(refused) != counts["quarantined"]:
             faults.append(f"{table}: {counts['quarantined']} facts of {owner} counted as quarantined, {len(refused)} are there")
     return count, faults

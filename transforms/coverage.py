@@ -7,7 +7,7 @@ from functools import lru_cache
 from transforms.decode.exchange_symbols import US, hints
 from transforms.feeds import FEEDS
 
-PARTIAL_FEEDS = frozenset({("alpaca", "iex"), ("alpaca", "indicative"), ("finnhub", "quote")})
+PARTIAL_FEEDS = frozenset({("alpaca", "iex"), ("alpaca", "indicative"), ("finnhub", "quote"), ("tiingo", "iex")})
 """One exchange of many, modified prices, a day without its volume: they win no bar that another feed has, and where their
 prices differ that is no disagreement."""
 _US_CALENDAR = "XNYS"

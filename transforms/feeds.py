@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from lake.errors import NotFoundError
 from lake.values import NumberKind
-from transforms.decode import alpaca, alpha_vantage, binance, csv_files, finnhub, ice_reorg, polygon, yahoo
+from transforms.decode import alpaca, alpha_vantage, binance, csv_files, finnhub, ice_reorg, polygon, tiingo, yahoo
 from transforms.decode.decoded import BARS, BOOK_EVENTS, CORPORATE_ACTIONS, QUOTES, TRADES, Decoded
 
 
@@ -91,6 +91,17 @@ FEEDS: dict[tuple[str, str], Feed] = {
             (CORPORATE_ACTIONS,),
             polygon.decode_actions,
             venue="US",
+        ),
+        Feed("tiingo", "daily", NumberKind.EXACT, "/tiingo/daily prices, JSON or CSV", tiingo.DAILY_TABLES, tiingo.decode_daily),
+        Feed("tiingo", "iex", NumberKind.EXACT, "/iex prices and quotes", tiingo.IEX_TABLES, tiingo.decode_iex, True, "US"),
+        Feed(
+            "tiingo",
+            "crypto",
+            NumberKind.FLOAT_IMAGE,
+            "/tiingo/crypto prices, top",
+            tiingo.IEX_TABLES,
+            tiingo.decode_crypto,
+            True,
         ),
         Feed("polygon", "reference", NumberKind.EXACT, "lists of tickers, venues, codes: raw only", (), polygon.decode_reference),
     )

@@ -15,6 +15,7 @@ from ingest.containers.source import Piece, Source, Told
 from ingest.containers.splitters import whole_document
 
 _POLYGON_PATH = re.compile(r"v[1-3]_[a-z]")
+_TIINGO_STAMP = re.compile(rb'"date":"\d{4}-\d\d-\d\dT(\d\d:\d\d:\d\d)')
 _POLYGON_ACTIONS = (b'"execution_date":', b'"ex_dividend_date":')
 _POLYGON_LISTS = (
     *(b'"serverTime":', b'"status":"closed"', b'"status":"early-close"', b'"primary_exchange":', b'"cfi":', b'"sip_mapping":'),
@@ -71,3 +72,30 @@ def _polygon_feed(packed: bytes) -> str | None:
     if any(word in packed for word in _POLYGON_PRICES) and b'"serverTime":' not in packed:
         return "market"
     return "reference" if is_list else None
+
+
+def is_tiingo(feed: str) -> Callable[[str, bytes], bool]:
+    """Return whether a file is of Tiingo's `daily`, `iex` or `crypto`; days are stamped at midnight, minutes hardly ever."""
+
+    def is_one(name: str, beginning: bytes) -> bool:
+        return _tiingo_feed(b"".join(beginning.split())) == feed
+
+    return is_one
+
+
+def _tiingo_feed(packed: bytes) -> str | None:
+    if packed.startswith(b"date,") and b"splitFactor" in packed[:200]:
+        return "daily"
+    if packed.startswith(b"{") and b'"exchangeCode":' in packed and b'"startDate":' in packed:
+        return "daily"
+    if not packed.startswith(b"[{"):
+        return None
+    first = packed[:1024]
+    if b'"baseCurrency":' in first and b'"quoteCurrency":' in first:
+        return "crypto"
+    if b'"tngoLast":' in first:
+        return "iex"
+    stamp = _TIINGO_STAMP.search(first)
+    if stamp is None or b'"open":' not in first or b'"symbol":' in first:
+        return None
+    return "daily" if stamp[1] == b"00:00:00" else "iex"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import inspect
 import json
 import platform
 import sys
@@ -22,6 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", help="benchmarks to run, like `decode` for bench_decode.py (default: all)")
     parser.add_argument("--rounds", type=int, default=7, help="measured rounds a case (default 7)")
+    parser.add_argument("--scale", type=float, default=None, help="share of 20 million ticks, for benchmarks of the lake")
     parser.add_argument("--json", action="store_true", help="one JSON document instead of tables")
     given = parser.parse_args(arguments)
     found = sorted(path.stem.removeprefix("bench_") for path in Path(__file__).parent.glob("bench_*.py"))
@@ -31,7 +33,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     offered: list[Case | Skipped] = []
     for name in given.names or found:
-        offered.extend(importlib.import_module(f"tests.benchmarks.bench_{name}").cases())
+        cases = importlib.import_module(f"tests.benchmarks.bench_{name}").cases
+        has_scale = given.scale is not None and "scale" in inspect.signature(cases).parameters
+        offered.extend(cases(scale=given.scale) if has_scale else cases())
     measured: list[Measured] = []
     for group in dict.fromkeys(one.group for one in offered):
         print(f"measuring: {group}", file=sys.stderr)
@@ -82,7 +86,7 @@ def _print(measured: Sequence[Measured], skipped: Sequence[Skipped], console: Co
             table.add_row(name, f"{one.seconds * 1e3:.2f}", f"{one.per_second:,.0f}", faster, f"{one.spread:.2f}")
         console.print(table)
     for one in skipped:
-        console.print(f"skipped: {one.group}, {one.name}: {one.reason}")
+        console.print(f"skipped: {one.group}, {one.name}: {one.reason}", markup=False)
 
 
 if __name__ == "__main__":

@@ -29,24 +29,8 @@ PROVIDER = "bench"
 _OPEN_US = (14 * 3600 + 30 * 60) * 1_000_000
 """09:30 in New York, as UTC microseconds of the day (winter time)."""
 _LENGTH_US = int(6.5 * 3600 * 1_000_000)
-_MICS = [
-    "XNAS",
-    "XNYS",
-    "ARCX",
-    "BATS",
-    "BATY",
-    "EDGA",
-    "EDGX",
-    "IEXG",
-    "MEMX",
-    "XBOS",
-    "XPHL",
-    "XCHI",
-    "EPRL",
-    "LTSE",
-    "FINN",
-    "FINY",
-]
+_MICS = ["XNAS", "XNYS", "ARCX", "BATS", "BATY", "EDGA", "EDGX", "IEXG", "MEMX", "XBOS", "XPHL", "XCHI", "EPRL", "LTSE"]
+_MICS += ["FINN", "FINY"]
 _CONDITIONS = ("", "@", "@I", "@F", "@FI", "@T", "@TI", "@4")
 _EPOCH = date(1970, 1, 1)
 
@@ -152,7 +136,7 @@ def busy_feed(count: int) -> pa.Table:
         session_date=session_date(0),
         ts_us=ts_ms[order] * 1_000,
         nanos=np.zeros(count, dtype=np.int32),
-        recv_us=np.maximum.accumulate(received)[order] + place * 6 // 10,
+        recv_us=np.maximum.accumulate(received[order] + place * 6 // 10),
         sequence=identity,
         trade_id=identity,
         price_e9=(6_000_000 + np.cumsum(step)) * 10_000_000,

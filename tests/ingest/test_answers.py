@@ -53,3 +53,13 @@ def test_every_sample_is_known_for_its_feed_alone(feed):
 def test_other_files_are_none_of_polygon_s():
     for name, body in [("a.json", b'{"chart":{}}'), ("v1_x.json", b"<html>"), ("v1_x.json", b"{}"), ("x", b"")]:
         assert not any(is_polygon(feed)(name, body) for feed in ("market", "actions", "reference"))
+
+
+@pytest.mark.parametrize("feed", ["daily", "iex", "crypto"])
+def test_every_file_of_tiingo_is_known_for_its_feed_alone(feed):
+    folder = SAMPLES / "tiingo" / feed
+    case = json.loads((folder / "case.json").read_text())
+    for told in (one for one in case["messages"] if "file" in one):
+        beginning = Source(folder / told["file"]).beginning()
+        claims = [key for key, container in CONTAINERS.items() if container.is_one(told["file"], beginning)]
+        assert [key for key in claims if key[0] != "csv"] == [("tiingo", feed)]

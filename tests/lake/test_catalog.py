@@ -50,7 +50,10 @@ def test_an_unknown_table_is_not_found(lake: Lake) -> None:
 
 def test_a_table_unlike_its_definition_is_refused(lake: Lake) -> None:
     lake.table("reference.listings").update_schema().rename_column("mic", "venue").commit()
-    with pytest.raises(SettingsError, match=r"reference\.listings.*\[4\]"):
+    Lake.create(lake.settings, system_clock).close()
+    assert "mic" in lake.table("reference.listings").schema().column_names, "a rename is mended, see test_evolution.py"
+    lake.table("reference.listings").update_schema().make_column_optional("symbol").commit()
+    with pytest.raises(SettingsError, match=r"reference\.listings.*make symbol required"):
         Lake.create(lake.settings, system_clock)
 
 

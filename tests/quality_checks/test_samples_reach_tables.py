@@ -14,7 +14,7 @@ from tests.transforms.decode.cases import SAMPLES, sample
 from transforms.feeds import feed_named
 from transforms.normalize import normalize
 
-PROVIDERS = ("polygon",)
+PROVIDERS = ("polygon", "tiingo")
 FOLDERS = sorted(path.parent for provider in PROVIDERS for path in (SAMPLES / provider).glob("*/case.json"))
 REFUSED: dict[str, list[str]] = {}
 """Sample -> rules that refuse rows of it, beyond those its decoder refused."""
