@@ -131,7 +131,7 @@ def _judge(table: Table, entries: Sequence[Settled], paths: Sequence[Place]) -> 
     return levels
 
 
-def _rows_of(table: Table, entry: Settled, paths: Sequence[Path]) -> pa.Table:
+def _rows_of(table: Table, entry: Settled, paths: Sequence[Place]) -> pa.Table:
     """Return the rows that an entry of the ledger published, out of the rebuilt files."""
     found = [table.arrow_schema().empty_table()]
     for path in paths:
