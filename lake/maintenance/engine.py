@@ -23,6 +23,8 @@ from lake.errors import CorruptedError
 from lake.scan import source
 from lake.tables import Table
 
+Connection = duckdb.DuckDBPyConnection
+
 MEMORY_BYTES = 384 << 20
 """What DuckDB may hold; with Arrow batches, the Parquet writer and the libraries themselves it stays below 1 GB."""
 BATCH_BYTES = 64 << 20
@@ -47,7 +49,7 @@ class Proof:
 
 
 @contextmanager
-def spilling(folder: Path, memory_bytes: int = MEMORY_BYTES) -> Iterator[duckdb.DuckDBPyConnection]:
+def spilling(folder: Path, memory_bytes: int = MEMORY_BYTES) -> Iterator[Connection]:
     """A connection with bounded memory that spills into a new folder inside `folder`, removed at the end."""
     own = folder / uuid.uuid4().hex
     make_folder(own)
@@ -69,9 +71,7 @@ def spilling(folder: Path, memory_bytes: int = MEMORY_BYTES) -> Iterator[duckdb.
         shutil.rmtree(own, ignore_errors=True)
 
 
-def sorted_batches(
-    connection: duckdb.DuckDBPyConnection, table: Table, paths: Sequence[Path], batch_rows: int
-) -> Iterator[pa.Table]:
+def sorted_batches(connection: Connection, table: Table, paths: Sequence[Path], batch_rows: int) -> Iterator[pa.Table]:
     """Return every row of `paths` in the table's order, nulls last, as tables of `batch_rows` rows but for the last.
 
     Raises CorruptedError when a file is missing or cannot be read as its table says.
@@ -102,7 +102,7 @@ def sorted_batches(
         raise CorruptedError(f"{table.name}: a data file is missing or cannot be read: {error}") from error
 
 
-def prove(connection: duckdb.DuckDBPyConnection, table: Table, paths: Sequence[Path]) -> Proof:
+def prove(connection: Connection, table: Table, paths: Sequence[Path]) -> Proof:
     """Return what `paths` hold as read back. Raises CorruptedError as `sorted_batches` does."""
     names = list(dict.fromkeys([*table.order, *table.key]))
     bounds = ", ".join(f'CAST(min("{name}") AS VARCHAR), CAST(max("{name}") AS VARCHAR)' for name in names)

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pyiceberg.manifest import DataFile
@@ -26,7 +25,7 @@ from lake.durable import Place as FilePlace
 from lake.durable import exists, local_path, location_of, make_folder, new_file, size_of, sync_folder
 from lake.errors import CommitConflictError, CorruptedError
 from lake.heads import ACT, HOLDS, POSITION, RUN, Act, Head, compact
-from lake.maintenance.engine import Proof, batch_rows_of, prove, sorted_batches, spilling
+from lake.maintenance.engine import Connection, Proof, batch_rows_of, prove, sorted_batches, spilling
 from lake.tables import Table, table_named
 
 RUN_PREFIX = "maintain-"
@@ -129,7 +128,7 @@ def spill_folder(lake: Lake) -> Path:
 
 
 def _written(
-    connection: duckdb.DuckDBPyConnection,
+    connection: Connection,
     iceberg: IcebergTable,
     table: Table,
     partition: Sequence[object],
