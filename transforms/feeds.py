@@ -9,7 +9,19 @@ import pyarrow as pa
 
 from lake.errors import NotFoundError
 from lake.values import NumberKind
-from transforms.decode import alpaca, alpha_vantage, binance, csv_files, finnhub, ice_reorg, polygon, tiingo, yahoo
+from transforms.decode import (
+    alpaca,
+    alpha_vantage,
+    binance,
+    csv_files,
+    finnhub,
+    ice_reorg,
+    iex_cloud,
+    iex_cloud_stock,
+    polygon,
+    tiingo,
+    yahoo,
+)
 from transforms.decode.decoded import BARS, BOOK_EVENTS, CORPORATE_ACTIONS, QUOTES, TRADES, Decoded
 
 
@@ -35,6 +47,8 @@ class Feed:
 _BINANCE_FRAMES = "JSON frames: trade, bookTicker, depthUpdate, REST depth snapshots"
 _ALPACA_STOCKS = "JSON of /v2/stocks (bars, trades, quotes, snapshots) and frames of the stream"
 _ALPACA_OPTIONS = "JSON of /v1beta1/options (bars, trades, quotes, chain snapshots)"
+_IEX_MARKET = "TOPS, last, DEEP, book, trades and breaks, JSON and SSE"
+_IEX_STOCK = "charts, quotes, dividends, splits, statements, stats, news, options, rates"
 _POLYGON = "JSON of aggregates, trades, quotes, last prices, snapshots and chains"
 _ALPACA_TABLES = (TRADES, QUOTES, BARS)
 _BINANCE_TABLES = (TRADES, QUOTES, BOOK_EVENTS)
@@ -103,6 +117,9 @@ FEEDS: dict[tuple[str, str], Feed] = {
             tiingo.decode_crypto,
             True,
         ),
+        Feed("iex_cloud", "market", NumberKind.EXACT, _IEX_MARKET, iex_cloud.MARKET_TABLES, iex_cloud.decode_market, True, "US"),
+        Feed("iex_cloud", "stock", NumberKind.EXACT, _IEX_STOCK, iex_cloud_stock.STOCK_TABLES, iex_cloud_stock.decode_stock),
+        Feed("iex_cloud", "reference", NumberKind.EXACT, "lists: raw only", (), iex_cloud_stock.decode_reference),
         Feed("polygon", "reference", NumberKind.EXACT, "lists of tickers, venues, codes: raw only", (), polygon.decode_reference),
     )
 }

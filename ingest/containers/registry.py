@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from ingest.containers.answers import is_polygon, is_tiingo, polygon_answer
+from ingest.containers.answers import iex_answer_or_events, is_iex_cloud, is_polygon, is_tiingo, polygon_answer
 from ingest.containers.source import Piece, Source, Told
 from ingest.containers.splitters import answer_or_frames, csv_chunks, json_lines, recorded_frames, whole_document
 from lake.errors import NotFoundError
@@ -77,6 +77,7 @@ CONTAINERS: dict[tuple[str, str], Container] = {
     ("finnhub", "trades"): Container(json_lines, _begins(b'"type":"trade"', b'"type":"ping"')),
     **{("polygon", feed): Container(polygon_answer, is_polygon(feed)) for feed in ("market", "actions", "reference")},
     **{("tiingo", feed): Container(whole_document("application/json"), is_tiingo(feed)) for feed in ("daily", "iex", "crypto")},
+    **{("iex_cloud", feed): Container(iex_answer_or_events, is_iex_cloud(feed)) for feed in ("market", "stock", "reference")},
     ("alpha_vantage", "stocks"): Container(whole_document("application/json"), _is_alpha_vantage),
     ("alpha_vantage", "currencies"): Container(whole_document("application/json"), _is_alpha_vantage),
 }

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ingest.containers.answers import is_polygon, polygon_answer, polygon_path
+from ingest.containers.answers import iex_answer_or_events, is_polygon, polygon_answer, polygon_path
 from ingest.containers.registry import CONTAINERS
 from ingest.containers.source import Source, Told
 
@@ -63,3 +63,33 @@ def test_every_file_of_tiingo_is_known_for_its_feed_alone(feed):
         beginning = Source(folder / told["file"]).beginning()
         claims = [key for key, container in CONTAINERS.items() if container.is_one(told["file"], beginning)]
         assert [key for key in claims if key[0] != "csv"] == [("tiingo", feed)]
+
+
+@pytest.mark.parametrize("feed", ["market", "stock", "reference"])
+def test_every_file_of_iex_cloud_is_known_for_its_feed_alone(feed):
+    folder = SAMPLES / "iex_cloud" / feed
+    case = json.loads((folder / "case.json").read_text())
+    for told in (one for one in case["messages"] if "file" in one):
+        beginning = Source(folder / told["file"]).beginning()
+        claims = [key for key, container in CONTAINERS.items() if container.is_one(told["file"], beginning)]
+        assert claims == [("iex_cloud", feed)]
+
+
+def test_a_recorded_event_stream_is_cut_at_its_empty_lines(tmp_path):
+    file = tmp_path / "tops.sse"
+    file.write_bytes(
+        b': hello\n\nevent: message\r\ndata: [{"symbol":"A",\r\ndata: "bidPrice":1}]\r\n\r\n\ndata: [{"symbol":"B"}]'
+    )
+    pieces = list(iex_answer_or_events(Source(file), Told(file.name)))
+    assert [piece.payload for piece in pieces] == [
+        b": hello",
+        b'event: message\ndata: [{"symbol":"A",\ndata: "bidPrice":1}]',
+        b'data: [{"symbol":"B"}]',
+    ]
+    assert [piece.request["event"] for piece in pieces] == [0, 1, 2]
+
+
+def test_recorded_messages_one_a_line_are_messages(tmp_path):
+    file = tmp_path / "tops.json"
+    file.write_bytes(b'{"symbol":"A","seq":1}\n{"symbol":"A","seq":2}\n')
+    assert len(list(iex_answer_or_events(Source(file), Told(file.name)))) == 2
