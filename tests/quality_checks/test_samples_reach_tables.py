@@ -14,7 +14,7 @@ from tests.transforms.decode.cases import SAMPLES, sample
 from transforms.feeds import feed_named
 from transforms.normalize import normalize
 
-PROVIDERS = ("polygon", "tiingo", "iex_cloud")
+PROVIDERS = ("alpaca", "polygon", "tiingo", "iex_cloud")
 FOLDERS = sorted(path.parent for provider in PROVIDERS for path in (SAMPLES / provider).glob("*/case.json"))
 REFUSED = {
     "iex_cloud/stock": ["bar_outside_range"] * 2
