@@ -184,7 +184,6 @@ def statement_rows(
         announced = iex_day(told.get("reportDate"), "reportDate")
     known = announced if announced is not None and announced >= ended else ended + timedelta(days=1)
     shared = hints(symbol) | {
-        "session_date": ended,
         "period_end": ended,
         "period": period,
         "statement": statement,
