@@ -24,8 +24,18 @@ def home_mic(provider: str, feed: str, symbol: str, mic: str | None) -> str | No
 
 
 def _is_us_by_name(provider: str, feed: str, symbol: str) -> bool:
-    """Providers that name no exchange of US listings; Alpha Vantage's pairs of currencies have no listing at all."""
-    return (provider, feed) in _NAMELESS and hints(symbol).get("exchange") == US
+    """Providers that name no exchange of US listings; Alpha Vantage's pairs of currencies have no listing at all,
+    and digits alone are no symbol of the US."""
+    return (provider, feed) in _NAMELESS and not symbol.isdigit() and hints(symbol).get("exchange") == US
 
 
-_NAMELESS = frozenset({("finnhub", "quote"), ("finnhub", "trades"), ("alpha_vantage", "stocks")})
+_NAMELESS = frozenset(
+    {
+        ("finnhub", "quote"),
+        ("finnhub", "trades"),
+        ("alpha_vantage", "stocks"),
+        ("polygon", "market"),
+        ("tiingo", "daily"),
+        ("iex_cloud", "stock"),
+    }
+)

@@ -9,8 +9,31 @@ import pyarrow as pa
 
 from lake.errors import NotFoundError
 from lake.values import NumberKind
-from transforms.decode import alpaca, alpha_vantage, binance, csv_files, finnhub, ice_reorg, polygon, tiingo, yahoo
-from transforms.decode.decoded import BARS, BOOK_EVENTS, CORPORATE_ACTIONS, QUOTES, TRADES, Decoded
+from transforms.decode import (
+    alpaca,
+    alpaca_more,
+    alpha_vantage,
+    binance,
+    csv_files,
+    finnhub,
+    ice_reorg,
+    iex_cloud,
+    iex_cloud_stock,
+    polygon,
+    tiingo,
+    yahoo,
+)
+from transforms.decode.decoded import (
+    ALTERNATIVE,
+    BARS,
+    BOOK_EVENTS,
+    CORPORATE_ACTIONS,
+    NEWS,
+    OPTION_OPEN_INTEREST,
+    QUOTES,
+    TRADES,
+    Decoded,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +56,11 @@ class Feed:
 
 
 _BINANCE_FRAMES = "JSON frames: trade, bookTicker, depthUpdate, REST depth snapshots"
-_ALPACA_STOCKS = "JSON of /v2/stocks (bars, trades, quotes, snapshots) and frames of the stream"
-_ALPACA_OPTIONS = "JSON of /v1beta1/options (bars, trades, quotes, chain snapshots)"
+_ALPACA_STOCKS = "JSON of /v2/stocks (bars, trades, quotes, snapshots) and frames of the stream (JSON or msgpack)"
+_ALPACA_OPTIONS = "/v1beta1/options (bars, trades, quotes, chains with greeks) and frames of its msgpack stream"
+_IEX_MARKET = "TOPS, last, DEEP, book, trades and breaks, JSON and SSE"
+_IEX_STOCK = "charts, quotes, dividends, splits, statements, stats, news, options, rates"
 _POLYGON = "JSON of aggregates, trades, quotes, last prices, snapshots and chains"
-_ALPACA_TABLES = (TRADES, QUOTES, BARS)
 _BINANCE_TABLES = (TRADES, QUOTES, BOOK_EVENTS)
 
 FEEDS: dict[tuple[str, str], Feed] = {
@@ -50,11 +74,11 @@ FEEDS: dict[tuple[str, str], Feed] = {
         Feed(
             "ice", "reorg", NumberKind.EXACT, "80-column split announcements", (CORPORATE_ACTIONS,), ice_reorg.decode, venue="US"
         ),
-        Feed("alpaca", "iex", NumberKind.EXACT, _ALPACA_STOCKS, _ALPACA_TABLES, alpaca.decode_stocks, True, "US"),
-        Feed("alpaca", "sip", NumberKind.EXACT, _ALPACA_STOCKS, _ALPACA_TABLES, alpaca.decode_stocks, True, "US"),
-        Feed("alpaca", "opra", NumberKind.EXACT, _ALPACA_OPTIONS, _ALPACA_TABLES, alpaca.decode_options, True, "US"),
-        Feed("alpaca", "indicative", NumberKind.EXACT, _ALPACA_OPTIONS, _ALPACA_TABLES, alpaca.decode_options, True, "US"),
-        Feed("alpaca", "crypto", NumberKind.EXACT, "JSON of /v1beta3/crypto", _ALPACA_TABLES, alpaca.decode_crypto),
+        Feed("alpaca", "iex", NumberKind.EXACT, _ALPACA_STOCKS, alpaca.STOCK_TABLES, alpaca.decode_stocks, True, "US"),
+        Feed("alpaca", "sip", NumberKind.EXACT, _ALPACA_STOCKS, alpaca.STOCK_TABLES, alpaca.decode_stocks, True, "US"),
+        Feed("alpaca", "opra", NumberKind.EXACT, _ALPACA_OPTIONS, alpaca.OPTION_TABLES, alpaca.decode_options, True, "US"),
+        Feed("alpaca", "indicative", NumberKind.EXACT, _ALPACA_OPTIONS, alpaca.OPTION_TABLES, alpaca.decode_options, True, "US"),
+        Feed("alpaca", "crypto", NumberKind.EXACT, "/v1beta3/crypto and its stream", alpaca.CRYPTO_TABLES, alpaca.decode_crypto),
         Feed(
             "alpaca",
             "actions",
@@ -64,6 +88,26 @@ FEEDS: dict[tuple[str, str], Feed] = {
             alpaca.decode_actions,
             venue="US",
         ),
+        Feed("alpaca", "news", NumberKind.EXACT, "/v1beta1/news and its stream", (NEWS,), alpaca_more.decode_news),
+        Feed(
+            "alpaca",
+            "screener",
+            NumberKind.EXACT,
+            "most actives, movers",
+            (ALTERNATIVE,),
+            alpaca_more.decode_screener,
+            venue="US",
+        ),
+        Feed(
+            "alpaca",
+            "contracts",
+            NumberKind.EXACT,
+            "/v2/options/contracts",
+            (OPTION_OPEN_INTEREST,),
+            alpaca_more.decode_contracts,
+            venue="US",
+        ),
+        Feed("alpaca", "reference", NumberKind.EXACT, "lists of assets: raw only", (), alpaca_more.decode_reference),
         Feed("finnhub", "quote", NumberKind.EXACT, "/quote: the day so far", (BARS,), finnhub.decode_quotes),
         Feed("finnhub", "trades", NumberKind.EXACT, "frames of the trade stream", (TRADES,), finnhub.decode_trades),
         Feed(
@@ -103,6 +147,9 @@ FEEDS: dict[tuple[str, str], Feed] = {
             tiingo.decode_crypto,
             True,
         ),
+        Feed("iex_cloud", "market", NumberKind.EXACT, _IEX_MARKET, iex_cloud.MARKET_TABLES, iex_cloud.decode_market, True, "US"),
+        Feed("iex_cloud", "stock", NumberKind.EXACT, _IEX_STOCK, iex_cloud_stock.STOCK_TABLES, iex_cloud_stock.decode_stock),
+        Feed("iex_cloud", "reference", NumberKind.EXACT, "lists: raw only", (), iex_cloud_stock.decode_reference),
         Feed("polygon", "reference", NumberKind.EXACT, "lists of tickers, venues, codes: raw only", (), polygon.decode_reference),
     )
 }

@@ -6,9 +6,10 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from ingest.containers.answers import is_polygon, is_tiingo, polygon_answer
+from ingest.containers.alpaca import alpaca_answer, is_alpaca, is_alpaca_market
+from ingest.containers.answers import iex_answer_or_events, is_iex_cloud, is_polygon, is_tiingo, polygon_answer
 from ingest.containers.source import Piece, Source, Told
-from ingest.containers.splitters import answer_or_frames, csv_chunks, json_lines, recorded_frames, whole_document
+from ingest.containers.splitters import csv_chunks, json_lines, recorded_frames, whole_document
 from lake.errors import NotFoundError
 
 
@@ -53,11 +54,6 @@ def _begins(*words: bytes) -> Callable[[str, bytes], bool]:
     return is_one
 
 
-def _is_alpaca(name: str, beginning: bytes) -> bool:
-    packed = b"".join(beginning[:1024].split())
-    return packed.startswith((b'{"bars":', b'{"trades":', b'{"quotes":', b'{"snapshots":', b'{"next_page_token":', b'[{"T":'))
-
-
 def _is_alpha_vantage(name: str, beginning: bytes) -> bool:
     packed = b"".join(beginning[:1024].split())
     is_json = packed.startswith((b'{"MetaData":', b'{"GlobalQuote":', b'{"RealtimeCurrency'))
@@ -71,12 +67,17 @@ CONTAINERS: dict[tuple[str, str], Container] = {
     ("csv", "bars"): Container(csv_chunks, _is_csv),
     ("csv", "actions"): Container(csv_chunks, _is_csv),
     ("ice", "reorg"): Container(whole_document("text/plain"), _is_reorg),
-    **{("alpaca", feed): Container(answer_or_frames, _is_alpaca) for feed in ("iex", "sip", "opra", "indicative", "crypto")},
-    ("alpaca", "actions"): Container(whole_document("application/json"), _begins(b'"corporate_actions":')),
+    **{
+        ("alpaca", feed): Container(alpaca_answer, is_alpaca_market(feed))
+        for feed in ("iex", "sip", "opra", "indicative", "crypto")
+    },
+    ("alpaca", "actions"): Container(whole_document("application/json"), _begins(b'"corporate_actions":', b'"ca_type":')),
+    **{("alpaca", feed): Container(alpaca_answer, is_alpaca(feed)) for feed in ("news", "screener", "contracts", "reference")},
     ("finnhub", "quote"): Container(whole_document("application/json"), _begins(b'"pc":')),
     ("finnhub", "trades"): Container(json_lines, _begins(b'"type":"trade"', b'"type":"ping"')),
     **{("polygon", feed): Container(polygon_answer, is_polygon(feed)) for feed in ("market", "actions", "reference")},
     **{("tiingo", feed): Container(whole_document("application/json"), is_tiingo(feed)) for feed in ("daily", "iex", "crypto")},
+    **{("iex_cloud", feed): Container(iex_answer_or_events, is_iex_cloud(feed)) for feed in ("market", "stock", "reference")},
     ("alpha_vantage", "stocks"): Container(whole_document("application/json"), _is_alpha_vantage),
     ("alpha_vantage", "currencies"): Container(whole_document("application/json"), _is_alpha_vantage),
 }

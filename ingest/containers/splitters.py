@@ -110,9 +110,3 @@ def json_lines(source: Source, told: Told) -> Iterator[Piece]:
         first = None if b'"ping"' in line[:40] else memory.first_of(line, number)
         note = {} if first is None else {"repeats": first}
         yield Piece(line, "application/json", request=told.request(line=number, **note))
-
-
-def answer_or_frames(source: Source, told: Told) -> Iterator[Piece]:
-    """Yield a file of Alpaca's: frames of the stream, an array a line, or one answer."""
-    is_frames = source.beginning().lstrip().startswith(b'[{"T"')
-    yield from (json_lines if is_frames else whole_document("application/json"))(source, told)

@@ -185,7 +185,7 @@ def test_equal_trades_count_and_equal_frames_do_not(job: Job) -> None:
 
 def test_what_is_no_fact_of_ours_is_counted(job: Job) -> None:
     found = Counter(row["rule"] for row in read(job.lake, "quality.quarantine", ["rule"]).to_pylist())
-    assert found == {"unsupported_action": 10, "unsupported_event": 3, "price_update": 2, "malformed": 1}
+    assert found == {"unsupported_action": 10, "unsupported_event": 1, "price_update": 2, "malformed": 1}
 
 
 def test_a_quote_is_the_day_so_far(job: Job) -> None:

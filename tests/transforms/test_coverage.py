@@ -73,3 +73,19 @@ def test_a_feed_of_one_exchange_neither_wins_nor_disagrees():
 )
 def test_the_home_of_a_symbol(told, home):
     assert home_mic(*told) == home
+
+
+@pytest.mark.parametrize(
+    ("provider", "feed", "symbol", "mic"),
+    [
+        ("polygon", "market", "AAPL", "XNYS"),
+        ("polygon", "market", "X:BTCUSD", None),
+        ("tiingo", "daily", "BRK-B", "XNYS"),
+        ("tiingo", "daily", "600000", None),
+        ("tiingo", "iex", "AAPL", "XNYS"),
+        ("tiingo", "crypto", "btcusd", None),
+        ("iex_cloud", "stock", "GME", "XNYS"),
+    ],
+)
+def test_providers_of_many_markets_name_those_of_the_us_by_their_symbols(provider, feed, symbol, mic):
+    assert home_mic(provider, feed, symbol, None) == mic

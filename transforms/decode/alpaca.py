@@ -1,8 +1,8 @@
-"""Alpaca's market data: REST answers (bars, trades, quotes, snapshots, corporate actions) and frames of its JSON stream.
+"""Alpaca's market data: REST answers (bars, trades, quotes, snapshots, corporate actions), frames of its stream, JSON or msgpack.
 
 Numbers are exact digits of JSON; a `vw` is Alpaca's own quotient and is rounded. A trade's id counts within an exchange and
-a day, so `trade_id` is `<New York date>:<exchange>:<i>`. The `adjustment` of the request decides the basis of bars; greeks
-and implied volatility have no table and are counted as skipped. Source: PROVIDERS.md section 6.
+a day, so `trade_id` is `<New York date>:<exchange>:<i>`. The `adjustment` of the request decides the basis of bars. Corrections
+and cancels of stocks are events; statuses and LULD bands are refused. Source: PROVIDERS.md section 6.
 """
 
 from __future__ import annotations
@@ -10,17 +10,20 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import datetime
 from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 
 from lake.values import Basis
-from transforms.decode.alpaca_actions import ACTIONS_KEY, read_actions
+from transforms.decode.alpaca_actions import ACTIONS_KEY, read_actions, read_announcements
+from transforms.decode.alpaca_events import cancel, correction, frame, measures
 from transforms.decode.decoded import (
     BARS,
     CORPORATE_ACTIONS,
+    OPTION_OPEN_INTEREST,
     QUOTES,
+    TRADE_EVENTS,
     TRADES,
     Decoded,
     Refusals,
@@ -31,9 +34,11 @@ from transforms.decode.decoded import (
 )
 from transforms.decode.delivery import delivered_at
 from transforms.decode.json_digits import asked, asked_at, document, exact, instant, is_repeat, joined, rounded, text_of
+from transforms.decode.spans import NEW_YORK, bar_end, count_of
 from transforms.numbers import MOST_VOLUME_DIGITS, PRICE_SCALE, SIZE_SCALE, VOLUME_SCALE, NumberRefusedError
 
-NEW_YORK = ZoneInfo("America/New_York")
+STOCK_TABLES, OPTION_TABLES = (TRADES, TRADE_EVENTS, QUOTES, BARS), (TRADES, QUOTES, BARS, OPTION_OPEN_INTEREST)
+CRYPTO_TABLES = (TRADES, QUOTES, BARS)
 _TIMEFRAME = re.compile(r"(\d{1,2})(Min|T|Hour|H|Day|D|Week|W|Month|M)\Z")
 _UNITS = {"Min": "m", "T": "m", "Day": "d", "D": "d", "Week": "wk", "W": "wk", "Month": "mo", "M": "mo"}
 _BASES = {
@@ -45,8 +50,9 @@ _BASES = {
 _SNAPSHOT_BARS = {"minuteBar": "1m", "dailyBar": "1d", "prevDailyBar": "1d"}
 _STREAM_BARS = {"b": "1m", "u": "1m", "d": "1d"}
 _STREAM_CONTROL = frozenset({"success", "subscription", "error"})
-_NOT_KEPT = frozenset({"greeks", "impliedVolatility"})
-_SNAPSHOT_PARTS = frozenset({"latestTrade", "latestQuote", *_SNAPSHOT_BARS, *_NOT_KEPT})
+_MEASURES = frozenset({"greeks", "impliedVolatility"})
+_SNAPSHOT_PARTS = frozenset({"latestTrade", "latestQuote", *_SNAPSHOT_BARS, *_MEASURES})
+_EVENTS = {"c": correction, "x": cancel}
 _SIDES = {"B": "buy", "S": "sell"}
 _LISTS = ("bars", "trades", "quotes")
 _ONE_OF = {"bar": "bars", "trade": "trades", "quote": "quotes"}
@@ -58,14 +64,15 @@ class _Market:
 
     asset_class: str | None
     zone: ZoneInfo
+    tables: tuple[str, ...]
 
     def hints(self, symbol: str) -> dict[str, object]:
         currency = symbol.partition("/")[2] or None if self.asset_class == "crypto" else "USD"
         return {"symbol": symbol, "currency": currency, "asset_class": self.asset_class}
 
 
-_STOCKS, _OPTIONS = _Market(None, NEW_YORK), _Market("option", NEW_YORK)
-_CRYPTO = _Market("crypto", ZoneInfo("UTC"))
+_STOCKS, _OPTIONS = _Market(None, NEW_YORK, STOCK_TABLES), _Market("option", NEW_YORK, OPTION_TABLES)
+_CRYPTO = _Market("crypto", ZoneInfo("UTC"), CRYPTO_TABLES)
 
 
 def decode_stocks(messages: pa.Table) -> Decoded:
@@ -92,23 +99,27 @@ def decode_actions(messages: pa.Table) -> Decoded:
             found = None if _is_no_answer(payload) else document(payload)
             if found is None or _is_error(found):
                 continue
-            if not isinstance(found, dict) or not isinstance(found.get(ACTIONS_KEY), dict):
+            delivered = delivered_at(headers[index], requests[index])
+            if isinstance(found, list):
+                read_announcements(index, found, delivered, into, refused)
+            elif isinstance(found, dict) and isinstance(found.get(ACTIONS_KEY), dict):
+                read_actions(index, found[ACTIONS_KEY], delivered, into, refused)
+            else:
                 raise NumberRefusedError("unsupported_answer", payload[:200], "corporate_actions: an object of lists")
-            read_actions(index, found[ACTIONS_KEY], delivered_at(headers[index], requests[index]), into, refused)
         except NumberRefusedError as error:
             refused.add_message(index, error.rule, error.value, error.expected)
     return decoded({CORPORATE_ACTIONS: into.to_table()}, refused, messages.num_rows)
 
 
 def _decode(messages: pa.Table, market: _Market) -> Decoded:
-    reader = _Reader(market)
+    reader = _Reader(market, {name: Rows(name) for name in market.tables})
     requests, headers = texts(messages, "request"), texts(messages, "headers")
     for index, payload in enumerate(payloads(messages)):
         if _is_no_answer(payload) or is_repeat(requests[index]):
             continue
         try:
             reader.begin(index, requests[index], headers[index])
-            reader.read(document(payload))
+            reader.read(frame(payload))
         except NumberRefusedError as error:
             reader.refused.add_message(index, error.rule, error.value, error.expected)
     tables = {name: rows.to_table() for name, rows in reader.rows.items()}
@@ -130,7 +141,7 @@ class _Reader:
     """Reads one message after the other into rows."""
 
     market: _Market
-    rows: dict[str, Rows] = field(default_factory=lambda: {name: Rows(name) for name in (TRADES, QUOTES, BARS)})
+    rows: dict[str, Rows]
     refused: Refusals = field(default_factory=Refusals)
     skipped: int = 0
     message: int = 0
@@ -195,15 +206,17 @@ class _Reader:
             for name, told in parts.items():
                 if told is None:
                     continue
-                if name in _NOT_KEPT:
-                    self.skipped += 1
-                elif name == "latestTrade":
+                if name in _MEASURES:
+                    continue
+                if name == "latestTrade":
                     self._listed("trades", {symbol: told})
                 elif name == "latestQuote":
                     self._try(QUOTES, self._quote, symbol, told)
                 else:
                     interval = _SNAPSHOT_BARS[name]
                     self._try(BARS, self._bar, symbol, told, interval, Basis.AS_TRADED, None)
+            if OPTION_OPEN_INTEREST in self.rows and any(parts.get(name) is not None for name in _MEASURES):
+                self._try(OPTION_OPEN_INTEREST, measures, parts, self.market.hints(symbol), self.path, self.delivered)
 
     def _event(self, event: Mapping[str, object]) -> None:
         kind, symbol = str(event["T"]), event.get("S")
@@ -215,8 +228,14 @@ class _Reader:
             self._try(QUOTES, self._quote, symbol, event)
         elif kind in _STREAM_BARS:
             self._try(BARS, self._streamed_bar, symbol, event, kind)
-        else:  # corrections (c), cancels (x), statuses (s), LULD bands (l): no table holds them yet
-            self._refuse(TRADES, NumberRefusedError("unsupported_event", f"{kind}: {dict(event)}", "t, q, b, u or d"))
+        elif kind in _EVENTS and TRADE_EVENTS in self.rows:
+            self._try(TRADE_EVENTS, self._trade_event, symbol, event, _EVENTS[kind])
+        else:  # statuses (s), LULD bands (l), imbalances: no table holds them
+            self._refuse(TRADES, NumberRefusedError("unsupported_event", f"{kind}: {dict(event)}", "t, q, b, u, d, c or x"))
+
+    def _trade_event(self, symbol: object, event: object, read: Callable[..., dict[str, object]]) -> dict[str, object]:
+        told, hints = self._told(symbol, event)
+        return read(told, hints, self.delivered)
 
     def _try(self, table: str, read: Callable[..., dict[str, object]], *entry: object) -> None:
         """Append the row that `read` gives of an entry, or refuse it; every entry takes one ordinal."""
@@ -279,7 +298,7 @@ class _Reader:
             "is_final": self._is_over(opened, interval, newest),
             "delivered_at": self.delivered,
             "volume": exact(told.get("v"), VOLUME_SCALE, MOST_VOLUME_DIGITS),
-            "trade_count": _count(told.get("n")),
+            "trade_count": count_of(told.get("n")),
             "vwap": None if told.get("vw") is None else rounded(told["vw"], PRICE_SCALE),
         }
         return row | {name: exact(told.get(name[0]), PRICE_SCALE) for name in ("open", "high", "low", "close")}
@@ -311,27 +330,8 @@ class _Reader:
         until = self.until
         if until is None and newest:
             until, _ = instant(newest)
-        return until is not None and _end(opened, interval, self.market.zone) <= until
-
-
-def _end(opened: datetime, interval: str, zone: ZoneInfo) -> datetime:
-    """Return when a bar ends; a day's at the zone's midnight, for late prints still change it after the close."""
-    if interval.endswith("m"):
-        return opened + timedelta(minutes=int(interval[:-1]))
-    day = opened.astimezone(zone).date()
-    if interval.endswith("mo"):
-        months = day.year * 12 + day.month - 1 + int(interval[:-2])
-        ended = date(months // 12, months % 12 + 1, 1)
-    else:
-        ended = day + timedelta(days=int(interval[:-2]) * 7 if interval.endswith("wk") else int(interval[:-1]))
-    return datetime.combine(ended, datetime.min.time(), zone)
+        return until is not None and bar_end(opened, interval, self.market.zone) <= until
 
 
 def _is_snapshot(parts: object) -> bool:
     return parts is None or (isinstance(parts, dict) and not set(parts) - _SNAPSHOT_PARTS)
-
-
-def _count(value: object) -> int | None:
-    if value is None:
-        return None
-    return int(exact(value, 0))

@@ -1,4 +1,4 @@
-"""Alpaca's corporate actions: splits and cash dividends into rows, every other kind refused by its name.
+"""Alpaca's corporate actions and announcements: splits and cash dividends into rows, every other kind refused by its name.
 
 `ex_date` is the adjustment date; `payable_date` may fall a day earlier on forward splits and is only kept. Rates are exact
 digits; a dividend's `rate` is per share as paid. Alpaca tells no declaration date. Source: PROVIDERS.md section 6.
@@ -6,17 +6,25 @@ digits; a dividend's `rate` is per share as paid. Alpaca tells no declaration da
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import date, datetime
 from zoneinfo import ZoneInfo
 
 from transforms.decode.decoded import CORPORATE_ACTIONS, Refusals, Rows
-from transforms.decode.json_digits import exact, text_of
+from transforms.decode.json_digits import Digits, exact, text_of
 from transforms.numbers import PRICE_SCALE, NumberRefusedError, lowest_terms
 
 ACTIONS_KEY = "corporate_actions"
 _SPLITS = frozenset({"forward_splits", "reverse_splits"})
 _DIVIDENDS = "cash_dividends"
+_ANNOUNCED = {
+    ("dividend", "cash"): _DIVIDENDS,
+    ("split", "split"): "forward_splits",
+    ("split", "stock_split"): "forward_splits",
+    ("split", "reverse_split"): "reverse_splits",
+}
+_NUMBER_TEXT = re.compile(r"\d{1,18}(\.\d{1,18})?\Z")
 _NEW_YORK = ZoneInfo("America/New_York")
 
 
@@ -34,6 +42,38 @@ def read_actions(message: int, by_kind: Mapping[str, object], delivered: datetim
             except NumberRefusedError as error:
                 refused.add(message, ordinal, CORPORATE_ACTIONS, error.rule, error.value, error.expected)
             ordinal += 1
+
+
+def read_announcements(message: int, entries: list[object], delivered: datetime | None, into: Rows, refused: Refusals) -> None:
+    """Append the announcements of the trading API (/v2/corporate_actions/announcements); each takes one ordinal.
+
+    Their numbers are text, and an id may come again with less: the corporate action's id and its date name them.
+    """
+    for ordinal, entry in enumerate(entries):
+        try:
+            into.add(message, ordinal, _announced(entry, delivered))
+        except NumberRefusedError as error:
+            refused.add(message, ordinal, CORPORATE_ACTIONS, error.rule, error.value, error.expected)
+
+
+def _announced(entry: object, delivered: datetime | None) -> dict[str, object]:
+    told = entry if isinstance(entry, dict) else {}
+    kind = _ANNOUNCED.get((str(told.get("ca_type")), str(told.get("ca_sub_type"))))
+    if kind is None:
+        raise NumberRefusedError("unsupported_action", entry, "a cash dividend, a split or a reverse split")
+    numbers = {
+        name: _number(told.get(old)) for name, old in (("rate", "cash"), ("new_rate", "new_rate"), ("old_rate", "old_rate"))
+    }
+    identifier = text_of(told.get("corporate_action_id"))
+    known = {**told, **numbers} if kind in _SPLITS else {**told, "rate": numbers["rate"]}
+    key = None if identifier is None else f"{identifier}:{told.get('ex_date')}"
+    row = _action(kind, known | {"symbol": told.get("target_symbol") or told.get("initiating_symbol"), "id": key}, delivered)
+    return row | {"announcement_date": _day(told, "declaration_date")}
+
+
+def _number(value: object) -> object:
+    is_number = isinstance(value, str) and not isinstance(value, Digits) and _NUMBER_TEXT.match(value)
+    return Digits(value) if is_number else value
 
 
 def _action(kind: str, entry: object, delivered: datetime | None) -> dict[str, object]:

@@ -94,13 +94,15 @@ def trade_event(ticker: object, entry: object, clocks: tuple[str, ...], delivere
 
 
 def quote(ticker: object, entry: object, names: Mapping[str, str], clocks: tuple[str, ...]) -> Row:
-    """Return a row of normalized.quotes. A side whose price is 0 has no quote: both its price and its size are null."""
+    """Return a row of normalized.quotes. A side whose price is 0 has no quote: both its price and its size are null.
+
+    The sequence is not kept: it starts anew each day, and a quote's number must be its own for good.
+    """
     told = _object(entry)
     at, nanos = _first_instant(told, clocks)
     row = hints(ticker) | {
         "ts_event": at,
         "ts_event_nanos": nanos,
-        "sequence": _sequence(told),
         "conditions": joined(_either(told, "conditions", "c")),
     }
     for side in ("bid", "ask"):

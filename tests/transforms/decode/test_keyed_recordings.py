@@ -20,6 +20,7 @@ from transforms.numbers import NumberRefusedError
 
 RECORDINGS = Path(__file__).parents[3] / "ingest" / "simulator" / "recordings"
 T, Q, B, A = "normalized.trades", "normalized.quotes", "normalized.bars", "normalized.corporate_actions"
+N, M = "normalized.news", "normalized.option_open_interest"
 COUNTED = {
     "alpaca/corporate_actions__get_corporate_actions.json": ("actions", {A: 3}, 10),
     "alpaca/corporate_actions__get_corporate_actions_1.json": ("actions", {A: 1}, 0),
@@ -27,12 +28,12 @@ COUNTED = {
     "alpaca/historical_crypto_data__get_crypto_bars.json": ("crypto", {B: 2}, 0),
     "alpaca/historical_crypto_data__get_crypto_quotes.json": ("crypto", {Q: 2}, 0),
     "alpaca/historical_crypto_data__get_crypto_trades.json": ("crypto", {T: 2}, 0),
-    "alpaca/historical_news_data__get_news_1.json": ("sip", {}, 1),
+    "alpaca/historical_news_data__get_news_1.json": ("news", {N: 1}, 0),
     "alpaca/historical_option_data__get_bars.json": ("opra", {B: 2}, 0),
     "alpaca/historical_option_data__get_latest_quote.json": ("indicative", {Q: 1}, 0),
     "alpaca/historical_option_data__get_latest_trade.json": ("opra", {}, 0),
-    "alpaca/historical_option_data__get_option_chain.json": ("opra", {Q: 1}, 0),
-    "alpaca/historical_option_data__get_snapshot.json": ("opra", {Q: 1}, 0),
+    "alpaca/historical_option_data__get_option_chain.json": ("opra", {Q: 1, M: 1}, 0),
+    "alpaca/historical_option_data__get_snapshot.json": ("opra", {Q: 1, M: 1}, 0),
     "alpaca/historical_option_data__get_trades.json": ("opra", {T: 2}, 0),
     "alpaca/historical_option_data__multisymbol_get_bars.json": ("opra", {B: 3}, 0),
     "alpaca/historical_option_data__multisymbol_get_trades.json": ("opra", {T: 3}, 0),
@@ -230,5 +231,6 @@ def test_symbols_tell_their_market():
 def test_the_new_feeds_are_listed():
     assert {key for key in FEEDS if key[0] in ("alpaca", "finnhub", "alpha_vantage")} == {
         *(("alpaca", feed) for feed in ("iex", "sip", "opra", "indicative", "crypto", "actions")),
+        *(("alpaca", feed) for feed in ("news", "screener", "contracts", "reference")),
         ("finnhub", "quote"), ("finnhub", "trades"), ("alpha_vantage", "stocks"), ("alpha_vantage", "currencies"),
     }  # fmt: skip

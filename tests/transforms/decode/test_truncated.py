@@ -8,7 +8,7 @@ from tests.transforms.decode.cases import SAMPLES, messages, sample
 from transforms.feeds import feed_named
 
 LONGEST = 1_500
-PROVIDERS = ("polygon", "tiingo")
+PROVIDERS = ("alpaca", "polygon", "tiingo", "iex_cloud")
 FOLDERS = sorted(path.parent for provider in PROVIDERS for path in (SAMPLES / provider).glob("*/case.json"))
 
 
