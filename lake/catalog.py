@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import Self, cast
+from typing import Self
 
 import sqlalchemy.exc
 from pyiceberg.catalog.sql import SqlCatalog
@@ -218,7 +218,7 @@ class Lake:
         """
         held = self.state.leases.held()
         self.state.leases.check()
-        return [cast(TableRequirement, not_fenced_off(held.values()))] if held else []
+        return not_fenced_off(held.values())
 
     def _fence_off(self, lease: str, token: str) -> None:
         """Fence off the last holder of a lease taken by force from the tables that it may still want to commit to."""

@@ -16,6 +16,7 @@ from lake import iceberg_internals as internals
 from lake.catalog import Lake
 from lake.commits import commit
 from lake.errors import CommitConflictError
+from lake.fences import fences_of
 
 SLACK = 20
 """Snapshots beyond `keep` before it is worth a commit."""
@@ -35,7 +36,10 @@ def expire(lake: Lake, table: str, keep: int = 30, slack: int = SLACK, also: Col
     # After loading, so that all that may be forgotten is booked.
     as_of.reconcile(lake, table)
     recent = {one.snapshot_id for one in itertools.islice(ancestors_of(seen.current_snapshot(), metadata), keep)}
-    kept = recent | set(also) | {ref.snapshot_id for ref in metadata.refs.values()} | {head.snapshot_id}
+    # Main is far past these: what their writers once read as its head fails by that alone.
+    stale = [name for name, snapshot_id in fences_of(metadata).items() if snapshot_id not in recent]
+    refs = {ref.snapshot_id for name, ref in metadata.refs.items() if name not in stale}
+    kept = recent | set(also) | refs | {head.snapshot_id}
     gone = [one.snapshot_id for one in metadata.snapshots if one.snapshot_id not in kept]
     if not gone:
         return 0
@@ -45,7 +49,7 @@ def expire(lake: Lake, table: str, keep: int = 30, slack: int = SLACK, also: Col
             table,
             seen,
             [internals.points_to(name, ref.snapshot_id) for name, ref in metadata.refs.items()],
-            [internals.forget(gone)],
+            [*(internals.drop(name) for name in stale), internals.forget(gone)],
             lambda now: not any(now.snapshot_by_id(snapshot_id) for snapshot_id in gone),
         )
     except CommitConflictError:

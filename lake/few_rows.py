@@ -52,8 +52,9 @@ def few_rows(
     if keys is None or len(numbers) > _MOST_FILES:
         return None
     leading = table.order[0]
-    rest = [one for one in where if one.column != leading and not _is_proven(table, one)]
-    names = list(dict.fromkeys([leading, *columns, *(one.column for one in rest)]))
+    rest = [one for one in where if one.column != leading and not is_proven(table, one)]
+    names = tuple(dict.fromkeys([leading, *columns, *(one.column for one in rest)]))
+    looked_at = [leading, *(one.column for one in rest)]
     newest = plan.newest_session_files() if hot_bytes else frozenset()
     found: list[pa.Table] = []
     cold = []
@@ -65,7 +66,7 @@ def few_rows(
         for key in keys:
             rows = kept.slice(key, names)
             if rows is not None:
-                found.append(_satisfying(table, rows, rest))
+                found.append(satisfying(table, rows, rest))
     planned = []
     total = 0
     for number in cold:
@@ -76,7 +77,7 @@ def few_rows(
             return None
         planned.append((number, footer, groups))
     for number, footer, groups in planned:
-        found.extend(read_groups(footer, table, groups, names, partial(_narrow, table, keys, rest)))
+        found.extend(read_groups(footer, table, groups, names, partial(_narrow, table, keys, rest), looked_at))
         if number in newest:
             HOT.note(table, footer, int(footer.rows[groups].sum()), hot_bytes)
     return found
@@ -111,7 +112,7 @@ def _keys(table: Table, where: Sequence[Where]) -> list[int] | None:
     return sorted(set.intersection(*sets))
 
 
-def _is_proven(table: Table, where: Where) -> bool:
+def is_proven(table: Table, where: Where) -> bool:
     """Return whether every file that a plan selects satisfies a condition as a whole: its partition is that value."""
     is_partition = (where.column, "identity") in table.partition and table.column(where.column).required
     return is_partition and where.op == "=" and where.value is not None
@@ -127,11 +128,12 @@ def _narrow(table: Table, keys: Sequence[int], rest: Sequence[Where], rows: pa.T
             starts, ends = np.searchsorted(numbers, keys, "left"), np.searchsorted(numbers, keys, "right")
             parts = [rows.slice(start, end - start) for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]
             rows = parts[0] if len(parts) == 1 else pa.concat_tables(parts) if parts else rows.slice(0, 0)
-            return _satisfying(table, rows, rest)
-    return _satisfying(table, rows, [Where(leading, "in", list(keys)), *rest])
+            return satisfying(table, rows, rest)
+    return satisfying(table, rows, [Where(leading, "in", list(keys)), *rest])
 
 
-def _satisfying(table: Table, rows: pa.Table, where: Sequence[Where]) -> pa.Table:
+def satisfying(table: Table, rows: pa.Table, where: Sequence[Where]) -> pa.Table:
+    """Return the rows that satisfy all conditions."""
     for one in where:
         if rows.num_rows == 0:
             break

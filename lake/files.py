@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -26,6 +25,7 @@ from lake.durable import (
     delete_folder,
     exists,
     link,
+    listed,
     location_of,
     make_folder,
     new_file,
@@ -35,7 +35,6 @@ from lake.durable import (
     sync_folder,
 )
 from lake.errors import CommitConflictError, InvalidValueError, StorageError
-from lake.objects import ObjectPath
 from lake.ordering import partitions
 from lake.row_groups import read_footer, read_groups
 from lake.tables import Encoding, Table
@@ -104,15 +103,14 @@ def read_files(table: Table, paths: Iterable[Place]) -> pa.Table:
     parts = []
     for path in paths:
         footer = read_footer(str(path))
-        parts.extend(read_groups(footer, table, range(len(footer.rows)), table.column_names, lambda rows: rows))
+        parts.extend(read_groups(footer, table, range(len(footer.rows)), table.column_names))
     return conform(table, pa.concat_tables(parts)) if parts else table.arrow_schema().empty_table()
 
 
 def files_of_job(iceberg: IcebergTable, job: str) -> list[Place]:
     """Return every data file there is that was written under the name of a job."""
     folder = place_of(iceberg.location()) / "data"
-    found = folder.below() if isinstance(folder, ObjectPath) else folder.rglob("*.parquet")
-    return sorted((place for place in found if place.name.startswith(f"{job}-")), key=str)
+    return [place for place, _, _ in listed(folder) if place.name.startswith(f"{job}-")]
 
 
 def delete_paths(paths: Iterable[Place]) -> None:
@@ -236,7 +234,7 @@ def _write(path: Place, table: Table, rows: pa.Table) -> pq.FileMetaData:
     return footers[0]
 
 
-def partition_folder(iceberg: IcebergTable, values: Sequence[object], root: Path | None = None) -> Place:
+def partition_folder(iceberg: IcebergTable, values: Sequence[object], root: Place | None = None) -> Place:
     """Return where data files of a partition go; `root` is where all of the table's do, by default in its own location."""
     return (root or place_of(iceberg.location()) / "data").joinpath(*_folder_names(iceberg, values))
 

@@ -10,15 +10,17 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
 
-from lake.row_groups import Footer, Narrow, read_groups
+from lake.row_groups import Footer, read_groups
 from lake.tables import Table
 
+_SLICES_KEPT = 1_024
+"""A file; each takes some 6 kB of its own, whatever its rows."""
 _ROW_BYTES = 150
 """What a row of a few dozen columns takes, for deciding before it is read."""
 
@@ -27,24 +29,37 @@ _ROW_BYTES = 150
 class HotFile:
     """The rows of one data file, in its order.
 
+    schema      of the table
     columns     whole columns; one that is the same in all rows is only as long as the longest run
     runs        value of the order's first column → (first row, behind the last)
     """
 
+    schema: pa.Schema
     columns: Mapping[str, pa.Array]
     runs: Mapping[int, tuple[int, int]]
     constant: frozenset[str]
     size: int
+    _sliced: dict[tuple[int, tuple[str, ...]], pa.Table] = field(default_factory=dict, compare=False, repr=False)
 
-    def slice(self, value: int, names: Sequence[str]) -> pa.Table | None:
-        """Return the rows of one value of the leading column, without copying; None when there are none."""
+    def slice(self, value: int, names: tuple[str, ...]) -> pa.Table | None:
+        """Return the rows of one value of the leading column, without copying; None when there are none.
+
+        What was sliced is kept: twenty slices are views of the same memory, but making them takes longer than all else.
+        """
+        found = self._sliced.get((value, names))
+        if found is not None:
+            return found
         run = self.runs.get(value)
         if run is None:
             return None
         first, length = run[0], run[1] - run[0]
         columns, constant = self.columns, self.constant
         arrays = [columns[name].slice(0 if name in constant else first, length) for name in names]
-        return pa.Table.from_arrays(arrays, names=names)
+        made = pa.Table.from_arrays(arrays, schema=pa.schema([self.schema.field(name) for name in names]))
+        if len(self._sliced) >= _SLICES_KEPT:
+            self._sliced.clear()
+        self._sliced[value, names] = made
+        return made
 
 
 class HotRows:
@@ -101,8 +116,7 @@ class HotRows:
 
 
 def _load(table: Table, footer: Footer) -> HotFile | None:
-    everything: Narrow = lambda rows: rows  # noqa: E731
-    parts = read_groups(footer, table, range(len(footer.rows)), table.column_names, everything)
+    parts = read_groups(footer, table, range(len(footer.rows)), table.column_names)
     rows = pa.concat_tables(parts).combine_chunks()
     leading = rows.column(table.order[0])
     if leading.null_count or not pa.types.is_integer(leading.type) or rows.num_rows == 0:
@@ -123,4 +137,4 @@ def _load(table: Table, footer: Footer) -> HotFile | None:
         columns[name] = whole
     runs = dict(zip(values[starts].tolist(), zip(starts.tolist(), ends.tolist(), strict=True), strict=True))
     size = sum(one.nbytes for one in columns.values()) + 200 * len(runs)
-    return HotFile(columns, runs, frozenset(constant), size)
+    return HotFile(table.arrow_schema(), columns, runs, frozenset(constant), size)

@@ -184,8 +184,13 @@ def point(branch: str, snapshot_id: int) -> TableUpdate:
     return SetSnapshotRefUpdate.model_validate({"ref-name": branch, "type": SnapshotRefType.BRANCH, "snapshot-id": snapshot_id})
 
 
+def tag(name: str, snapshot_id: int) -> TableUpdate:
+    """Return the update that puts a tag on a snapshot."""
+    return SetSnapshotRefUpdate.model_validate({"ref-name": name, "type": SnapshotRefType.TAG, "snapshot-id": snapshot_id})
+
+
 def drop(branch: str) -> TableUpdate:
-    """Return the update that drops a branch."""
+    """Return the update that drops a branch or a tag."""
     return RemoveSnapshotRefUpdate.model_validate({"ref-name": branch})
 
 

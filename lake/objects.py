@@ -26,13 +26,16 @@ _CONNECT_TIMEOUT_S, _REQUEST_TIMEOUT_S = 10.0, 60.0
 
 
 def attach(settings: Settings) -> None:
-    """Make the bucket of these settings reachable in this process; nothing is asked of it yet.
+    """Make the buckets of these settings, warehouse and archive, reachable in this process; nothing is asked of them yet.
 
-    Raises SettingsError when the process has the bucket open with another endpoint or key.
+    Raises SettingsError when the process has one open with another endpoint or key.
     """
-    if not settings.is_on_objects:
-        return
-    bucket = bucket_of(str(settings.warehouse))
+    for place in (str(settings.warehouse), settings.archive_location):
+        if place.startswith(OBJECT_STORE):
+            _attach(bucket_of(place), settings)
+
+
+def _attach(bucket: str, settings: Settings) -> None:
     secrets = (settings.s3_secret_access_key.get_secret_value(), settings.s3_session_token.get_secret_value())
     access = (settings.s3_endpoint, settings.s3_region, settings.s3_access_key_id, *secrets)
     with _ATTACHING:
@@ -47,7 +50,9 @@ def filesystem_of(bucket: str) -> pyarrow.fs.FileSystem:
     """Return the client of a bucket. Raises SettingsError when no open lake has it."""
     known = _ATTACHED.get(bucket)
     if known is None:
-        raise SettingsError(f"bucket {bucket} is not the warehouse of a lake that is open here; see TICKHOUSE_WAREHOUSE")
+        raise SettingsError(
+            f"bucket {bucket} is of no lake that is open here; see TICKHOUSE_WAREHOUSE, TICKHOUSE_ARCHIVE_LOCATION"
+        )
     return known[1]
 
 
@@ -133,8 +138,13 @@ class ObjectPath:
 
     def below(self) -> list[ObjectPath]:
         """Return every file whose name goes on after this one and a slash."""
+        return [place for place, _, _ in self.listed()]
+
+    def listed(self) -> list[tuple[ObjectPath, int, int]]:
+        """Return (file, bytes, nanoseconds since 1970 at which it was put, by the store's clock) of what is `below`."""
         selector = pyarrow.fs.FileSelector(self.key, allow_not_found=True, recursive=True)
-        return [ObjectPath(one.path) for one in self.filesystem.get_file_info(selector) if one.is_file]
+        found = self.filesystem.get_file_info(selector)
+        return [(ObjectPath(one.path), int(one.size), int(one.mtime_ns)) for one in found if one.is_file]
 
 
 class ObjectFiles(fsspec.AbstractFileSystem):  # type: ignore[misc]  # fsspec carries no types

@@ -32,6 +32,7 @@ PRUNED_TYPES = frozenset({"int", "long", "date", "timestamptz", "string"})
 _LEAST, _MOST = np.iinfo(np.int64).min, np.iinfo(np.int64).max
 _MOST_VALUES = 256
 """A longer list of values is pruned by its least and greatest only."""
+_SELECTIONS_KEPT, _SHORT_SELECTION = 1_024, 64
 _PLANS_KEPT, _MANIFESTS_KEPT = 64, 4_096
 
 
@@ -57,6 +58,7 @@ class Plan:
     paths: tuple[str, ...]
     _bounds: dict[str, tuple[Any, Any]] = field(default_factory=dict)
     _newest: frozenset[int] | None = None
+    _selected: dict[tuple[Condition, ...], tuple[int, ...]] = field(default_factory=dict)
 
     def newest_session_files(self) -> frozenset[int]:
         """Return the numbers of the files of the last session_date; none where the table is not partitioned by it."""
@@ -68,11 +70,19 @@ class Plan:
 
     def select(self, conditions: Sequence[Condition]) -> list[int]:
         """Return the numbers of the files that may hold rows satisfying all of `conditions`."""
-        mask: Mask = np.ones(len(self.files), dtype=np.bool_)
-        for condition in conditions:
-            if len(self.files):
-                mask &= self._may_hold(condition)
-        return [int(number) for number in np.flatnonzero(mask)]
+        asked = tuple(conditions)
+        found = self._selected.get(asked)
+        if found is None:
+            mask: Mask = np.ones(len(self.files), dtype=np.bool_)
+            for condition in asked:
+                if len(self.files):
+                    mask &= self._may_hold(condition)
+            found = tuple(int(number) for number in np.flatnonzero(mask))
+            if len(self._selected) >= _SELECTIONS_KEPT:
+                self._selected.clear()
+            if len(found) <= _SHORT_SELECTION and sum(len(one.values) for one in asked) <= _MOST_VALUES:
+                self._selected[asked] = found
+        return list(found)
 
     def partition_values(self, name: str) -> list[Any] | None:
         """Return each file's value of an identity-partitioned column as Iceberg stores it; None: not partitioned by it."""

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
@@ -39,6 +40,7 @@ class Footer:
     places: dict[int, tuple[int, str, pa.DataType]]
     """Field id → (number of the column, its name in the file, its type there)."""
     rows: np.ndarray[Any, np.dtype[np.int64]]
+    _fits: Table | None = None
     _bounds: dict[int, tuple[Any, Any] | None] = field(default_factory=dict)
     _constants: dict[tuple[int, int], pa.Scalar | None] = field(default_factory=dict)
 
@@ -51,6 +53,15 @@ class Footer:
             if bounds is not None:
                 mask &= may_hold(*bounds, condition, is_cut=False)
         return [int(number) for number in np.flatnonzero(mask)]
+
+    def is_as_defined(self, table: Table) -> bool:
+        """Return whether each column has the name and type in the file that the table gives it now."""
+        if self._fits is not table:
+            found = [self.places.get(one.field_id, (0, "", None))[1:] for one in table.columns]
+            if found != [(one.name, one.arrow_type) for one in table.columns]:
+                return False
+            self._fits = table
+        return True
 
     def constant(self, column: Column, group: int) -> pa.Scalar | None:
         """Return the one value (or null) that a column has in all rows of a group; None when it may have several."""
@@ -90,7 +101,9 @@ class Footer:
 
 
 class Footers:
-    """Footers of data files, by path; for every thread of the process."""
+    """Footers of data files, by path, `most` of them; for every thread of the process."""
+
+    most = _FILES_KEPT
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -106,21 +119,25 @@ class Footers:
         made = read_footer(path)
         with self._lock:
             self._footers[path] = made
-            while len(self._footers) > _FILES_KEPT:
+            while len(self._footers) > self.most:
                 self._footers.popitem(last=False)
         return made
 
 
-def _opened(path: str, **options: Any) -> pq.ParquetFile:
+@contextmanager
+def opened(path: str, **options: Any) -> Iterator[pq.ParquetFile]:
     """Open a data file of a folder or an object store."""
     if path.startswith(OBJECT_STORE):
-        return pq.ParquetFile(**readable(place_of(path)), **options)
-    return pq.ParquetFile(path, memory_map=True, **options)
+        with pq.ParquetFile(**readable(place_of(path)), **options) as file:
+            yield file
+        return
+    with pa.memory_map(path) as source, pq.ParquetFile(source, **options) as file:
+        yield file
 
 
 def read_footer(path: str) -> Footer:
     """Return what is known of a data file, read anew."""
-    with _opened(path) as file:
+    with opened(path) as file:
         metadata, schema = file.metadata, file.schema_arrow
     places = {
         int(one.metadata[b"PARQUET:field_id"]): (number, one.name, one.type)
@@ -131,10 +148,18 @@ def read_footer(path: str) -> Footer:
     return Footer(path, metadata, places, rows)
 
 
-def read_groups(footer: Footer, table: Table, groups: Sequence[int], columns: Sequence[str], narrow: Narrow) -> list[pa.Table]:
+def read_groups(
+    footer: Footer,
+    table: Table,
+    groups: Sequence[int],
+    columns: Sequence[str],
+    narrow: Narrow | None = None,
+    looked_at: Sequence[str] = (),
+) -> list[pa.Table]:
     """Return the rows of row groups that `narrow` keeps, one table a group, columns and types as the table defines them.
 
-    narrow   takes a group's rows, with the columns asked for and the leading ones of the table's order, and returns some
+    narrow      takes a group's rows, and returns some of them; None keeps all
+    looked_at   which of `columns` it looks at; others that are the same in the whole group are added behind it
     """
     wanted = [table.column(name) for name in columns]
     texts = [
@@ -143,32 +168,57 @@ def read_groups(footer: Footer, table: Table, groups: Sequence[int], columns: Se
         if one.type == "string" and one.encoding is Encoding.DICTIONARY and one.field_id in footer.places
     ]
     found = []
-    with _opened(footer.path, metadata=footer.metadata, pre_buffer=False, read_dictionary=texts or None) as file:
+    with opened(footer.path, metadata=footer.metadata, pre_buffer=False, read_dictionary=texts or None) as file:
         for group in groups:
             constants = {one.name: footer.constant(one, group) for one in wanted}
             names = [footer.places[one.field_id][1] for one in wanted if constants[one.name] is None]
-            read = file.read_row_group(group, columns=names, use_threads=len(names) > 1)
-            found.append(_spelled(narrow(_whole(footer, read, wanted, constants, group)), wanted))
+            rows = file.read_row_group(group, columns=names, use_threads=len(names) > 1)
+            count = int(footer.rows[group])
+            if narrow is not None:
+                seen = [one for one in wanted if constants[one.name] is None or one.name in looked_at]
+                if not seen:
+                    raise ValueError(f"{table.name}: nothing for `narrow` to look at among {list(columns)}")
+                rows = narrow(_whole(footer, rows, seen, constants, count))
+                found.append(_spelled(rows, wanted, constants))
+            else:
+                found.append(_whole(footer, rows, wanted, constants, count, spelled=True))
     return found
 
 
 def _whole(
-    footer: Footer, read: pa.Table, wanted: Sequence[Column], constants: dict[str, pa.Scalar | None], group: int
+    footer: Footer,
+    read: pa.Table,
+    wanted: Sequence[Column],
+    constants: dict[str, pa.Scalar | None],
+    count: int,
+    *,
+    spelled: bool = False,
 ) -> pa.Table:
-    """Return the columns read and those that are constant, under the table's names."""
-    count = int(footer.rows[group])
+    """Return the columns read and those that are constant, under the table's names; `spelled`: in its types too."""
     arrays = []
     for column in wanted:
         constant = constants[column.name]
         if constant is None:
-            arrays.append(read.column(footer.places[column.field_id][1]))
+            values = read.column(footer.places[column.field_id][1])
+            arrays.append(in_type(values, column.arrow_type) if spelled else values)
+        elif not spelled and column.type in ("string", "binary"):
+            arrays.append(pa.DictionaryArray.from_arrays(np.zeros(count, dtype=np.int32), pa.array([constant])))
         else:
-            one = pa.DictionaryArray.from_arrays(pa.repeat(pa.scalar(0, pa.int32()), count), pa.array([constant]))
-            arrays.append(one if column.type in ("string", "binary") else pa.repeat(constant, count))
+            arrays.append(pa.repeat(constant, count))
     return pa.table(arrays, names=[column.name for column in wanted])
 
 
-def _spelled(rows: pa.Table, wanted: Sequence[Column]) -> pa.Table:
-    """Return the rows in the types of the table."""
-    arrays = [rows.column(column.name).cast(column.arrow_type) for column in wanted]
-    return pa.Table.from_arrays(arrays, schema=pa.schema([(column.name, column.arrow_type) for column in wanted]))
+def _spelled(rows: pa.Table, wanted: Sequence[Column], constants: dict[str, pa.Scalar | None]) -> pa.Table:
+    """Return narrowed rows in the types of the table, with the columns that were left out for being constant."""
+    arrays = []
+    for column in wanted:
+        constant = constants[column.name]
+        arrays.append(
+            in_type(rows.column(column.name), column.arrow_type) if constant is None else pa.repeat(constant, rows.num_rows)
+        )
+    return pa.table(arrays, names=[column.name for column in wanted])
+
+
+def in_type(values: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
+    """Return values in a type, as they are where they have it."""
+    return values if values.type == kind else values.cast(kind)

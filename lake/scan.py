@@ -31,7 +31,6 @@ from lake.few_rows import few_rows, keep_newest
 from lake.objects import ObjectFiles, ObjectPath
 from lake.plans import Condition, Plan, PlanCache
 from lake.questions import INSTANT, PUBLISHED_AT, Question
-from lake.settings import OBJECT_STORE
 from lake.tables import Table, table_named
 from lake.values import Vector
 
@@ -113,15 +112,13 @@ def dataset(lake: Lake, table: str, as_of: datetime | None = None, known_as_of: 
     if question.is_past:
         _refuse_dropped(lake, definition, question.bounds())
     parquet = ds.ParquetFileFormat()
-    store = place_of(iceberg.location())
-    client = store.filesystem if isinstance(store, ObjectPath) else pyarrow.fs.LocalFileSystem()
-    fragments = [
-        parquet.make_fragment(
-            plan.paths[number].removeprefix(OBJECT_STORE), filesystem=client, partition_expression=_promise(plan, number)
-        )
-        for number in plan.select(question.bounds())
-    ]
-    found = ds.FileSystemDataset(fragments, definition.arrow_schema(), parquet, client)
+    local = pyarrow.fs.LocalFileSystem()
+    fragments = []
+    for number in plan.select(question.bounds()):
+        place = place_of(plan.paths[number])  # those in the archive may be in another store than the others
+        path, client = (place.key, place.filesystem) if isinstance(place, ObjectPath) else (str(place), local)
+        fragments.append(parquet.make_fragment(path, filesystem=client, partition_expression=_promise(plan, number)))
+    found = ds.FileSystemDataset(fragments, definition.arrow_schema(), parquet)
     expression = question.expression()
     return found if expression is None else found.filter(expression)
 

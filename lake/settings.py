@@ -113,7 +113,7 @@ class Settings(BaseSettings):
     sweep_after_s: float = Field(
         3600.0, ge=0, description="Seconds that a file must be unreachable before it is deleted: more than the longest query."
     )
-    archive_location: str = Field("", description="Folder of the archive tier; none: no archive.")
+    archive_location: str = Field("", description="Archive tier: a folder, or s3://bucket/prefix; none: no archive.")
     archive_tables: tuple[str, ...] = Field((), description="Tables whose closed partitions are archived (JSON list).")
     archive_after_days: int = Field(30, ge=1, description="Days after its end at which a partition is archived.")
     retention: dict[str, int] = Field(
@@ -171,6 +171,7 @@ class Settings(BaseSettings):
             "warehouse": _object_place(warehouse) or (home / "warehouse" if warehouse == "." else _folder(warehouse)),
             "log_path": home / "log" if self.log_path == Path() else self.log_path.expanduser().resolve(),
             # State lives in the catalog's own database; a REST catalog shows none.
+            "archive_location": _object_place(self.archive_location) or self.archive_location,
             "state_url": self.state_url or (catalog_url if catalog_url.startswith("postgres") else own_state),
         }
         unsafe = _UNSAFE_IN_PATHS & set(str(places["warehouse"]))

@@ -6,7 +6,8 @@ from datetime import timedelta
 from pathlib import Path
 
 from lake.catalog import Lake
-from lake.durable import local_path
+from lake.durable import Place as FilePlace
+from lake.durable import place_of
 from lake.errors import SettingsError
 from lake.maintenance.choosing import Group, day_of, end_of, to_archive
 from lake.maintenance.rewriting import Place
@@ -16,11 +17,12 @@ from lake.tables import TABLES, Table, table_named
 ARCHIVE_LEVEL = 19
 
 
-def archive_root(settings: Settings, name: str) -> Path | None:
-    """Return the folder of a table's archived files; None without an archive."""
+def archive_root(settings: Settings, name: str) -> FilePlace | None:
+    """Return the folder of a table's archived files, or their place in a bucket; None without an archive."""
     if not settings.archive_location:
         return None
-    return local_path(settings.archive_location).absolute() / name
+    place = place_of(settings.archive_location)
+    return (place.absolute() if isinstance(place, Path) else place) / name
 
 
 def archive_place(settings: Settings, name: str) -> Place | None:

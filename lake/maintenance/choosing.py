@@ -11,7 +11,7 @@ from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table as IcebergTable
 
 from lake import iceberg_internals as internals
-from lake.durable import local_path
+from lake.durable import is_below, listed, place_of
 from lake.instants import EPOCH, NANOS_PER_SECOND
 from lake.maintenance.rewriting import Place
 from lake.tables import Table
@@ -56,13 +56,18 @@ def to_compact(iceberg: IcebergTable, table: Table, place: Place, now_ns: int, q
     quiet_s       a partition whose newest file is older is quiet
     least_files   tiny files that a busy partition must have
     """
-    own = local_path(iceberg.location())
+    own = place_of(iceberg.location())
+    here_by = {
+        partition: [file for file in found if is_below(place_of(file.file_path), own)]
+        for partition, found in partitions_of(iceberg).items()
+    }
+    several = {partition: here for partition, here in here_by.items() if len(here) > 1}
+    written = {path: at_ns for path, _, at_ns in listed(own / "data")} if several else {}
     groups: list[Group] = []
-    for partition, found in partitions_of(iceberg).items():
-        here = [file for file in found if local_path(file.file_path).is_relative_to(own)]
-        if len(here) < 2:
-            continue
-        is_quiet = _newest_ns(here) < now_ns - int(quiet_s * NANOS_PER_SECOND)
+    for partition, here in several.items():
+        # A file that is not there any more was replaced meanwhile, by something newer.
+        newest_ns = max(written.get(place_of(file.file_path), 1 << 62) for file in here)
+        is_quiet = newest_ns < now_ns - int(quiet_s * NANOS_PER_SECOND)
         most = place.target_bytes * (SMALL_PART if is_quiet else HOT_PART)
         small = [file for file in here if file.file_size_in_bytes < most]
         if len(small) >= (2 if is_quiet else max(2, least_files)):
@@ -76,7 +81,7 @@ def to_archive(iceberg: IcebergTable, table: Table, place: Place, before: date) 
     for partition, found in partitions_of(iceberg).items():
         end = end_of(table, partition)
         assert place.root is not None
-        here = [file for file in found if not local_path(file.file_path).is_relative_to(place.root)]
+        here = [file for file in found if not is_below(place_of(file.file_path), place.root)]
         if end is not None and end <= before and here:
             groups += _cut(table.name, partition, here, f"closed before {before}")
     return groups
@@ -129,14 +134,6 @@ def day_of(now_ns: int) -> date:
     """Return the UTC date of an instant."""
     found: datetime = EPOCH + timedelta(microseconds=now_ns // 1_000)
     return found.date()
-
-
-def _newest_ns(found: Sequence[DataFile]) -> int:
-    """Return when the newest of some files was written; one that is gone was replaced meanwhile, by something newer."""
-    try:
-        return max(local_path(file.file_path).stat().st_mtime_ns for file in found)
-    except FileNotFoundError:
-        return 1 << 62
 
 
 def _cut(name: str, partition: Partition, found: Sequence[DataFile], reason: str) -> list[Group]:

@@ -18,8 +18,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lake.content import SUMS, hash_of_sums, number_sql
-from lake.durable import make_folder
+from lake.durable import Place, make_folder, readable
 from lake.errors import CorruptedError
+from lake.objects import ObjectFiles
 from lake.scan import source
 from lake.tables import Table
 
@@ -66,12 +67,13 @@ def spilling(folder: Path, memory_bytes: int = MEMORY_BYTES) -> Iterator[Connect
             },
         ) as connection:
             connection.execute("SET TimeZone = 'UTC'")
+            connection.register_filesystem(ObjectFiles())
             yield connection
     finally:
         shutil.rmtree(own, ignore_errors=True)
 
 
-def sorted_batches(connection: Connection, table: Table, paths: Sequence[Path], batch_rows: int) -> Iterator[pa.Table]:
+def sorted_batches(connection: Connection, table: Table, paths: Sequence[Place], batch_rows: int) -> Iterator[pa.Table]:
     """Return every row of `paths` in the table's order, nulls last, as tables of `batch_rows` rows but for the last.
 
     Raises CorruptedError when a file is missing or cannot be read as its table says.
@@ -102,7 +104,7 @@ def sorted_batches(connection: Connection, table: Table, paths: Sequence[Path], 
         raise CorruptedError(f"{table.name}: a data file is missing or cannot be read: {error}") from error
 
 
-def prove(connection: Connection, table: Table, paths: Sequence[Path]) -> Proof:
+def prove(connection: Connection, table: Table, paths: Sequence[Place]) -> Proof:
     """Return what `paths` hold as read back. Raises CorruptedError as `sorted_batches` does."""
     names = list(dict.fromkeys([*table.order, *table.key]))
     bounds = ", ".join(f'CAST(min("{name}") AS VARCHAR), CAST(max("{name}") AS VARCHAR)' for name in names)
@@ -116,11 +118,12 @@ def prove(connection: Connection, table: Table, paths: Sequence[Path]) -> Proof:
     return Proof(int(count), hash_of_sums(upper, lower), told)
 
 
-def batch_rows_of(paths: Sequence[Path]) -> int:
+def batch_rows_of(paths: Sequence[Place]) -> int:
     """Return how many rows a batch, and with it a row group, may have: fewer where rows are large."""
     rows = size = 0
     for path in paths:
-        footer = pq.read_metadata(path)
+        with pq.ParquetFile(**readable(path)) as file:
+            footer = file.metadata
         rows += footer.num_rows
         size += sum(footer.row_group(number).total_byte_size for number in range(footer.num_row_groups))
     if not rows:

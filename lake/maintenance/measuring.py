@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lake import iceberg_internals as internals
 from lake.catalog import Lake
-from lake.durable import local_path
+from lake.durable import is_below, listed, place_of
 from lake.maintenance.archiving import archive_root
 from lake.maintenance.manifests import manifest_sizes
 
@@ -42,7 +42,7 @@ def size_of(lake: Lake, name: str) -> Size:
     snapshot = seen.current_snapshot()
     found = internals.files_of(seen, snapshot.snapshot_id) if snapshot is not None else []
     root = archive_root(lake.settings, name)
-    archived = [one for one in found if root is not None and local_path(one.file_path).is_relative_to(root)]
+    archived = [one for one in found if root is not None and is_below(place_of(one.file_path), root)]
     return Size(
         files=len(found),
         bytes=sum(one.file_size_in_bytes for one in found),
@@ -55,13 +55,7 @@ def size_of(lake: Lake, name: str) -> Size:
 
 def bytes_in(folder: Path) -> int:
     """Return the bytes of all files in a folder; one that goes meanwhile counts nothing."""
-    total = 0
-    for path in folder.rglob("*") if folder.is_dir() else ():
-        try:
-            total += path.stat().st_size if path.is_file() else 0
-        except FileNotFoundError:
-            continue
-    return total
+    return sum(size for _, size, _ in listed(folder))
 
 
 def money(size: float, price_gb_month: float) -> float:

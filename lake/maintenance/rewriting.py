@@ -22,7 +22,7 @@ from lake import iceberg_internals as internals
 from lake.catalog import LANDED, Lake
 from lake.commits import Plan, Summary, commit_to_main
 from lake.durable import Place as FilePlace
-from lake.durable import exists, local_path, location_of, make_folder, new_file, size_of, sync_folder
+from lake.durable import exists, location_of, make_folder, new_file, place_of, size_of, sync_folder
 from lake.errors import CommitConflictError, CorruptedError
 from lake.heads import ACT, HOLDS, POSITION, RUN, Act, Head, compact
 from lake.maintenance.engine import Connection, Proof, batch_rows_of, prove, sorted_batches, spilling
@@ -36,11 +36,11 @@ LANDED_LAYERS = ("raw", "ops", "quality")
 class Place:
     """Where rewritten files go and how.
 
-    root    folder of all of the table's files; None: the table's own
+    root    folder of all of the table's files, or its place in a bucket; None: the table's own
     """
 
     kind: Literal["compact", "archive"]
-    root: Path | None
+    root: FilePlace | None
     level: int
     target_bytes: int
 
@@ -68,7 +68,7 @@ def rewrite(lake: Lake, name: str, partition: Sequence[object], old: Sequence[Da
     """
     table = table_named(name)
     iceberg = lake.table(name)
-    paths = [local_path(file.file_path) for file in old]
+    paths = [place_of(file.file_path) for file in old]
     with spilling(spill_folder(lake)) as connection:
         before = prove(connection, table, paths)
         written = _written(connection, iceberg, table, partition, paths, place)
@@ -78,7 +78,7 @@ def rewrite(lake: Lake, name: str, partition: Sequence[object], old: Sequence[Da
                 table,
                 before,
                 sum(file.record_count for file in old),
-                prove(connection, table, [local_path(file.file_path) for file in written]),
+                prove(connection, table, [place_of(file.file_path) for file in written]),
             )
         except BaseException:
             files.delete_paths(files.paths_of(written))
@@ -132,7 +132,7 @@ def _written(
     iceberg: IcebergTable,
     table: Table,
     partition: Sequence[object],
-    paths: Sequence[Path],
+    paths: Sequence[FilePlace],
     place: Place,
 ) -> list[DataFile]:
     """Write the rows of `paths` in order to new files of about the target size, everything on disk; return their entries."""

@@ -12,12 +12,13 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from pyiceberg.table import Table as IcebergTable
 
 from lake import files
 from lake.catalog import Lake
-from lake.durable import local_path
+from lake.durable import Place, listed, place_of
 from lake.instants import NANOS_PER_SECOND
 from lake.maintenance.archiving import archive_root
 
@@ -33,6 +34,15 @@ _OURS = {
     "metadata": re.compile(rf"(?:\d{{5,}}-{_UUID}\.metadata\.json|snap-\d+-\d+-{_UUID}\.avro|{_UUID}-m\d+\.avro)\Z"),
 }
 """How our own files are named, by folder."""
+
+
+class Seen(NamedTuple):
+    """A file in a folder of a table, as listed: names are never used again, so it stays true."""
+
+    path: Place
+    kind: str
+    bytes: int
+    written_ns: int
 
 
 @dataclass(slots=True)
@@ -64,38 +74,39 @@ def sweep(lake: Lake, name: str, after_s: float, token: str, *, lease: str, plan
     """
     done = Swept()
     now_ns = lake.clock()
-    listed = list(_listed(lake, lake.table(name)))
+    found = list(_listed(lake, lake.table(name)))
     lake.steps.reached("sweep.listed")
     # Listed before the table is loaded: what is committed in between is reachable.
     seen = lake.table(name)
-    dead = _unreachable(lake, seen, listed, done)
+    dead = _unreachable(lake, seen, found, done)
     since = dict((lake.state.document(_DEAD, name) or {}).items())
-    first_seen = {str(path): min(int(since.get(str(path), now_ns)), now_ns) for path in dead}
-    done.dead_files, done.dead_bytes = len(dead), sum(dead.values())
+    first_seen = {str(one.path): min(int(since.get(str(one.path), now_ns)), now_ns) for one in dead}
+    done.dead_files, done.dead_bytes = len(dead), sum(one.bytes for one in dead)
     if plan_only:
         return done
     if first_seen != since:
         lake.state.save_document(_DEAD, name, first_seen)
     limit_ns = now_ns - int(after_s * NANOS_PER_SECOND)
-    due = [path for path in dead if first_seen[str(path)] <= limit_ns and _written_ns(path) <= limit_ns]
+    due = [one for one in dead if first_seen[str(one.path)] <= limit_ns and one.written_ns <= limit_ns]
     for start in range(0, len(due), BATCH):
         batch = due[start : start + BATCH]
         done.stopped = _why_not(lake, lease, token)
         if done.stopped is not None:
             break
         seen = lake.table(name)
-        still = _unreachable(lake, seen, [(path, kind) for path, kind in listed if path in set(batch)], Swept())
-        files.delete_paths(still)
+        still = _unreachable(lake, seen, batch, Swept())
+        files.delete_paths(one.path for one in still)
         done.deleted_files += len(still)
-        done.deleted_bytes += sum(still.values())
-        first_seen = {path: at for path, at in first_seen.items() if Path(path) not in still}
+        done.deleted_bytes += sum(one.bytes for one in still)
+        gone = {str(one.path) for one in still}
+        first_seen = {path: at_ns for path, at_ns in first_seen.items() if path not in gone}
         lake.state.save_document(_DEAD, name, first_seen)
         lake.steps.reached("sweep.deleted")
     _drop_empty_holds(lake, seen, limit_ns)
     return done
 
 
-def reachable(lake: Lake, iceberg: IcebergTable) -> set[Path]:
+def reachable(lake: Lake, iceberg: IcebergTable) -> set[Place]:
     """Return every file that any snapshot, branch or the metadata log of a table as loaded refers to."""
     metadata = iceberg.metadata
     found = {iceberg.metadata_location, *(entry.metadata_file for entry in metadata.metadata_log)}
@@ -107,36 +118,33 @@ def reachable(lake: Lake, iceberg: IcebergTable) -> set[Path]:
     for path, manifest in manifests.items():
         found.add(path)
         found |= {entry.data_file.file_path for entry in manifest.fetch_manifest_entry(iceberg.io, discard_deleted=True)}
-    return {local_path(location) for location in found}
+    return {place_of(location) for location in found}
 
 
-def _listed(lake: Lake, iceberg: IcebergTable) -> Iterator[tuple[Path, str]]:
-    """Return (path, kind) of every file in the folders of a table, the archive's included."""
-    own = local_path(iceberg.location())
-    folders = [(own / kind, kind) for kind in _OURS]
+def _listed(lake: Lake, iceberg: IcebergTable) -> Iterator[Seen]:
+    """Return every file in the folders of a table, the archive's included."""
+    own = place_of(iceberg.location())
+    folders: list[tuple[Place, str]] = [(own / kind, kind) for kind in _OURS]
     archive = archive_root(lake.settings, ".".join(iceberg.name()))
     if archive is not None:
         folders.append((archive, "data"))
     for folder, kind in folders:
-        yield from ((path, kind) for path in sorted(folder.rglob("*")) if path.is_file())
+        yield from (Seen(path, kind, size, written_ns) for path, size, written_ns in listed(folder))
 
 
-def _unreachable(lake: Lake, seen: IcebergTable, listed: Sequence[tuple[Path, str]], told: Swept) -> dict[Path, int]:
-    """Return path -> bytes of the listed files that nothing refers to and that are named as ours; foreign ones are told."""
+def _unreachable(lake: Lake, seen: IcebergTable, found: Sequence[Seen], told: Swept) -> list[Seen]:
+    """Return those of some files that nothing refers to and that are named as ours; foreign ones are told."""
     name = ".".join(seen.name())
     known = reachable(lake, seen)
     held = {files.safe_name(str(entry["id"])) for entry in lake.head_of(name, seen).listed_holds}
-    dead: dict[Path, int] = {}
-    for path, kind in listed:
-        if path in known or (kind == "held" and path.parent.name in held):
+    dead = []
+    for one in found:
+        if one.path in known or (one.kind == "held" and one.path.parent.name in held):
             continue
-        if not _OURS[kind].fullmatch(path.name):
-            told.foreign.append(str(path))
-            continue
-        try:
-            dead[path] = path.stat().st_size
-        except FileNotFoundError:
-            continue  # deleted meanwhile by the process that wrote it
+        if _OURS[one.kind].fullmatch(one.path.name):
+            dead.append(one)
+        else:
+            told.foreign.append(str(one.path))
     return dead
 
 
@@ -150,16 +158,9 @@ def _why_not(lake: Lake, lease: str, token: str) -> str | None:
     return None
 
 
-def _written_ns(path: Path) -> int:
-    try:
-        return path.stat().st_mtime_ns
-    except FileNotFoundError:
-        return 1 << 62
-
-
 def _drop_empty_holds(lake: Lake, seen: IcebergTable, limit_ns: int) -> None:
-    """Remove folders of holds that are empty and old; one that is being filled is new."""
-    held = local_path(seen.location()) / "held"
-    for folder in sorted(held.iterdir()) if held.is_dir() else []:
+    """Remove folders of holds that are empty and old; one that is being filled is new. An object store has no folders."""
+    held = place_of(seen.location()) / "held"
+    for folder in sorted(held.iterdir()) if isinstance(held, Path) and held.is_dir() else []:
         if folder.is_dir() and folder.stat().st_mtime_ns <= limit_ns and not any(folder.iterdir()):
             folder.rmdir()

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from lake.catalog import Lake
 from lake.errors import TickhouseError
-from lake.fences import lost_tokens
+from lake.fences import fences_of
 from lake.instants import system_clock
 from lake.publish import publish, stage
 from lake.settings import load_settings
@@ -44,7 +44,7 @@ def successor(home: Path, say: Say, timeout_s: float) -> None:
     with Lake.open(load_settings(home=home, host="here", lease_expiry_s=0.4), system_clock) as lake:
         try:
             with lake.state.lease(TRADES, timeout_s):
-                say(f"taken {len(lost_tokens(lake.table(TRADES).metadata))}")
+                say(f"taken {len(fences_of(lake.table(TRADES).metadata))}")
         except TickhouseError as error:
             say(f"refused {type(error).__name__}")
 

@@ -13,7 +13,8 @@ from pyiceberg.exceptions import CommitFailedException
 from lake import iceberg_internals as internals
 from lake.catalog import Lake
 from lake.errors import CommitConflictError, CommitUnknownError
-from lake.fences import fence_off, lost_tokens, not_fenced_off
+from lake.expiry import expire
+from lake.fences import fence_off, fences_of, not_fenced_off
 from lake.instants import system_clock
 from lake.publish import publish, stage
 from lake.settings import load_settings
@@ -44,13 +45,22 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
 def test_the_catalog_itself_refuses_a_commit_under_a_lost_lease(lake: Lake) -> None:
     for token in ("first", "second", "first"):
         fence_off(lambda: lake.table(TRADES), token)
-    assert lost_tokens(lake.table(TRADES).metadata) == ["first", "second"]
+    assert {*fences_of(lake.table(TRADES).metadata)} == {"fence-first", "fence-second"}
     for tokens, is_refused in ((["first"], True), (["mine", "second"], True), (["mine"], False), ([], False)):
         try:
-            internals.commit(lake.table(TRADES), [not_fenced_off(tokens)], [internals.set_property("tried", str(tokens))])
+            internals.commit(lake.table(TRADES), not_fenced_off(tokens), [internals.set_property("tried", str(tokens))])
             assert not is_refused, tokens
         except CommitFailedException:
             assert is_refused, tokens
+
+
+def test_expiry_drops_the_fences_that_main_left_far_behind(lake: Lake) -> None:
+    fence_off(lambda: lake.table(TRADES), "old")
+    for number in range(3):
+        publish(lake, stage(lake, trade_batch(number * 5, number * 5 + 4, provider="other")))
+    fence_off(lambda: lake.table(TRADES), "new")
+    assert expire(lake, TRADES, keep=2, slack=0) > 0
+    assert {*fences_of(lake.table(TRADES).metadata)} == {"fence-new"}
 
 
 def test_who_holds_the_lease_commits_and_who_lost_it_does_not(lake: Lake) -> None:

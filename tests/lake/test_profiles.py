@@ -10,17 +10,25 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from pyiceberg.exceptions import CommitFailedException
 
+from lake import iceberg_internals as internals
 from lake.catalog import Lake
-from lake.errors import CommitConflictError
+from lake.errors import CommitConflictError, CorruptedError
 from lake.expiry import expire
+from lake.fences import fence_off
 from lake.instants import system_clock
+from lake.maintenance.engine import prove, spilling
+from lake.maintenance.maintaining import maintain
 from lake.objects import ObjectPath
 from lake.publish import hold, publish, stage, stage_release
-from lake.scan import read
+from lake.scan import dataset, read
 from lake.settings import Settings, load_settings
+from lake.tables import table_named
 from tests.lake import test_as_of, test_commits, test_pasts, test_publish
 from tests.lake.made import trade_batch
+from tests.lake.maintenance import test_compaction, test_sweep
+from tests.lake.maintenance.answers import answers, data_files, published
 from tests.object_store import Store
 from tests.postgres import Server
 
@@ -67,6 +75,11 @@ ON_OBJECTS: list[Law] = [
     test_pasts.test_both_pasts_stand_together,
 ]
 """Those that touch files in ways of their own: every request to the store takes milliseconds."""
+MAINTENANCE: list[Law] = [
+    test_compaction.test_manifests_become_few_and_list_the_same_files,
+    test_sweep.test_a_file_dies_an_hour_after_it_was_first_seen_dead,
+]
+"""Those for a lake whose partitions are always quiet; the second compacts first."""
 
 
 class Made:
@@ -77,20 +90,29 @@ class Made:
         Lake.create(settings, system_clock).close()
         postgres.database(f"{name}_made", name)
         self._kept = settings.home.with_name(f"{name}-kept")
+        self._objects = {place: place.filesystem.open_input_file(place.key).read() for place in self._below()}
         if not settings.is_on_objects:
             shutil.copytree(settings.warehouse, self._kept)
 
-    def anew(self) -> Lake:
-        """Return it empty and open. Metadata files never change, so an object store only loses what the last law wrote."""
+    def _below(self) -> list[ObjectPath]:
+        return ObjectPath.of(str(self._settings.warehouse)).below() if self._settings.is_on_objects else []
+
+    def anew(self, **changed: object) -> Lake:
+        """Return it empty and open, some settings changed.
+
+        Files never change: an object store loses what the last law wrote and gets back what it swept.
+        """
         self._postgres.database(self._name, f"{self._name}_made")
         if not self._settings.is_on_objects:
             shutil.rmtree(self._settings.warehouse)
             shutil.copytree(self._kept, self._settings.warehouse)
-        else:
-            for place in ObjectPath.of(str(self._settings.warehouse)).below():
-                if place.name.endswith(".parquet"):
-                    place.delete()
-        return Lake.open(self._settings, system_clock)
+        here = set(self._below())
+        for place in here - set(self._objects):
+            place.delete()
+        for place in set(self._objects) - here:
+            with place.create() as stream:
+                stream.write(self._objects[place])
+        return Lake.open(self._settings.model_copy(update=changed), system_clock)
 
 
 @pytest.fixture(scope="module")
@@ -124,6 +146,46 @@ def test_on_postgresql_and_an_object_store(on_objects: Made, law: Law) -> None:
         assert lake.table(TRADES).location().startswith("s3://laws/lake/")
 
 
+@pytest.mark.parametrize("law", MAINTENANCE, ids=name_of)
+def test_maintenance_of_an_object_store(on_objects: Made, law: Law) -> None:
+    with on_objects.anew(compact_quiet_s=0.0, keep_snapshots=1) as lake:
+        law(lake)
+
+
+def test_archive_and_retention_of_an_object_store(on_objects: Made, object_store: Store) -> None:
+    object_store.client().create_dir("cold")
+    cold: dict[str, object] = {"archive_location": "s3://cold/far", "archive_tables": (TRADES,), "retention": {TRADES: 1}}
+    with on_objects.anew(**cold) as lake:
+        moments = published(lake, 2)
+        before = answers(lake, moments)
+        (done,) = maintain(lake, [TRADES], ("archive",)).tables
+        assert all(str(place).startswith(f"s3://cold/far/{TRADES}/") for place in data_files(lake))
+        assert answers(lake, moments) == before
+        assert done.after.archived_bytes == done.after.bytes > 0
+        damaged = ObjectPath.of(str(data_files(lake)[0]))
+        with damaged.create() as stream:
+            stream.write(b"not Parquet")
+        with pytest.raises(CorruptedError, match="cannot be read"), spilling(lake.settings.home) as connection:
+            prove(connection, table_named(TRADES), data_files(lake))
+        damaged.delete()
+        with pytest.raises(CorruptedError, match="missing"), spilling(lake.settings.home) as connection:
+            prove(connection, table_named(TRADES), data_files(lake))
+        assert maintain(lake, [TRADES], ("retain",)).tables[0].after.rows == 0
+
+
+def test_the_archive_of_a_folder_may_be_a_bucket(tmp_path: Path, object_store: Store) -> None:
+    given = object_store.settings("archive") | {"archive_location": "s3://archive/", "archive_tables": [TRADES]}
+    del given["warehouse"]
+    with Lake.create(load_settings(home=tmp_path, **given), system_clock) as lake:
+        moments = published(lake, 1)
+        before = answers(lake, moments)
+        maintain(lake, [TRADES], ("archive",))
+        assert answers(lake, moments) == before
+        publish(lake, stage(lake, trade_batch(10, 19)))
+        stores = {str(place).partition(TRADES)[0] for place in data_files(lake)}
+        assert stores > {"s3://archive/"} and dataset(lake, TRADES).to_table().num_rows == 20
+
+
 def test_on_a_rest_catalog(rest_catalog: str, tmp_path: Path) -> None:
     """Its tables cannot be taken back to what they were, so here all is done on one lake."""
     settings = load_settings(home=tmp_path, catalog_url=rest_catalog)
@@ -136,9 +198,13 @@ def test_on_a_rest_catalog(rest_catalog: str, tmp_path: Path) -> None:
             publish(lake, late)
         with pytest.raises(CommitConflictError, match="binance is at"):
             stage(lake, trade_batch(0, 9, run_id="again"))
-        publish(lake, stage_release(lake, held))
+        with lake.state.lease(TRADES) as token:
+            publish(lake, stage_release(lake, held))
+            fence_off(lambda: lake.table(TRADES), token)  # somebody took the lease by force; state does not tell it yet
+            with pytest.raises(CommitFailedException, match=f"fence-{token}"):
+                internals.commit(lake.table(TRADES), lake.fences(), [internals.set_property("tried", "yes")])
         assert expire(lake, TRADES, keep=1, slack=0) > 0
-        assert test_publish.branches(lake) == set()
+        assert test_publish.branches(lake) == {f"fence-{token}"}, "it stays until main has gone on"
     Lake.create(settings, system_clock).close()
     with Lake.open(settings, system_clock) as lake:
         assert lake.head(TRADES).position == {"binance": {"0": 15}, "other": {"0": 3}}

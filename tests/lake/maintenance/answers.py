@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from pathlib import Path
 
 import pyarrow as pa
 
@@ -12,7 +11,7 @@ from lake import files
 from lake import iceberg_internals as internals
 from lake.catalog import Lake
 from lake.content import content_hash
-from lake.durable import local_path
+from lake.durable import Place, listed, place_of
 from lake.instants import NANOS_PER_SECOND, system_clock, to_datetime
 from lake.publish import publish, stage
 from lake.scan import read
@@ -43,15 +42,15 @@ def answers(lake: Lake, moments: Sequence[datetime]) -> Answer:
     return rows, content_hash(table_named(TRADES), rows), past, head.position, head.listed_holds
 
 
-def data_files(lake: Lake, name: str = TRADES) -> list[Path]:
+def data_files(lake: Lake, name: str = TRADES) -> list[Place]:
     """Return the data files of main."""
     seen = lake.table(name)
-    return sorted(files.paths_of(internals.files_of(seen, seen.metadata.current_snapshot_id or 0)))
+    return sorted(files.paths_of(internals.files_of(seen, seen.metadata.current_snapshot_id or 0)), key=str)
 
 
-def on_disk(lake: Lake, name: str = TRADES) -> set[Path]:
+def on_disk(lake: Lake, name: str = TRADES) -> set[Place]:
     """Return every file in the folders of a table."""
-    return {path for path in local_path(lake.table(name).location()).rglob("*") if path.is_file()}
+    return {place for place, _, _ in listed(place_of(lake.table(name).location()))}
 
 
 def later(settings: Settings, seconds: float) -> Lake:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from lake.catalog import Lake
-from lake.durable import local_path
+from lake.durable import Place, exists, local_path, place_of
 from lake.errors import NotFoundError
 from lake.maintenance.maintaining import maintain
 from lake.maintenance.sweep import BACKUP_LEASE, reachable, sweep
@@ -21,7 +19,7 @@ from tests.lake.maintenance.answers import TRADES, data_files, later, on_disk, p
 SWEEP = ("expire", "sweep")
 
 
-def replaced(lake: Lake) -> list[Path]:
+def replaced(lake: Lake) -> list[Place]:
     """Compact three batches and return the files that main left behind."""
     published(lake, 3)
     old = data_files(lake)
@@ -39,14 +37,14 @@ def test_a_file_dies_an_hour_after_it_was_first_seen_dead(lake: Lake) -> None:
     assert second.swept.dead_files >= len(old) and second.swept.deleted_files == 0
     with later(lake.settings, 3_000) as soon:
         assert maintain(soon, [TRADES], SWEEP).tables[0].swept.deleted_files == 0
-    assert all(path.exists() for path in old)
+    assert all(exists(path) for path in old)
     with later(lake.settings, 7_300) as at_last:
         (third,) = maintain(at_last, [TRADES], SWEEP).tables
         assert (third.swept.waiting, third.swept.foreign) == (0, [])
         assert third.swept.deleted_bytes > 0
-    assert not any(path.exists() for path in old)
+    assert not any(exists(path) for path in old)
     assert on_disk(lake) == reachable(lake, lake.table(TRADES))
-    assert all(Path(path).exists() for path in plan.paths)
+    assert all(exists(place_of(path)) for path in plan.paths)
     assert read(lake, TRADES).num_rows == 30
     assert lake.state.document("dead", TRADES) == {}
 
@@ -56,7 +54,7 @@ def test_a_file_first_seen_now_lives_however_old_it_is(lake: Lake) -> None:
     with later(lake.settings, 100_000) as much_later:
         (done,) = maintain(much_later, [TRADES], SWEEP).tables
     assert done.swept.dead_files >= len(old) and done.swept.deleted_files == 0
-    assert all(path.exists() for path in old)
+    assert all(exists(path) for path in old)
 
 
 def test_a_reader_with_an_old_plan_plans_again(lake: Lake) -> None:
@@ -112,7 +110,7 @@ def test_nothing_is_deleted_without_the_lease_or_beside_a_backup(lake: Lake, why
             with lake.state.lease(BACKUP_LEASE):
                 (told,) = maintain(at_last, [TRADES], SWEEP).tables
             assert told.swept.stopped is not None and "a backup is under way" in told.swept.stopped
-    assert all(path.exists() for path in old)
+    assert all(exists(path) for path in old)
 
 
 def test_a_plan_changes_nothing(lake: Lake) -> None:
