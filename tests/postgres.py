@@ -1,6 +1,7 @@
 """A real PostgreSQL for the tests: a server of its own, with its own data and port, for one session.
 
 Its programs are found in PATH or where Debian keeps them; as root it runs as another user, for it refuses to be root.
+It ends with the process that started it, however that ended: a watcher waits for the end of a pipe.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from tests.kafka.broker import free_ports
 _IS_REQUIRED = os.environ.get("TICKHOUSE_REQUIRE", "") == "all"
 PASSWORD = "s3cret/word"
 _SHOWN = "s3cret%2Fword"
+_WATCH = 'cat >/dev/null; "$1" -D "$2/data" -w -m immediate stop >/dev/null 2>&1; rm -rf "$2"'
+"""What the watcher runs: $1 is pg_ctl, $2 the server's folder."""
 
 
 def programs() -> Path | None:
@@ -52,6 +55,8 @@ class Server:
                 os.chown(path, user.pw_uid, user.pw_gid)
         self._data = self._folder / "data"
         words = ["-D", str(self._data), "-U", "tickhouse", "-A", "scram-sha-256", f"--pwfile={secret}", "-E", "UTF8", "--no-sync"]
+        watch = ["sh", "-c", _WATCH, "watch", str(self._programs / "pg_ctl"), str(self._folder)]
+        self._watcher = subprocess.Popen(watch, stdin=subprocess.PIPE, cwd="/", start_new_session=True, **self._as)
         self._run("initdb", *words)
         self.start()
 
@@ -61,6 +66,11 @@ class Server:
             done = subprocess.run(command, stdout=said, stderr=said, cwd=self._folder, check=False, **self._as)
             said.seek(0)
             assert done.returncode == 0, said.read().decode(errors="replace")
+
+    @property
+    def folder(self) -> Path:
+        """Where all of it is."""
+        return self._folder
 
     def start(self) -> None:
         """Start it and wait until it answers."""
@@ -94,9 +104,7 @@ class Server:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if (self._data / "postmaster.pid").exists():
-            self.stop()
-        shutil.rmtree(self._folder)
+        self._watcher.communicate()
 
 
 @pytest.fixture(scope="session")

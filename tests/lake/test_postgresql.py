@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -169,3 +170,19 @@ def test_an_address_that_is_none_is_a_wrong_setting(postgres: Server, tmp_path: 
             open_engine(url)
     assert with_driver("postgres://h/d") == "postgresql+pg8000://h/d"
     assert open_engine("postgresql://h/d?sslmode=verify-full").url.query == {}
+
+
+def test_a_server_ends_with_the_tests_that_were_killed(postgres: Server, root: Path) -> None:
+    """Another server's process, killed as a run that took too long is."""
+    words = (
+        "import sys; from tests.postgres import Server, programs; print(Server(programs()).folder, flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", words], cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as tests:
+        assert tests.stdout is not None
+        folder = Path(tests.stdout.readline().strip())
+        assert (folder / "data" / "postmaster.pid").exists() and folder != postgres.folder
+        tests.kill()
+    waiting = threading.Event()
+    assert any(not folder.exists() or waiting.wait(0.1) for _ in range(600)), "the watcher stopped it and removed its folder"
