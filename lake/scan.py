@@ -27,7 +27,8 @@ from lake.conditions import Where, text_literal
 from lake.dropped import dropped_of, refuse, touched
 from lake.durable import place_of
 from lake.errors import CorruptedError, InvalidValueError
-from lake.few_rows import few_rows, keep_newest
+from lake.few_rows import FOOTERS, few_rows, keep_newest
+from lake.many_rows import many_rows
 from lake.objects import ObjectFiles, ObjectPath
 from lake.plans import Condition, Plan, PlanCache
 from lake.questions import INSTANT, PUBLISHED_AT, Question
@@ -78,17 +79,20 @@ def read(
         is_plain = not question.is_past and PUBLISHED_AT not in schema.names
         wanted = schema.names if is_plain else definition.column_names
         try:
-            few = few_rows(plan, numbers, where, bounds, wanted, lake.settings.hot_bytes)
+            rows = few_rows(plan, numbers, where, bounds, wanted, lake.settings.hot_bytes)
+            if rows is None and is_plain:
+                rows = many_rows(plan, numbers, where, bounds, wanted)
+            by_duckdb = "" if rows is not None else _shortest_source(definition, [plan.paths[number] for number in numbers])
         except FileNotFoundError:
             raise
-        except (OSError, pa.ArrowInvalid) as error:
+        except (OSError, pa.ArrowException) as error:
             raise CorruptedError(f"{definition.name}: a data file of main cannot be read: {error}") from error
-        if few is not None and is_plain:
-            return _one(few, schema)
-        if few is not None:
+        if rows is not None and is_plain:
+            return _one(rows, schema)
+        if rows is not None:
             query, needed = question.sql("few_rows", schema.names)
-            return _fetch(query, {**needed, "few_rows": _one(few, definition.arrow_schema())}, schema)
-        query, needed = question.sql(source(definition, [plan.paths[number] for number in numbers]), schema.names)
+            return _fetch(query, {**needed, "few_rows": _one(rows, definition.arrow_schema())}, schema)
+        query, needed = question.sql(by_duckdb, schema.names)
         return _fetch(query, needed, schema)
 
     return _replanned(lake, definition, answer)
@@ -201,11 +205,16 @@ def keep_newest_session(lake: Lake, table: str) -> int:
 
 def _one(parts: Sequence[pa.Table], schema: pa.Schema) -> pa.Table:
     """Return the rows of tables that have the schema's columns, and may have more, as one table."""
-    found = [part for part in parts if part.num_rows]
+    found = [_in_schema(part, schema) for part in parts if part.num_rows]
     if not found:
         return schema.empty_table()
-    whole = found[0] if len(found) == 1 else pa.concat_tables(found)
-    columns = whole.columns if whole.column_names == schema.names else [whole.column(name) for name in schema.names]
+    return found[0] if len(found) == 1 else pa.concat_tables(found)
+
+
+def _in_schema(rows: pa.Table, schema: pa.Schema) -> pa.Table:
+    if rows.schema.equals(schema, check_metadata=True):
+        return rows
+    columns = rows.columns if rows.column_names == schema.names else [rows.column(name) for name in schema.names]
     return pa.Table.from_arrays(columns, schema=schema)
 
 
@@ -231,6 +240,16 @@ def _refuse_dropped(lake: Lake, table: Table, bounds: Sequence[Condition]) -> No
     found = touched(table, dropped_of(lake.table(table.name)), bounds)
     if found:
         refuse(table, found)
+
+
+def _shortest_source(table: Table, paths: Sequence[str]) -> str:
+    """Return the SQL that reads files by field id, or by name where both are the same: that is five times faster to start.
+
+    DuckDB binds its map of field ids anew for each file, which takes longer than reading a small one.
+    """
+    if len(paths) <= FOOTERS.most and all(FOOTERS.footer(path).is_as_defined(table) for path in paths):
+        return f"read_parquet([{', '.join(text_literal(path) for path in paths)}], hive_partitioning = false)"
+    return source(table, paths)
 
 
 def source(table: Table, paths: Sequence[str]) -> str:
