@@ -20,6 +20,7 @@ from lake.catalog import Lake
 from lake.conditions import Where
 from lake.dropped import dropped_of
 from lake.errors import TickhouseError
+from lake.fences import fences_of
 from lake.heads import Act
 from lake.log.log import RAW_TOPIC, Log
 from lake.publish import held_rows
@@ -390,10 +391,9 @@ def _event_ids(lake: Lake, table: str) -> list[str]:
 
 
 def _branches(lake: Lake) -> tuple[int, list[str]]:
-    faults = [
-        f"{name}: branch {ref} was left behind" for name in GATED for ref in lake.table(name).metadata.refs if ref != "main"
-    ]
-    return len(GATED), faults
+    tables = {name: lake.table(name).metadata for name in GATED}
+    left = [(name, ref) for name, now in tables.items() for ref in now.refs if ref not in ("main", *fences_of(now))]
+    return len(GATED), [f"{name}: branch {ref} was left behind" for name, ref in left]
 
 
 def _frame(rows: pa.Table) -> pl.DataFrame:
