@@ -70,7 +70,7 @@ def _small_files(table: Table, paths: Sequence[str], columns: Sequence[str]) -> 
     if len(paths) > FOOTERS.most or not all(FOOTERS.footer(path).is_as_defined(table) for path in paths):
         return None
     try:
-        found = pl.read_parquet(paths, columns=list(columns), hive_partitioning=False, glob=False).to_arrow()
+        found = pl.read_parquet(list(paths), columns=list(columns), hive_partitioning=False, glob=False).to_arrow()
     except pl.exceptions.PolarsError as error:
         raise OSError(str(error)) from error
     return [pa.table([in_type(found.column(name), table.column(name).arrow_type) for name in columns], names=list(columns))]

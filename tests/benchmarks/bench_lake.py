@@ -15,7 +15,7 @@ from typing import Any
 
 from tests.benchmarks import ticks
 from tests.benchmarks.cases import Case, Skipped
-from tests.benchmarks.lake_peers import Arctic, Chdb, DuckDB, Ours, Polars, fill, instruments, missing
+from tests.benchmarks.lake_peers import Arctic, Chdb, DuckDB, Ours, Polars, check_bars, fill, instruments, missing
 
 
 def cases(scale: float = 0.05) -> list[Case | Skipped]:
@@ -29,6 +29,7 @@ def cases(scale: float = 0.05) -> list[Case | Skipped]:
         "DuckDB on the same Parquet": DuckDB(ours.paths),
         "Polars on the same Parquet": Polars(ours.paths),
     }
+    check_bars(ours, engines["Polars on the same Parquet"])
     absent: dict[str, str] = {}
     for name, package, open_ in (
         ("ArcticDB", "arcticdb", partial(_arctic, folder, scale)),

@@ -23,8 +23,10 @@ from lake.instants import system_clock
 from lake.scan import Where, keep_newest_session, read
 from lake.settings import load_settings
 from tests.benchmarks import ticks
+from transforms.time_bars import time_bars
 
 TRADES = "normalized.trades"
+BARS_OF = ["instrument_id", "ts_event", "price", "size"]
 MINUTE = timedelta(minutes=1)
 DAY = ticks.session_date(ticks.SESSIONS - 1)
 NOON = datetime.fromisoformat(f"{DAY}T17:00:00+00:00")
@@ -43,7 +45,7 @@ def fill(home: Path, scale: float) -> None:
 
 
 class Ours:
-    """The lake by `lake.scan.read`, and Polars for arithmetic, as a user would."""
+    """The lake by `lake.scan.read`; bars by `transforms.time_bars`, and Polars for other arithmetic, as a user would."""
 
     def __init__(self, home: Path, hot: bool) -> None:
         self.lake = Lake.open(load_settings(home=home, hot_bytes=HOT_BYTES if hot else 0), system_clock)
@@ -54,10 +56,13 @@ class Ours:
         return read(self.lake, TRADES, where=_where(instrument)).num_rows
 
     def bars(self, instrument: int) -> int:
-        return _bars(_frame(read(self.lake, TRADES, ["instrument_id", "ts_event", "price", "size"], _where(instrument))))
+        return time_bars(read(self.lake, TRADES, BARS_OF, _where(instrument)), MINUTE).num_rows
 
     def all_bars(self) -> int:
-        return _bars(_frame(read(self.lake, TRADES, ["instrument_id", "ts_event", "price", "size"], _where(None))))
+        return self.made_bars().num_rows
+
+    def made_bars(self) -> pa.Table:
+        return time_bars(read(self.lake, TRADES, BARS_OF, _where(None)), MINUTE)
 
     def as_of(self, instrument: int, other: int) -> int:
         left, right = (read(self.lake, TRADES, ["ts_event", "price"], _where(one)) for one in (instrument, other))
@@ -87,6 +92,9 @@ class Polars:
 
     def all_bars(self) -> int:
         return _bars(self.frame)
+
+    def made_bars(self) -> pa.Table:
+        return _bars_query(self.frame).sort("instrument_id", "ts_open").collect().to_arrow()
 
     def as_of(self, instrument: int, other: int) -> int:
         left, right = (
@@ -279,9 +287,20 @@ def _of_pandas(frame: Any) -> pl.DataFrame:
     return pl.from_pandas(frame.reset_index())
 
 
+def check_bars(ours: Ours, others: Polars) -> None:
+    """Refuse to compare times where the bars differ in a value."""
+    made = ours.made_bars()
+    if not others.made_bars().cast(made.schema).equals(made):
+        raise ValueError("ours and Polars make other bars of the same day")
+
+
 def _bars(rows: pl.DataFrame | pl.LazyFrame) -> int:
+    return len(_bars_query(rows).collect().to_arrow())
+
+
+def _bars_query(rows: pl.DataFrame | pl.LazyFrame) -> pl.LazyFrame:
     price, size = pl.col("price"), pl.col("size")
-    made = (
+    return (
         rows.lazy()
         .group_by("instrument_id", pl.col("ts_event").dt.truncate("1m").alias("ts_open"))
         .agg(
@@ -293,7 +312,6 @@ def _bars(rows: pl.DataFrame | pl.LazyFrame) -> int:
             trade_count=pl.len(),
         )
     )
-    return len(made.collect().to_arrow())
 
 
 def _as_of(left: pl.DataFrame, right: pl.DataFrame) -> int:
