@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pyiceberg
 import pytest
+from pydantic import ValidationError
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.table import Transaction
@@ -85,6 +86,20 @@ def test_a_remembered_table_is_as_one_read_anew_and_shares_nothing_that_changes(
         assert (remembered.name(), remembered.metadata_location) == (read.name(), read.metadata_location)
         assert type(remembered.io) is type(read.io) is DurableFileIO
     plain.engine.dispose()
+
+
+def test_what_copies_of_metadata_share_cannot_be_changed(lake: Lake) -> None:
+    for number in range(2):
+        before = lake.table(NAME)
+        told = before.metadata.model_dump_json()
+        produced = internals.produce(before, (), (), {POSITION: str(number)})
+        internals.commit(before, [], [*produced.updates, internals.point(MAIN, produced.snapshot_id)])
+        assert before.metadata.model_dump_json() == told, "a commit leaves what it began from as it was"
+    copied = before.metadata.model_copy(deep=True)
+    assert copied == before.metadata and copied.properties is not before.metadata.properties
+    for shared in (copied.snapshots[0], copied.snapshot_log[0], copied.metadata_log[0], copied.schema()):
+        with pytest.raises(ValidationError, match="frozen"):
+            setattr(shared, next(iter(type(shared).model_fields)), None)
 
 
 def test_old_metadata_files_are_deleted_after_own_commits(lake: Lake) -> None:
