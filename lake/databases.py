@@ -56,6 +56,15 @@ def open_engine(url: str) -> sa.Engine:
     return engine
 
 
+def tables_in(url: str) -> list[str]:
+    """Return the names of the tables in a database."""
+    engine = open_engine(url)
+    try:
+        return sorted(sa.inspect(engine).get_table_names())
+    finally:
+        engine.dispose()
+
+
 def begin_one_writer_at_a_time(engine: sa.Engine) -> None:
     """Let writing transactions of an engine follow each other; reading ones (`is_reading`) see one moment and wait for none."""
     if engine.dialect.name == "sqlite":

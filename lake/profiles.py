@@ -53,7 +53,7 @@ def is_rest(url: str) -> bool:
 
 def location_in_rest(settings: Settings, table: str) -> str | None:
     """Return where a REST catalog is asked to keep a table: in our warehouse, not in its own; None for other catalogs."""
-    return f"{_location(settings)}/{table.replace('.', '/')}" if is_rest(settings.catalog_url) else None
+    return f"{warehouse_location(settings)}/{table.replace('.', '/')}" if is_rest(settings.catalog_url) else None
 
 
 def make_places(settings: Settings) -> None:
@@ -66,7 +66,7 @@ def make_places(settings: Settings) -> None:
 def open_catalog(settings: Settings) -> Catalog:
     """Return the catalog of a lake. Raises SettingsError for an address that is none."""
     objects.attach(settings)
-    common = {"warehouse": _location(settings), "py-io-impl": "lake.durable.DurableFileIO"}
+    common = {"warehouse": warehouse_location(settings), "py-io-impl": "lake.durable.DurableFileIO"}
     url = settings.catalog_url
     if is_rest(url):
         login = {
@@ -82,5 +82,6 @@ def open_catalog(settings: Settings) -> Catalog:
     return internals.RememberingCatalog(CATALOG, open_engine(url), **common, init_catalog_tables="false")
 
 
-def _location(settings: Settings) -> str:
+def warehouse_location(settings: Settings) -> str:
+    """Return the warehouse as Iceberg writes it."""
     return settings.warehouse if isinstance(settings.warehouse, str) else location_of(settings.warehouse)

@@ -160,11 +160,17 @@ def _kept_table(work: _Work, table: TableCut, cut: Cut) -> TableBackup:
 
 
 def _known(work: _Work, table: TableCut) -> Listing:
-    """Return what the backup before has of this table."""
+    """Return what the backup before has of this table and what has not changed since.
+
+    A restore into another place writes metadata again, under the same names, with its own addresses.
+    """
     before = None if work.before is None else work.before.tables.get(table.name)
     if before is None or work.is_full or before.uuid != table.main["table-uuid"]:
         return {}
-    return listing_of(work.store, before)
+    listing = listing_of(work.store, before)
+    if before.location == table.location:
+        return listing
+    return {path: kept for path, kept in listing.items() if not path.startswith("metadata/")}
 
 
 def _kept_file(work: _Work, table: TableCut, file: File) -> tuple[str, int]:

@@ -18,10 +18,11 @@ from lake.backup.cuts import held_files
 from lake.backup.documents import get_object, object_key
 from lake.backup.moments import Moment, landed, moment_of
 from lake.backup.placing import Target, folder_of, place_data, place_metadata, prove
-from lake.backup.stores import LocalStore, Store, put_bytes
+from lake.backup.stores import LocalStore, Store, put_bytes, warehouse_store
 from lake.backup.tails import seed, unpack_blocks
 from lake.backup.trees import File, content_of, summary_of, tree_of
 from lake.catalog import RESTORING, Lake
+from lake.databases import is_sqlite, tables_in
 from lake.durable import make_folder, sync_folder
 from lake.errors import CorruptedError, InvalidValueError
 from lake.identity import Identity, Role, save_identity
@@ -29,7 +30,8 @@ from lake.instants import NANOS_PER_SECOND, Clock, to_datetime
 from lake.log.log import HISTORY_TOPIC, RAW_TOPIC, Block
 from lake.log.opening import open_log
 from lake.log.segments import SegmentLog
-from lake.settings import Settings
+from lake.profiles import is_rest, warehouse_location
+from lake.settings import Settings, without_password
 from lake.steps import Steps
 
 
@@ -63,7 +65,7 @@ def restore(store: Store, settings: Settings, clock: Clock, at_ns: int | None = 
     started_ns = clock()
     moment = moment_of(store, at_ns)
     _begin(settings, {"from": store.address, "backup": moment.backup.id, "at_ns": moment.at_ns})
-    warehouse = LocalStore(settings.warehouse_folder)
+    warehouse = warehouse_store(settings)
     warehouse.tidy()
     with Lake(settings, clock, steps) as lake:
         placed = {name: _place_table(lake, store, moment, name, warehouse) for name in moment.mains}
@@ -112,16 +114,23 @@ class _Placed:
 
 def _begin(settings: Settings, plan: dict[str, object]) -> None:
     """Mark the home, which must be empty or hold the same restore begun before."""
+    if is_rest(settings.catalog_url):
+        raise InvalidValueError("a restore places all tables in one transaction, which a REST catalog has not; see lake/backup")
     marker = settings.home / RESTORING
     if marker.exists():
         begun = json.loads(marker.read_text(encoding="utf-8"))
         if begun != plan:
             raise InvalidValueError(f"{settings.home} holds another restore that did not end ({begun}); empty it first")
         return
-    places = [settings.home, settings.warehouse_folder, settings.log_path, *_sqlite_files(settings)]
-    for place in places:
-        if place.is_file() or (place.is_dir() and any(place.iterdir())):
-            raise InvalidValueError(f"{place} is not empty; a restore goes into an empty place only")
+    folders = [settings.warehouse] if isinstance(settings.warehouse, Path) else []
+    files = [settings.home, *folders, settings.log_path, *_sqlite_files(settings)]
+    used = [str(place) for place in files if place.is_file() or (place.is_dir() and any(place.iterdir()))]
+    if not folders and any(warehouse_store(settings).list("")):
+        used.append(str(settings.warehouse))
+    databases = {url for url in (settings.catalog_url, settings.state_url) if not is_sqlite(url)}
+    used += [without_password(url) for url in sorted(databases) if tables_in(url)]
+    if used:
+        raise InvalidValueError(f"{used[0]} is not empty; a restore goes into an empty place only")
     make_folder(settings.home)
     put_bytes(LocalStore(settings.home), RESTORING, json.dumps(plan).encode())
     LocalStore(settings.home).tidy()
@@ -136,7 +145,7 @@ def _sqlite_files(settings: Settings) -> Iterator[Path]:
 def _place_table(lake: Lake, store: Store, moment: Moment, name: str, warehouse: Store) -> _Placed:
     main, listing = moment.mains[name], moment.listings[name]
     source = main["location"]
-    target = Target(warehouse, f"file://{lake.settings.warehouse_folder}", folder_of(source))
+    target = Target(warehouse, warehouse_location(lake.settings), folder_of(source))
 
     def read(path: str) -> bytes:
         return get_object(store, listing[path][0])

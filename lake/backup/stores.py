@@ -20,6 +20,8 @@ import pyarrow.fs as arrow_fs
 
 from lake.durable import NewFile, make_folder, sync_folder
 from lake.errors import NotFoundError, SettingsError, StorageError
+from lake.objects import attach, bucket_of, filesystem_of
+from lake.settings import OBJECT_STORE, Settings
 
 CHUNK_BYTES = 4 << 20
 _INCOMING = ".incoming"
@@ -143,16 +145,28 @@ class LocalStore:
             shutil.rmtree(self.root / _INCOMING)
 
 
+def warehouse_store(settings: Settings) -> Store:
+    """Return where a lake's own tables are, as a store: a folder, or a bucket reached with the lake's endpoint and keys."""
+    if isinstance(settings.warehouse, Path):
+        return LocalStore(settings.warehouse)
+    attach(settings)
+    return S3Store(settings.warehouse, filesystem_of(bucket_of(settings.warehouse)))
+
+
 class S3Store:
     """A bucket, or a part of one. An object appears when its upload is complete; what a killed upload left is no object.
 
     `put` looks before it writes; two writers of one key write the same bytes, for keys name contents.
     """
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, client: arrow_fs.FileSystem | None = None) -> None:
         self.address = address.partition("?")[0]
         try:
-            self._files, self._root = arrow_fs.FileSystem.from_uri(address)
+            if client is None:
+                client, self._root = arrow_fs.FileSystem.from_uri(address)
+            else:
+                self._root = address.removeprefix(OBJECT_STORE)
+            self._files = client
             if not self._root.strip("/"):
                 raise SettingsError(f"{self.address!r} names no bucket; expected s3://BUCKET/PREFIX")
         except (pa.ArrowInvalid, OSError) as error:

@@ -14,12 +14,19 @@ from pyarrow.fs import FileSystem
 
 from lake.backup.backing_up import back_up
 from lake.backup.checking import check_backup
+from lake.backup.replicas import sync
 from lake.backup.restoring import restore
 from lake.backup.stores import LocalStore, Store, get, open_store, put_bytes
 from lake.catalog import Lake
-from lake.errors import NotFoundError, SettingsError
+from lake.errors import InvalidValueError, NotFoundError, SettingsError
 from lake.instants import system_clock
-from tests.lake.backup.making import content, grow, settings_at
+from lake.publish import hold, publish, stage, stage_release
+from lake.scan import replaced_files
+from lake.settings import load_settings
+from tests.lake.backup.making import TRADES, content, grow, settings_at
+from tests.lake.made import trade_batch
+from tests.object_store import Store as Bucket
+from tests.postgres import Server
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +105,42 @@ def test_a_lake_comes_back_from_a_bucket(s3_server: str, monkeypatch: pytest.Mon
     restore(store, settings_at(tmp_path / "there"), system_clock)
     with Lake.open(settings_at(tmp_path / "there"), system_clock) as lake:
         assert content(lake) == was
+
+
+@pytest.mark.needs("moto")
+def test_a_lake_is_restored_into_a_bucket_and_a_database_and_kept_from_there(
+    postgres: Server, object_store: Bucket, tmp_path: Path
+) -> None:
+    store = open_store(tmp_path / "store")
+    with Lake.create(settings_at(tmp_path / "home"), system_clock) as lake:
+        grow(lake, 0, 9)
+        back_up(lake, store, None)
+        was, held = content(lake), hold(lake, stage(lake, trade_batch(10, 14)), {})
+        back_up(lake, store, None)
+    places = {"catalog_url": postgres.database("restored"), **object_store.settings("restored")}
+    there = load_settings(home=tmp_path / "there", **places)
+    restore(store, there, system_clock)
+    with Lake.open(there, system_clock) as lake:
+        assert content(lake) == was
+        assert {file.split("/data/")[0] for file in data_files(lake)} == {"s3://restored/lake/normalized/trades"}
+        publish(lake, stage_release(lake, held))
+        assert check_backup(store, back_up(lake, store, None)) == []
+        sync(lake, tmp_path / "replica", None)
+        now = content(lake)
+    for used in ({"warehouse": tmp_path / "folder"}, {"catalog_url": "", "state_url": ""}):
+        with pytest.raises(InvalidValueError, match="is not empty"):
+            restore(store, load_settings(home=tmp_path / "other", **places | used), system_clock)
+    with pytest.raises(InvalidValueError, match="REST catalog"):
+        restore(store, load_settings(home=tmp_path / "other", catalog_url="rest+http://127.0.0.1:1"), system_clock)
+    restore(store, settings_at(tmp_path / "back"), system_clock)
+    for home in (tmp_path / "back", tmp_path / "replica"):
+        with Lake.open(settings_at(home), system_clock) as lake:
+            assert content(lake) == now
+
+
+def data_files(lake: Lake) -> list[str]:
+    """Return where main's trades are."""
+    return [file.file_path for file in replaced_files(lake, TRADES)]
 
 
 @pytest.mark.parametrize("address", ["ftp://host/x", "s3://"])
