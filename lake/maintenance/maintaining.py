@@ -22,12 +22,11 @@ from lake.maintenance.measuring import Size, bytes_in, money, size_of
 from lake.maintenance.retention import Expired, drop, expired
 from lake.maintenance.rewriting import Place, Rewrite, rewrite, spill_folder
 from lake.maintenance.sweep import Swept, sweep
+from lake.maintenance.works import WORKS
 from lake.tables import TABLES, table_named
 
 Say = Callable[[str], None]
 Wanted = Callable[[Lake, str], Collection[int]]
-WORKS = ("retain", "compact", "archive", "manifests", "expire", "sweep")
-"""Every kind of upkeep, in order."""
 
 
 @dataclass(slots=True)

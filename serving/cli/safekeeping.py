@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.text import Text
 
-from lake.backup import replicas
-from lake.backup.backing_up import back_up
-from lake.backup.checking import check_backup
-from lake.backup.documents import Backup, backup_ids, backups, newest_backup
-from lake.backup.restoring import restore as restore_lake
-from lake.backup.stores import open_store
-from lake.instants import parse_instant, system_clock, to_ns
 from serving.cli.options import Home, Json, open_lake, settings_of
 from serving.cli.output import Output, listing
-from serving.operate import safekeeping
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from lake.backup.documents import Backup
 
 _PLACE = "A folder or s3://BUCKET/PREFIX (default: TICKHOUSE_BACKUP_TO)."
 Place = Annotated[str | None, typer.Option("--to", help=_PLACE, show_default=False)]
@@ -47,6 +43,10 @@ def backup(
     json: Json = False,
 ) -> None:
     """Back up the whole lake as of one moment, beside a running pipeline; only what is new is copied."""
+    from lake.backup.backing_up import back_up
+    from lake.backup.documents import backups
+    from serving.operate import safekeeping
+
     output = Output(as_json=json)
     if list_:
         store = safekeeping.store_of(settings_of(home), to)
@@ -70,6 +70,10 @@ def restore(
     json: Json = False,
 ) -> None:
     """Restore the lake as it was at a moment into an empty place, prove it, and say which moment it really is."""
+    from lake.backup.restoring import restore as restore_lake
+    from lake.instants import parse_instant, system_clock, to_ns
+    from serving.operate import safekeeping
+
     output = Output(as_json=json)
     settings = settings_of(home)
     store = safekeeping.store_of(settings, from_)
@@ -90,6 +94,8 @@ def restore(
 
 def drill(home: Home = None, from_: From = None, json: Json = False) -> None:
     """Restore the last backup into a temporary place, prove it, record the outcome. Exit code 1 when it does not restore."""
+    from serving.operate import safekeeping
+
     output = Output(as_json=json)
     with open_lake(home) as lake:
         store = safekeeping.store_of(lake.settings, from_)
@@ -110,6 +116,8 @@ def drill(home: Home = None, from_: From = None, json: Json = False) -> None:
 
 def sync(home: Home = None, to: Folder = None, json: Json = False) -> None:
     """Bring the replica to the moment of now; makes it the first time."""
+    from serving.operate import safekeeping
+
     output = Output(as_json=json)
     with open_lake(home) as lake:
         folder = safekeeping.replica_of(lake.settings, to)
@@ -129,6 +137,9 @@ def sync(home: Home = None, to: Folder = None, json: Json = False) -> None:
 
 def status(home: Home = None, to: Folder = None, json: Json = False) -> None:
     """Measure how far the replica is behind, table by table."""
+    from lake.backup import replicas
+    from serving.operate import safekeeping
+
     output = Output(as_json=json)
     with open_lake(home) as lake:
         found = replicas.lag(lake, safekeeping.replica_of(lake.settings, to))
@@ -155,6 +166,9 @@ def status(home: Home = None, to: Folder = None, json: Json = False) -> None:
 
 def promote(home: Home = None, json: Json = False) -> None:
     """Make the replica at --home the lake to write. The old primary is fenced at once if it is in reach, else when it syncs."""
+    from lake.backup import replicas
+    from lake.instants import system_clock
+
     output = Output(as_json=json)
     settings = settings_of(home)
     done = replicas.promote(settings, system_clock)
@@ -172,6 +186,10 @@ def promote(home: Home = None, json: Json = False) -> None:
 
 def verify_backup(output: Output, address: str, *, is_every: bool) -> None:
     """Rehash backups, name every object that is missing or damaged. Exit code 1 when one is."""
+    from lake.backup.checking import check_backup
+    from lake.backup.documents import backup_ids, backups, newest_backup
+    from lake.backup.stores import open_store
+
     store = open_store(address)
     found = list(backups(store)) if is_every else [newest_backup(store)]
     faults: dict[str, list[str]] = {}

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import getpass
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.text import Text
 
 from lake.errors import InvalidValueError
-from lake.maintenance.maintaining import WORKS, Maintained, Report
-from lake.maintenance.maintaining import maintain as maintain_lake
-from lake.maintenance.measuring import money
+from lake.maintenance.works import WORKS
 from serving.cli.options import Home, Json, open_lake, open_log
 from serving.cli.output import Output, listing
-from serving.topics.steps import still_wanted
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from lake.maintenance.maintaining import Maintained, Report
 
 _RIGHT = ("files", "rows", "bytes", "bytes a row", "snapshots", "manifests", "dead files", "dead bytes", "deleted")
 
@@ -40,6 +41,9 @@ def maintain(
 
     Safe beside a running pipeline. Dead files are deleted by a later run, once no reader can need them any more.
     """
+    from lake.maintenance.maintaining import maintain as maintain_lake
+    from serving.topics.steps import still_wanted
+
     output = Output(as_json=json)
     works = tuple(only or WORKS)
     unknown = sorted(set(works) - set(WORKS))
@@ -67,6 +71,8 @@ def _print(console: Console, report: Report) -> None:
             console.print(Text(f"later {one.table}: {line}", style="yellow"), soft_wrap=True)
         for path in one.swept.foreign:
             console.print(Text(f"foreign file, left alone: {path}", style="yellow"), soft_wrap=True)
+    from lake.maintenance.measuring import money
+
     told = report.document()
     price = report.price_gb_month
     console.print(

@@ -14,7 +14,8 @@ from lake.catalog import Lake
 from lake.errors import NotFoundError
 from lake.expiry import SLACK
 from lake.log.log import Log
-from lake.maintenance.maintaining import WORKS, Report, maintain
+from lake.maintenance.maintaining import Report, maintain
+from lake.maintenance.works import WORKS
 from lake.runner import Runner
 from quality_checks.adjusting import adjust
 from quality_checks.promotion import PromotionReport, promote, providers_of
