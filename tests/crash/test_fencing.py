@@ -19,6 +19,7 @@ from lake.instants import system_clock
 from lake.publish import publish, stage
 from lake.settings import load_settings
 from lake.state import State
+from quality_checks.verify import verify
 from tests.lake.made import trade_batch
 
 ROOT = Path(__file__).parents[2]
@@ -61,6 +62,7 @@ def test_expiry_drops_the_fences_that_main_left_far_behind(lake: Lake) -> None:
     fence_off(lambda: lake.table(TRADES), "new")
     assert expire(lake, TRADES, keep=2, slack=0) > 0
     assert {*fences_of(lake.table(TRADES).metadata)} == {"fence-new"}
+    assert "no_audit_branch" not in [check.name for check in verify(lake).failed], "a fence is nothing that was left behind"
 
 
 def test_who_holds_the_lease_commits_and_who_lost_it_does_not(lake: Lake) -> None:
