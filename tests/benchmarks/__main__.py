@@ -8,6 +8,7 @@ import inspect
 import json
 import platform
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -24,6 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("names", nargs="*", help="benchmarks to run, like `decode` for bench_decode.py (default: all)")
     parser.add_argument("--rounds", type=int, default=7, help="measured rounds a case (default 7)")
     parser.add_argument("--scale", type=float, default=None, help="share of 20 million ticks, for benchmarks of the lake")
+    parser.add_argument("--cpu", action="store_true", help="time of this process on its cores, for a machine that others use too")
     parser.add_argument("--json", action="store_true", help="one JSON document instead of tables")
     given = parser.parse_args(arguments)
     found = sorted(path.stem.removeprefix("bench_") for path in Path(__file__).parent.glob("bench_*.py"))
@@ -39,7 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     measured: list[Measured] = []
     for group in dict.fromkeys(one.group for one in offered):
         print(f"measuring: {group}", file=sys.stderr)
-        measured.extend(measure([one for one in offered if isinstance(one, Case) and one.group == group], given.rounds))
+        chosen = [one for one in offered if isinstance(one, Case) and one.group == group]
+        measured.extend(measure(chosen, given.rounds, time.process_time if given.cpu else time.perf_counter))
     skipped = [one for one in offered if isinstance(one, Skipped)]
     if given.json:
         print(json.dumps(_document(measured, skipped), indent=1))
