@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from lake import as_of
 from lake.catalog import Lake
+from lake.fences import fences_of
 from lake.heads import Act
 from lake.instants import to_datetime
 from lake.publish import held_rows
@@ -32,7 +33,8 @@ def faults(lake: Lake, world: World, moments: Path, acknowledged: Mapping[str, i
     acknowledged   "table/owner/partition" -> position that a worker was told of: the lake may not be behind it
     """
     for table in WRITTEN:
-        branches = sorted(set(lake.table(table).metadata.refs) - {"main"})
+        metadata = lake.table(table).metadata
+        branches = sorted(set(metadata.refs) - {"main", *fences_of(metadata)})
         if branches:
             yield f"{table}: branches {branches} of the dead are left"
     yield from _positions(lake, acknowledged)
