@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
@@ -26,14 +26,9 @@ from transforms.decode.decoded import (
     TRADE_EVENTS,
     TRADES,
     Decoded,
-    Refusals,
-    Rows,
-    decoded,
-    payloads,
-    texts,
 )
-from transforms.decode.delivery import delivered_at
-from transforms.decode.json_digits import asked, asked_at, document, exact, instant, is_repeat, joined, rounded, text_of
+from transforms.decode.json_digits import document, exact, instant, joined, rounded, text_of
+from transforms.decode.readers import Reader, object_of, read_messages, trade_number, two_sides
 from transforms.decode.spans import NEW_YORK, bar_end, count_of
 from transforms.numbers import MOST_VOLUME_DIGITS, PRICE_SCALE, SIZE_SCALE, VOLUME_SCALE, NumberRefusedError
 
@@ -53,6 +48,7 @@ _STREAM_CONTROL = frozenset({"success", "subscription", "error"})
 _MEASURES = frozenset({"greeks", "impliedVolatility"})
 _SNAPSHOT_PARTS = frozenset({"latestTrade", "latestQuote", *_SNAPSHOT_BARS, *_MEASURES})
 _EVENTS = {"c": correction, "x": cancel}
+_QUOTE = {"bid_price": "bp", "bid_size": "bs", "ask_price": "ap", "ask_size": "as"}
 _SIDES = {"B": "buy", "S": "sell"}
 _LISTS = ("bars", "trades", "quotes")
 _ONE_OF = {"bar": "bars", "trade": "trades", "quote": "quotes"}
@@ -92,38 +88,23 @@ def decode_crypto(messages: pa.Table) -> Decoded:
 
 def decode_actions(messages: pa.Table) -> Decoded:
     """Return splits and cash dividends; other kinds are refused as unsupported_action, so that nothing is lost."""
-    into, refused = Rows(CORPORATE_ACTIONS), Refusals()
-    requests, headers = texts(messages, "request"), texts(messages, "headers")
-    for index, payload in enumerate(payloads(messages)):
-        try:
-            found = None if _is_no_answer(payload) else document(payload)
-            if found is None or _is_error(found):
-                continue
-            delivered = delivered_at(headers[index], requests[index])
-            if isinstance(found, list):
-                read_announcements(index, found, delivered, into, refused)
-            elif isinstance(found, dict) and isinstance(found.get(ACTIONS_KEY), dict):
-                read_actions(index, found[ACTIONS_KEY], delivered, into, refused)
-            else:
-                raise NumberRefusedError("unsupported_answer", payload[:200], "corporate_actions: an object of lists")
-        except NumberRefusedError as error:
-            refused.add_message(index, error.rule, error.value, error.expected)
-    return decoded({CORPORATE_ACTIONS: into.to_table()}, refused, messages.num_rows)
+    reader = Reader((CORPORATE_ACTIONS,))
+
+    def read(payload: bytes) -> None:
+        found = None if _is_no_answer(payload) else document(payload)
+        if isinstance(found, list):
+            read_announcements(reader, found)
+        elif isinstance(found, dict) and isinstance(found.get(ACTIONS_KEY), dict):
+            read_actions(reader, found[ACTIONS_KEY])
+        elif found is not None and not _is_error(found):
+            raise NumberRefusedError("unsupported_answer", payload[:200], "corporate_actions: an object of lists")
+
+    return read_messages(reader, messages, read)
 
 
 def _decode(messages: pa.Table, market: _Market) -> Decoded:
-    reader = _Reader(market, {name: Rows(name) for name in market.tables})
-    requests, headers = texts(messages, "request"), texts(messages, "headers")
-    for index, payload in enumerate(payloads(messages)):
-        if _is_no_answer(payload) or is_repeat(requests[index]):
-            continue
-        try:
-            reader.begin(index, requests[index], headers[index])
-            reader.read(frame(payload))
-        except NumberRefusedError as error:
-            reader.refused.add_message(index, error.rule, error.value, error.expected)
-    tables = {name: rows.to_table() for name, rows in reader.rows.items()}
-    return decoded(tables, reader.refused, messages.num_rows, reader.skipped)
+    reader = _Reader(market)
+    return read_messages(reader, messages, reader.answer)
 
 
 def _is_no_answer(payload: bytes) -> bool:
@@ -136,28 +117,17 @@ def _is_error(found: object) -> bool:
     return isinstance(found, dict) and isinstance(found.get("message"), str) and not set(found) - {"code", "message"}
 
 
-@dataclass(slots=True)
-class _Reader:
-    """Reads one message after the other into rows."""
+class _Reader(Reader):
+    """Reads answers and frames about one market."""
 
-    market: _Market
-    rows: dict[str, Rows]
-    refused: Refusals = field(default_factory=Refusals)
-    skipped: int = 0
-    message: int = 0
-    ordinal: int = 0
-    params: Mapping[str, str] = field(default_factory=dict)
-    path: str = ""
-    delivered: datetime | None = None
-    until: datetime | None = None
-    """An instant up to which the answer surely knows the market."""
+    def __init__(self, market: _Market) -> None:
+        super().__init__(market.tables)
+        self.market = market
 
-    def begin(self, message: int, request: str | None, headers: str | None) -> None:
-        """Turn to the next message, its request and headers as raw.messages has them."""
-        self.message, self.ordinal = message, 0
-        self.path, self.params = asked(request)
-        self.delivered = delivered_at(headers, request)
-        self.until = self.delivered or asked_at(request)
+    def answer(self, payload: bytes) -> None:
+        """Append what a payload says."""
+        if not _is_no_answer(payload):
+            self.read(frame(payload))
 
     def read(self, found: object) -> None:
         """Append what a document says. Raises NumberRefusedError when it is none of Alpaca's."""
@@ -191,13 +161,13 @@ class _Reader:
             newest = max((str(e["t"]) for e in entries if isinstance(e, dict) and isinstance(e.get("t"), str)), default="")
             for entry in entries:
                 if name == "bars":
-                    self._try(BARS, self._polled_bar, symbol, entry, is_latest, newest)
+                    self.add(BARS, self._polled_bar, symbol, entry, is_latest, newest)
                 elif name == "quotes":
-                    self._try(QUOTES, self._quote, symbol, entry)
+                    self.add(QUOTES, self._quote, symbol, entry)
                 elif is_latest and isinstance(entry, dict) and entry.get("i") is None:
                     self.skipped += 1  # the last price of an option, told again at each poll: no execution report
                 else:
-                    self._try(TRADES, self._trade, symbol, entry)
+                    self.add(TRADES, self._trade, symbol, entry)
 
     def _snapshots(self, by_symbol: Mapping[str, object]) -> None:
         for symbol, parts in by_symbol.items():
@@ -211,50 +181,36 @@ class _Reader:
                 if name == "latestTrade":
                     self._listed("trades", {symbol: told})
                 elif name == "latestQuote":
-                    self._try(QUOTES, self._quote, symbol, told)
+                    self.add(QUOTES, self._quote, symbol, told)
                 else:
                     interval = _SNAPSHOT_BARS[name]
-                    self._try(BARS, self._bar, symbol, told, interval, Basis.AS_TRADED, None)
+                    self.add(BARS, self._bar, symbol, told, interval, Basis.AS_TRADED, None)
             if OPTION_OPEN_INTEREST in self.rows and any(parts.get(name) is not None for name in _MEASURES):
-                self._try(OPTION_OPEN_INTEREST, measures, parts, self.market.hints(symbol), self.path, self.delivered)
+                self.add(OPTION_OPEN_INTEREST, measures, parts, self.market.hints(symbol), self.path, self.delivered)
 
     def _event(self, event: Mapping[str, object]) -> None:
         kind, symbol = str(event["T"]), event.get("S")
         if kind in _STREAM_CONTROL:
             return
         if kind == "t":
-            self._try(TRADES, self._trade, symbol, event)
+            self.add(TRADES, self._trade, symbol, event)
         elif kind == "q":
-            self._try(QUOTES, self._quote, symbol, event)
+            self.add(QUOTES, self._quote, symbol, event)
         elif kind in _STREAM_BARS:
-            self._try(BARS, self._streamed_bar, symbol, event, kind)
+            self.add(BARS, self._streamed_bar, symbol, event, kind)
         elif kind in _EVENTS and TRADE_EVENTS in self.rows:
-            self._try(TRADE_EVENTS, self._trade_event, symbol, event, _EVENTS[kind])
+            self.add(TRADE_EVENTS, self._trade_event, symbol, event, _EVENTS[kind])
         else:  # statuses (s), LULD bands (l), imbalances: no table holds them
-            self._refuse(TRADES, NumberRefusedError("unsupported_event", f"{kind}: {dict(event)}", "t, q, b, u, d, c or x"))
+            self.refuse(TRADES, NumberRefusedError("unsupported_event", f"{kind}: {dict(event)}", "t, q, b, u, d, c or x"))
 
     def _trade_event(self, symbol: object, event: object, read: Callable[..., dict[str, object]]) -> dict[str, object]:
         told, hints = self._told(symbol, event)
         return read(told, hints, self.delivered)
 
-    def _try(self, table: str, read: Callable[..., dict[str, object]], *entry: object) -> None:
-        """Append the row that `read` gives of an entry, or refuse it; every entry takes one ordinal."""
-        try:
-            self.rows[table].add(self.message, self.ordinal, read(*entry))
-            self.ordinal += 1
-        except NumberRefusedError as error:
-            self._refuse(table, error)
-
-    def _refuse(self, table: str, error: NumberRefusedError) -> None:
-        self.refused.add(self.message, self.ordinal, table, error.rule, error.value, error.expected)
-        self.ordinal += 1
-
     def _trade(self, symbol: object, entry: object) -> dict[str, object]:
         told, hints = self._told(symbol, entry)
         at, nanos = instant(told.get("t"))
-        number, venue = told.get("i"), text_of(told.get("x"))
-        if number is not None and (isinstance(number, bool) or not isinstance(number, int | str)):
-            raise NumberRefusedError("malformed", number, "i: a trade id")
+        number, venue = trade_number(told.get("i")), text_of(told.get("x"))
         day = at.astimezone(self.market.zone).date()
         return hints | {
             "ts_event": at,
@@ -267,15 +223,10 @@ class _Reader:
         }
 
     def _quote(self, symbol: object, entry: object) -> dict[str, object]:
-        """A side whose price is 0 has no quote: both its price and its size are null."""
         told, hints = self._told(symbol, entry)
         at, nanos = instant(told.get("t"))
         row = hints | {"ts_event": at, "ts_event_nanos": nanos, "conditions": joined(told.get("c"))}
-        for side, letter in (("bid", "b"), ("ask", "a")):
-            price = exact(told.get(f"{letter}p"), PRICE_SCALE)
-            if price:
-                row |= {f"{side}_price": price, f"{side}_size": exact(told.get(f"{letter}s"), SIZE_SCALE)}
-        return row
+        return row | two_sides(told, _QUOTE)
 
     def _polled_bar(self, symbol: str, entry: object, is_latest: bool, newest: str) -> dict[str, object]:
         if is_latest:  # /bars/latest gives minute bars, as traded
@@ -307,9 +258,7 @@ class _Reader:
         name = text_of(symbol)
         if name is None:
             raise NumberRefusedError("missing_symbol", symbol, "a symbol")
-        if not isinstance(entry, dict):
-            raise NumberRefusedError("malformed", entry, "an object")
-        return entry, self.market.hints(name)
+        return object_of(entry), self.market.hints(name)
 
     def _interval(self) -> str:
         found = _TIMEFRAME.match(self.params.get("timeframe", ""))

@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from datetime import date, datetime
 from zoneinfo import ZoneInfo
 
-from transforms.decode.decoded import CORPORATE_ACTIONS, Refusals, Rows
+from transforms.decode.decoded import CORPORATE_ACTIONS
 from transforms.decode.json_digits import Digits, exact, text_of
+from transforms.decode.readers import Reader
 from transforms.numbers import PRICE_SCALE, NumberRefusedError, lowest_terms
 
 ACTIONS_KEY = "corporate_actions"
@@ -28,32 +29,24 @@ _NUMBER_TEXT = re.compile(r"\d{1,18}(\.\d{1,18})?\Z")
 _NEW_YORK = ZoneInfo("America/New_York")
 
 
-def read_actions(message: int, by_kind: Mapping[str, object], delivered: datetime | None, into: Rows, refused: Refusals) -> None:
+def read_actions(reader: Reader, by_kind: Mapping[str, object]) -> None:
     """Append the actions of one answer; each takes one ordinal. Raises NumberRefusedError when a kind is not a list."""
-    ordinal = 0
     for kind, entries in by_kind.items():
         if entries is None:
             continue
         if not isinstance(entries, list):
             raise NumberRefusedError("malformed", {kind: entries}, "lists of actions by kind")
         for entry in entries:
-            try:
-                into.add(message, ordinal, _action(kind, entry, delivered))
-            except NumberRefusedError as error:
-                refused.add(message, ordinal, CORPORATE_ACTIONS, error.rule, error.value, error.expected)
-            ordinal += 1
+            reader.add(CORPORATE_ACTIONS, _action, kind, entry, reader.delivered)
 
 
-def read_announcements(message: int, entries: list[object], delivered: datetime | None, into: Rows, refused: Refusals) -> None:
+def read_announcements(reader: Reader, entries: list[object]) -> None:
     """Append the announcements of the trading API (/v2/corporate_actions/announcements); each takes one ordinal.
 
     Their numbers are text, and an id may come again with less: the corporate action's id and its date name them.
     """
-    for ordinal, entry in enumerate(entries):
-        try:
-            into.add(message, ordinal, _announced(entry, delivered))
-        except NumberRefusedError as error:
-            refused.add(message, ordinal, CORPORATE_ACTIONS, error.rule, error.value, error.expected)
+    for entry in entries:
+        reader.add(CORPORATE_ACTIONS, _announced, entry, reader.delivered)
 
 
 def _announced(entry: object, delivered: datetime | None) -> dict[str, object]:

@@ -9,17 +9,15 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 
 import msgpack
 
 from transforms.decode.json_digits import Digits, document, exact, instant, joined, rounded, text_of
+from transforms.decode.readers import Object, Row, trade_number
 from transforms.decode.spans import NEW_YORK
 from transforms.numbers import PRICE_SCALE, SIZE_SCALE, NumberRefusedError
-
-Row = dict[str, object]
 
 GREEKS = ("delta", "gamma", "theta", "vega", "rho")
 _CHAIN = re.compile(r"/options/snapshots/([A-Z0-9.]+)")
@@ -39,41 +37,39 @@ def frame(payload: bytes) -> object:
         raise NumberRefusedError("malformed", payload[:200], f"msgpack ({type(error).__name__})") from error
 
 
-def correction(event: Mapping[str, object], hints: Row, delivered: datetime | None) -> Row:
+def correction(event: Object, hints: Row, delivered: datetime | None) -> Row:
     """Return a row of normalized.trade_events of a correction. Raises NumberRefusedError."""
-    at, nanos = instant(event.get("t"))
-    return hints | {
+    row = _event(event, hints, delivered, ("oi", "op", "os", "oc"))
+    return row | {
         "kind": "correction",
-        "ts_event": at,
-        "ts_event_nanos": nanos,
-        "trade_id": _trade_id(at, event, "oi"),
-        "price": exact(event.get("op"), PRICE_SCALE),
-        "size": exact(event.get("os"), SIZE_SCALE),
-        "conditions": joined(event.get("oc")),
-        "new_trade_id": _trade_id(at, event, "ci"),
+        "new_trade_id": _trade_id(event, "ci"),
         "new_price": exact(event.get("cp"), PRICE_SCALE),
         "new_size": exact(event.get("cs"), SIZE_SCALE),
         "new_conditions": joined(event.get("cc")),
-        "delivered_at": delivered,
     }
 
 
-def cancel(event: Mapping[str, object], hints: Row, delivered: datetime | None) -> Row:
+def cancel(event: Object, hints: Row, delivered: datetime | None) -> Row:
     """Return a row of normalized.trade_events of a cancel; `a` (C cancelled, E error) stands as its condition."""
+    return _event(event, hints, delivered, ("i", "p", "s", "a")) | {"kind": "cancel"}
+
+
+def _event(event: Object, hints: Row, delivered: datetime | None, names: tuple[str, str, str, str]) -> Row:
+    """Return what both kinds tell; `names` are those of the id, price, size and conditions of the trade concerned."""
     at, nanos = instant(event.get("t"))
+    number, price, size, conditions = names
     return hints | {
-        "kind": "cancel",
         "ts_event": at,
         "ts_event_nanos": nanos,
-        "trade_id": _trade_id(at, event, "i"),
-        "price": exact(event.get("p"), PRICE_SCALE),
-        "size": exact(event.get("s"), SIZE_SCALE),
-        "conditions": joined(event.get("a")),
+        "trade_id": _trade_id(event, number),
+        "price": exact(event.get(price), PRICE_SCALE),
+        "size": exact(event.get(size), SIZE_SCALE),
+        "conditions": joined(event.get(conditions)),
         "delivered_at": delivered,
     }
 
 
-def measures(parts: Mapping[str, object], hints: Row, path: str, delivered: datetime | None) -> Row:
+def measures(parts: Object, hints: Row, path: str, delivered: datetime | None) -> Row:
     """Return a row of normalized.option_open_interest of a snapshot: it is of its newest quote or trade."""
     told = [part["t"] for name in ("latestQuote", "latestTrade") if isinstance(part := parts.get(name), dict) and "t" in part]
     at = max((instant(stamp)[0] for stamp in told), default=None)
@@ -94,13 +90,10 @@ def _greek(value: object) -> Decimal | None:
     return None if value is None else rounded(value, _GREEK_SCALE, _GREEK_DIGITS)
 
 
-def _trade_id(at: datetime, event: Mapping[str, object], name: str) -> str | None:
-    number = event.get(name)
-    if number is None:
-        return None
-    if isinstance(number, bool) or not isinstance(number, int | str):
-        raise NumberRefusedError("malformed", number, f"{name}: a trade id")
-    return f"{at.astimezone(NEW_YORK).date()}:{text_of(event.get('x')) or ''}:{number}"
+def _trade_id(event: Object, name: str) -> str | None:
+    number = trade_number(event.get(name))
+    day = instant(event.get("t"))[0].astimezone(NEW_YORK).date()
+    return None if number is None else f"{day}:{text_of(event.get('x')) or ''}:{number}"
 
 
 def _plain(value: object) -> object:

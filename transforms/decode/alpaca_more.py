@@ -7,19 +7,18 @@ price stay in raw until the reference tables hold them. Source: alpaca-py's bodi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
 
 from transforms.decode.alpaca_events import frame
-from transforms.decode.decoded import ALTERNATIVE, NEWS, OPTION_OPEN_INTEREST, Decoded, Refusals, Rows, decoded, payloads, texts
-from transforms.decode.delivery import delivered_at
-from transforms.decode.json_digits import Digits, instant, is_repeat, rounded, text_of
+from transforms.decode.decoded import ALTERNATIVE, NEWS, OPTION_OPEN_INTEREST, Decoded
+from transforms.decode.json_digits import Digits, instant, rounded, text_of
+from transforms.decode.readers import Reader, Row, object_of, read_messages, read_raw_only
 from transforms.decode.spans import NEW_YORK, count_of, day_of, midnight
 from transforms.numbers import NumberRefusedError
 
-Row = dict[str, object]
 _Entry = tuple[object, Callable[[object, datetime | None], Iterable[Row]]]
 
 _CONTROL = frozenset({"success", "subscription", "error"})
@@ -43,32 +42,34 @@ def decode_contracts(messages: pa.Table) -> Decoded:
 
 def decode_reference(messages: pa.Table) -> Decoded:
     """Return no rows: lists of assets are kept in raw only, each named in its refusal."""
-    return _decode(messages, None, _nothing)
+    return read_raw_only(messages, _about)
 
 
-def _decode(messages: pa.Table, table: str | None, entries_of: Callable[[object], list[_Entry]]) -> Decoded:
-    rows, refused = Rows(table or NEWS), Refusals()
-    requests, headers = texts(messages, "request"), texts(messages, "headers")
-    for index, payload in enumerate(payloads(messages)):
-        body = payload.lstrip()
-        if not body or body.startswith((b"<", b"Too Many Requests")) or is_repeat(requests[index]):
-            continue
-        try:
-            found, ordinal = frame(payload), 0
-            if isinstance(found, dict) and isinstance(found.get("message"), str):
-                continue
-            delivered = delivered_at(headers[index], requests[index])
+def _about(payload: bytes) -> object:
+    found = _answer(payload)
+    told = found[0] if isinstance(found, list) and found else found
+    return sorted(told)[:6] if isinstance(told, dict) else told
+
+
+def _decode(messages: pa.Table, table: str, entries_of: Callable[[object], list[_Entry]]) -> Decoded:
+    reader = Reader((table,))
+
+    def answer(payload: bytes) -> None:
+        found = _answer(payload)
+        if found is not None:
             for entry, read in entries_of(found):
-                try:
-                    for row in list(read(entry, delivered)):
-                        rows.add(index, ordinal, row)
-                        ordinal += 1
-                except NumberRefusedError as error:
-                    refused.add(index, ordinal, table or NEWS, error.rule, error.value, error.expected)
-                    ordinal += 1
-        except NumberRefusedError as error:
-            refused.add_message(index, error.rule, error.value, error.expected)
-    return decoded({} if table is None else {table: rows.to_table()}, refused, messages.num_rows)
+                reader.add_all(table, read, entry, reader.delivered)
+
+    return read_messages(reader, messages, answer)
+
+
+def _answer(payload: bytes) -> object:
+    """Return what a payload holds; None where it is an error or says nothing."""
+    body = payload.lstrip()
+    if not body or body.startswith((b"<", b"Too Many Requests")):
+        return None
+    found = frame(payload)
+    return None if isinstance(found, dict) and isinstance(found.get("message"), str) else found
 
 
 def _articles(found: object) -> list[_Entry]:
@@ -80,7 +81,7 @@ def _articles(found: object) -> list[_Entry]:
 
 
 def _article(entry: object, delivered: datetime | None) -> Iterator[Row]:
-    told = _object(entry)
+    told = object_of(entry)
     headline, number = text_of(told.get("headline")), told.get("id")
     if headline is None or isinstance(number, bool) or not isinstance(number, int | str):
         raise NumberRefusedError("malformed", told, "an article with id and headline")
@@ -119,7 +120,7 @@ def _screened(found: object) -> list[_Entry]:
 
 def _ranked(entry: object, delivered: datetime | None) -> Iterator[Row]:
     name, at, told = entry if isinstance(entry, tuple) else ("", None, entry)
-    each = _object(told)
+    each = object_of(told)
     symbol = text_of(each.get("symbol"))
     if symbol is None:
         raise NumberRefusedError("missing_symbol", each, "symbol")
@@ -139,7 +140,7 @@ def _contracts(found: object) -> list[_Entry]:
 
 
 def _contract(entry: object, delivered: datetime | None) -> Iterator[Row]:
-    told = _object(entry)
+    told = object_of(entry)
     symbol, day = text_of(told.get("symbol")), day_of(told.get("open_interest_date"), "open_interest_date")
     if symbol is None:
         raise NumberRefusedError("missing_symbol", told, "symbol")
@@ -158,16 +159,3 @@ def _contract(entry: object, delivered: datetime | None) -> Iterator[Row]:
         "delivered_at": delivered,
         "open_interest": count_of(count),
     }
-
-
-def _nothing(found: object) -> list[_Entry]:
-    told = found[0] if isinstance(found, list) and found else found
-    raise NumberRefusedError(
-        "raw_only", sorted(told)[:6] if isinstance(told, dict) else told, "an answer about prices, news or actions"
-    )
-
-
-def _object(entry: object) -> Mapping[str, object]:
-    if not isinstance(entry, dict):
-        raise NumberRefusedError("malformed", entry, "an object")
-    return entry

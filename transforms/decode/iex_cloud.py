@@ -11,9 +11,7 @@ Source: iextrading4j's saved answers.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
+from collections.abc import Mapping
 
 import pyarrow as pa
 
@@ -23,15 +21,10 @@ from transforms.decode.decoded import (
     TRADE_EVENTS,
     TRADES,
     Decoded,
-    Refusals,
-    Rows,
-    decoded,
-    payloads,
-    texts,
 )
-from transforms.decode.delivery import delivered_at
-from transforms.decode.json_digits import document, exact, is_repeat, text_of
+from transforms.decode.json_digits import document, exact, text_of
 from transforms.decode.polygon_rows import instant
+from transforms.decode.readers import CAMEL_QUOTE, Reader, Row, object_of, read_messages, trade_number, two_sides
 from transforms.decode.spans import NEW_YORK
 from transforms.numbers import PRICE_SCALE, SIZE_SCALE, NumberRefusedError
 
@@ -49,26 +42,11 @@ _STATES = frozenset({"ssr", "ophaltstatus", "securityevent", "tradingstatus", "a
 _STATE_PARTS = ("systemEvent", "tradingStatus", "opHaltStatus", "ssrStatus", "securityEvent", "auction", "officialPrice")
 _STATE_WORDS = frozenset({"isHalted", "isSSR", "status", "securityEvent", "systemEvent", "priceType", "auctionType"})
 
-Row = dict[str, object]
-
 
 def decode_market(messages: pa.Table) -> Decoded:
     """Return trades, breaks, quotes and books of IEX; every entry takes one ordinal."""
-    reader = _Reader()
-    requests, headers = texts(messages, "request"), texts(messages, "headers")
-    for index, payload in enumerate(payloads(messages)):
-        body = sse_data(payload)
-        if is_no_answer(body) or is_repeat(requests[index]):
-            continue
-        reader.message, reader.ordinal = index, 0
-        reader.delivered = delivered_at(headers[index], requests[index])
-        reader.is_of_breaks = _BREAKS.search(requests[index] or "") is not None
-        try:
-            reader.read(document(body))
-        except NumberRefusedError as error:
-            reader.refused.add_message(index, error.rule, error.value, error.expected)
-    tables = {name: rows.to_table() for name, rows in reader.rows.items()}
-    return decoded(tables, reader.refused, messages.num_rows, reader.skipped)
+    reader = _Reader(MARKET_TABLES)
+    return read_messages(reader, messages, reader.answer)
 
 
 def sse_data(payload: bytes) -> bytes:
@@ -93,18 +71,22 @@ def hints(symbol: object) -> Row:
     return {"symbol": name.upper(), "currency": "USD", "exchange": "US"}
 
 
-@dataclass(slots=True)
-class _Reader:
-    """Reads one message after the other into rows."""
+class _Reader(Reader):
+    """Reads answers and messages of the exchange."""
 
-    rows: dict[str, Rows] = field(default_factory=lambda: {name: Rows(name) for name in MARKET_TABLES})
-    refused: Refusals = field(default_factory=Refusals)
-    skipped: int = 0
-    message: int = 0
-    ordinal: int = 0
-    delivered: datetime | None = None
     is_of_breaks: bool = False
     """Whether the request, or the name of the file, is of trade breaks."""
+
+    def begin(self, message: int, request: str | None, headers: str | None) -> None:
+        """Turn to the next message."""
+        super().begin(message, request, headers)
+        self.is_of_breaks = _BREAKS.search(request or "") is not None
+
+    def answer(self, payload: bytes) -> None:
+        """Append what a payload says."""
+        body = sse_data(payload)
+        if not is_no_answer(body):
+            self.read(document(body))
 
     def read(self, found: object) -> None:
         """Append what a document says. Raises NumberRefusedError when it is none of the exchange's."""
@@ -126,9 +108,9 @@ class _Reader:
         elif "bids" in found and "asks" in found:
             self._deep(symbol, found)
         elif symbol is not None and "price" in found and "time" in found:
-            self._try(TRADES, self._trade, symbol, found, "time")
+            self.add(TRADES, self._trade, symbol, found, "time")
         elif symbol is not None and "tradeId" in found:
-            self._try(TRADES, self._trade, symbol, found, "timestamp")
+            self.add(TRADES, self._trade, symbol, found, "timestamp")
         elif found and all(isinstance(part, dict | list) for part in found.values()):
             self._by_symbol(found)
         else:
@@ -136,15 +118,15 @@ class _Reader:
 
     def _streamed(self, kind: str, symbol: object, data: object, number: object) -> None:
         if kind == "trades":
-            self._try(TRADES, self._trade, symbol, data, "timestamp")
+            self.add(TRADES, self._trade, symbol, data, "timestamp")
         elif kind == "tradebreak":
-            self._try(TRADE_EVENTS, self._break, symbol, data)
+            self.add(TRADE_EVENTS, self._break, symbol, data)
         elif kind == "book" and isinstance(data, dict):
             self._book(symbol, data, number)
         elif kind in _STATES:
-            self._refuse(TRADES, NumberRefusedError("raw_only", kind, "trades, tradebreak or book"))
+            self.refuse(TRADES, NumberRefusedError("raw_only", kind, "trades, tradebreak or book"))
         else:
-            self._refuse(TRADES, NumberRefusedError("unsupported_event", kind, "trades, tradebreak or book"))
+            self.refuse(TRADES, NumberRefusedError("unsupported_event", kind, "trades, tradebreak or book"))
 
     def _by_symbol(self, found: Mapping[str, object]) -> None:
         """Append answers by symbol; `/deep/trades` and `/deep/trade-breaks` look alike, the request alone tells them apart."""
@@ -159,18 +141,18 @@ class _Reader:
 
     def _trade_or_break(self, symbol: object, entry: object, is_break: bool) -> None:
         if is_break:
-            self._try(TRADE_EVENTS, self._break, symbol, entry)
+            self.add(TRADE_EVENTS, self._break, symbol, entry)
         else:
-            self._try(TRADES, self._trade, symbol, entry, "timestamp")
+            self.add(TRADES, self._trade, symbol, entry, "timestamp")
 
     def _state(self, found: Mapping[str, object]) -> None:
         if _STATE_WORDS & set(found):
-            return self._refuse(TRADES, NumberRefusedError("raw_only", sorted(found)[:6], "trades, quotes or a book"))
+            return self.refuse(TRADES, NumberRefusedError("raw_only", sorted(found)[:6], "trades, quotes or a book"))
         told = sorted(found)[:6]
-        self._refuse(TRADES, NumberRefusedError("unsupported_answer", told, "TOPS, last, DEEP, book, trades or breaks"))
+        self.refuse(TRADES, NumberRefusedError("unsupported_answer", told, "TOPS, last, DEEP, book, trades or breaks"))
 
     def _tops(self, found: Mapping[str, object]) -> None:
-        self._try(QUOTES, self._quote, found)
+        self.add(QUOTES, self._quote, found)
         if found.get("lastSalePrice") is not None:
             self.skipped += 1  # the last price, told again with each quote: no execution report
 
@@ -197,10 +179,10 @@ class _Reader:
             self.skipped += 1  # an empty book has no level
             return
         for place, (side, each) in enumerate(levels):
-            self._try(BOOK_EVENTS, self._level, symbol, side, each, place, number, max(stamps, default=None))
+            self.add(BOOK_EVENTS, self._level, symbol, side, each, place, number, max(stamps, default=None))
 
     def _level(self, symbol: object, side: str, entry: object, place: int, number: object, newest: object) -> Row:
-        told = _object(entry)
+        told = object_of(entry)
         at, _ = instant(told.get("timestamp"))
         day = instant(newest)[0].astimezone(NEW_YORK).date()
         is_streamed = isinstance(number, int) and not isinstance(number, bool) and 0 <= number < 1 << 62
@@ -217,11 +199,9 @@ class _Reader:
         }
 
     def _trade(self, symbol: object, entry: object, clock: str) -> Row:
-        told = _object(entry)
+        told = object_of(entry)
         at, nanos = instant(told.get(clock))
-        number = told.get("tradeId")
-        if number is not None and (isinstance(number, bool) or not isinstance(number, int | str)):
-            raise NumberRefusedError("malformed", number, "a trade id")
+        number = trade_number(told.get("tradeId"))
         return hints(symbol) | {
             "ts_event": at,
             "ts_event_nanos": nanos,
@@ -235,30 +215,5 @@ class _Reader:
         return self._trade(symbol, entry, "timestamp") | {"kind": "break", "delivered_at": self.delivered}
 
     def _quote(self, told: Mapping[str, object]) -> Row:
-        """A side whose price is 0 has no quote: both its price and its size are null."""
         at, nanos = instant(told.get("lastUpdated"))
-        row = hints(told.get("symbol")) | {"ts_event": at, "ts_event_nanos": nanos}
-        for side in ("bid", "ask"):
-            price, size = told.get(f"{side}Price"), told.get(f"{side}Size")
-            found = None if price is None else exact(price, PRICE_SCALE)
-            if found:
-                row |= {f"{side}_price": found, f"{side}_size": None if size is None else exact(size, SIZE_SCALE)}
-        return row
-
-    def _try(self, table: str, read: Callable[..., Row], *entry: object) -> None:
-        """Append the row that `read` gives of an entry, or refuse it; every entry takes one ordinal."""
-        try:
-            self.rows[table].add(self.message, self.ordinal, read(*entry))
-            self.ordinal += 1
-        except NumberRefusedError as error:
-            self._refuse(table, error)
-
-    def _refuse(self, table: str, error: NumberRefusedError) -> None:
-        self.refused.add(self.message, self.ordinal, table, error.rule, error.value, error.expected)
-        self.ordinal += 1
-
-
-def _object(entry: object) -> Mapping[str, object]:
-    if not isinstance(entry, dict):
-        raise NumberRefusedError("malformed", entry, "an object")
-    return entry
+        return hints(told.get("symbol")) | {"ts_event": at, "ts_event_nanos": nanos} | two_sides(told, CAMEL_QUOTE)

@@ -18,10 +18,9 @@ from transforms.decode.iex_cloud import hints
 from transforms.decode.json_digits import Digits, exact, rounded, text_of
 from transforms.decode.json_digits import instant as rfc_instant
 from transforms.decode.polygon_rows import instant
+from transforms.decode.readers import Row
 from transforms.decode.spans import NEW_YORK, bar_end, count_of, day_of, midnight
 from transforms.numbers import MOST_VOLUME_DIGITS, PRICE_SCALE, VOLUME_SCALE, NumberRefusedError, lowest_terms
-
-Row = dict[str, object]
 
 STATEMENTS = {
     "financials": "metric",

@@ -10,9 +10,7 @@ Source: iextrading4j's saved answers, go-iex's and GamestonkTerminal's recorded 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
+from collections.abc import Callable, Iterable
 
 import pyarrow as pa
 
@@ -26,16 +24,11 @@ from transforms.decode.decoded import (
     NEWS,
     OPTION_OPEN_INTEREST,
     Decoded,
-    Refusals,
-    Rows,
-    decoded,
-    payloads,
-    texts,
 )
-from transforms.decode.delivery import delivered_at
 from transforms.decode.iex_cloud import is_no_answer, sse_data
-from transforms.decode.json_digits import asked, asked_at, document, text_of
+from transforms.decode.json_digits import document, text_of
 from transforms.decode.polygon_rows import instant
+from transforms.decode.readers import Object, Reader, Row, read_messages, read_raw_only
 from transforms.decode.spans import NEW_YORK, midnight
 from transforms.numbers import NumberRefusedError
 
@@ -44,63 +37,35 @@ _SYMBOL = re.compile(r"/(?:stock|time-series/[a-z_]+)/([^/?]+)")
 _BATCH_PARTS = frozenset({"quote", "chart", "news", "dividends", "splits", "stats", "previous", "company", "ohlc", "earnings"})
 _DEEPEST = 4
 
-Object = Mapping[str, object]
-
 
 def decode_stock(messages: pa.Table) -> Decoded:
     """Return what answers say of stocks, options and currencies; every row takes one ordinal."""
-    reader = _Reader()
-    requests, headers = texts(messages, "request"), texts(messages, "headers")
-    for index, payload in enumerate(payloads(messages)):
-        body = sse_data(payload)
-        if is_no_answer(body):
-            continue
-        try:
-            reader.begin(index, requests[index], headers[index])
-            reader.read(document(body), reader.asked, 0)
-        except NumberRefusedError as error:
-            reader.refused.add_message(index, error.rule, error.value, error.expected)
-    tables = {name: rows.to_table() for name, rows in reader.rows.items()}
-    return decoded(tables, reader.refused, messages.num_rows, reader.skipped)
+    reader = _Reader(STOCK_TABLES)
+    return read_messages(reader, messages, reader.answer)
 
 
 def decode_reference(messages: pa.Table) -> Decoded:
     """Return no rows: lists of symbols, exchanges and days are kept in raw only, each named in its refusal."""
-    refused = Refusals()
-    for index, payload in enumerate(payloads(messages)):
-        try:
-            if not is_no_answer(payload):
-                document(payload)
-                refused.add_message(index, "raw_only", payload[:200], "an answer about prices, companies or actions")
-        except NumberRefusedError as error:
-            refused.add_message(index, error.rule, error.value, error.expected)
-    return decoded({}, refused, messages.num_rows)
+    return read_raw_only(messages, _about)
 
 
-@dataclass(slots=True)
-class _Reader:
-    """Reads one message after the other into rows."""
+def _about(payload: bytes) -> object:
+    return None if is_no_answer(payload) else (payload[:200] if document(payload) is not None else None)
 
-    rows: dict[str, Rows] = field(default_factory=lambda: {name: Rows(name) for name in STOCK_TABLES})
-    refused: Refusals = field(default_factory=Refusals)
-    skipped: int = 0
-    message: int = 0
-    ordinal: int = 0
-    asked: str | None = None
+
+class _Reader(Reader):
+    """Reads answers and the parts of batches."""
+
     period: str = "quarterly"
-    delivered: datetime | None = None
-    until: datetime | None = None
-    """An instant up to which the answer surely knows the market."""
 
-    def begin(self, message: int, request: str | None, headers: str | None) -> None:
-        """Turn to the next message, its request and headers as raw.messages has them."""
-        self.message, self.ordinal = message, 0
-        path, params = asked(request)
-        found = _SYMBOL.search(path)
-        self.asked = None if found is None or found[1] == "market" else found[1].upper()
-        self.period = "annual" if params.get("period") == "annual" else "quarterly"
-        self.delivered = delivered_at(headers, request)
-        self.until = self.delivered or asked_at(request)
+    def answer(self, payload: bytes) -> None:
+        """Append what a payload says."""
+        body = sse_data(payload)
+        if is_no_answer(body):
+            return
+        found = _SYMBOL.search(self.path)
+        self.period = "annual" if self.params.get("period") == "annual" else "quarterly"
+        self.read(document(body), None if found is None or found[1] == "market" else found[1].upper(), 0)
 
     def read(self, found: object, symbol: object, depth: int) -> None:
         """Append what an answer, or a part of a batch, says."""
@@ -111,7 +76,7 @@ class _Reader:
         elif isinstance(found, dict):
             self._object(found, found.get("symbol", symbol), depth)
         else:
-            self._refuse(BARS, NumberRefusedError("raw_only", found, "an object"))
+            self.refuse(BARS, NumberRefusedError("raw_only", found, "an object"))
 
     def _newest(self, entries: list[object]) -> None:
         """A later day in the answer proves that those before it are over."""
@@ -139,47 +104,47 @@ class _Reader:
             for name, part in found.items():
                 self.read(part, symbol if is_batch else name, depth + 1)
             return
-        self._refuse(BARS, NumberRefusedError("raw_only", sorted(found)[:6], "prices, actions, statements, news, options, rates"))
+        self.refuse(BARS, NumberRefusedError("raw_only", sorted(found)[:6], "prices, actions, statements, news, options, rates"))
 
     def chart_day(self, found: Object, symbol: object) -> None:
         """Append a day; `/previous`, whose days have no label, is of a day that is over."""
         is_over = {} if "label" in found else {"is_final": True}
-        self._all(BARS, lambda: [row | is_over for row in rows_of.day_bars(symbol, found, self.delivered, self.until)])
+        self.add_all(BARS, lambda: [row | is_over for row in rows_of.day_bars(symbol, found, self.delivered, self.until)])
 
     def chart_minute(self, found: Object, symbol: object) -> None:
         """Append a minute; one without a trade is skipped."""
         try:
             row = rows_of.minute_bar(symbol, found, self.delivered, self.until)
         except NumberRefusedError as error:
-            return self._refuse(BARS, error)
+            return self.refuse(BARS, error)
         if row is None:
             self.skipped += 1
         else:
-            self._all(BARS, lambda: [row])
+            self.add_all(BARS, lambda: [row])
 
     def quote(self, found: Object, symbol: object) -> None:
         """Append the day so far of a quote."""
-        self._all(BARS, lambda: [rows_of.quote_bar(symbol, found, self.delivered)])
+        self.add_all(BARS, lambda: [rows_of.quote_bar(symbol, found, self.delivered)])
 
     def action(self, found: Object, symbol: object) -> None:
         """Append a dividend or a split."""
-        self._all(CORPORATE_ACTIONS, lambda: [rows_of.action(symbol, found, self.delivered)])
+        self.add_all(CORPORATE_ACTIONS, lambda: [rows_of.action(symbol, found, self.delivered)])
 
     def news(self, found: Object, symbol: object) -> None:
         """Append an article, once a symbol."""
-        self._all(NEWS, lambda: rows_of.news_rows(symbol, found, self.delivered))
+        self.add_all(NEWS, lambda: rows_of.news_rows(symbol, found, self.delivered))
 
     def stats(self, found: Object, symbol: object) -> None:
         """Append the lines of key stats."""
-        self._all(FUNDAMENTALS, lambda: rows_of.overview_rows(symbol, found, self.until))
+        self.add_all(FUNDAMENTALS, lambda: rows_of.overview_rows(symbol, found, self.until))
 
     def option(self, found: Object, symbol: object) -> None:
         """Append what is told of a contract."""
-        self._all(OPTION_OPEN_INTEREST, lambda: [rows_of.option_row({**found, "symbol": symbol}, self.delivered)])
+        self.add_all(OPTION_OPEN_INTEREST, lambda: [rows_of.option_row({**found, "symbol": symbol}, self.delivered)])
 
     def rate(self, found: Object, symbol: object) -> None:
         """Append a rate of two currencies."""
-        self._all(FX_RATES, lambda: [rows_of.rate_row(found, self.delivered)])
+        self.add_all(FX_RATES, lambda: [rows_of.rate_row(found, self.delivered)])
 
     def short_interest(self, found: Object, symbol: object) -> None:
         """Append the numbers of a settlement date."""
@@ -192,41 +157,26 @@ class _Reader:
 
     def recommendation(self, found: Object, symbol: object) -> None:
         """Append counts of recommendations, of the start of their time in force."""
-        self._all(
+        self.add_all(
             ALTERNATIVE,
             lambda: rows_of.alternative_rows(symbol, found, instant(found.get("consensusStartDate"))[0].date(), self.delivered),
         )
 
     def _measures(self, found: Object, symbol: object, name: str) -> None:
-        def rows() -> Iterable[rows_of.Row]:
+        def rows() -> Iterable[Row]:
             return rows_of.alternative_rows(symbol, found, rows_of.needed_day(found, name), self.delivered)
 
-        self._all(ALTERNATIVE, rows)
+        self.add_all(ALTERNATIVE, rows)
 
     def _statement(self, found: Object, symbol: object, name: str) -> None:
         entries = found[name]
         for each in entries if isinstance(entries, list) else []:
             if isinstance(each, dict):
-                self._all(
+                self.add_all(
                     FUNDAMENTALS, rows_of.statement_rows, symbol, rows_of.STATEMENTS[name], self.period, each, self.delivered
                 )
             else:
-                self._refuse(FUNDAMENTALS, NumberRefusedError("malformed", each, "a period"))
-
-    def _all(self, table: str, rows: Callable[..., Iterable[rows_of.Row]], *told: object) -> None:
-        """Append the rows of an entry, or refuse the entry; every row takes one ordinal, an entry without rows is skipped."""
-        try:
-            found = list(rows(*told))
-        except NumberRefusedError as error:
-            return self._refuse(table, error)
-        self.skipped += not found
-        for row in found:
-            self.rows[table].add(self.message, self.ordinal, row)
-            self.ordinal += 1
-
-    def _refuse(self, table: str, error: NumberRefusedError) -> None:
-        self.refused.add(self.message, self.ordinal, table, error.rule, error.value, error.expected)
-        self.ordinal += 1
+                self.refuse(FUNDAMENTALS, NumberRefusedError("malformed", each, "a period"))
 
 
 def _has(*names: str) -> Callable[[Object], bool]:

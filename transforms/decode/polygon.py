@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 
 import pyarrow as pa
@@ -26,16 +25,11 @@ from transforms.decode.decoded import (
     TRADE_EVENTS,
     TRADES,
     Decoded,
-    Refusals,
-    Rows,
-    decoded,
-    payloads,
-    texts,
 )
-from transforms.decode.delivery import delivered_at
-from transforms.decode.json_digits import asked, asked_at, document, text_of
+from transforms.decode.json_digits import document, text_of
 from transforms.decode.polygon_actions import read_action
 from transforms.decode.polygon_rows import CANCELLED, CANCELS, CHAIN_QUOTE, CORRECTS, LONG_QUOTE, SHORT_QUOTE
+from transforms.decode.readers import Reader, Row, read_messages, read_raw_only
 from transforms.numbers import NumberRefusedError
 
 MARKET_TABLES = (TRADES, TRADE_EVENTS, QUOTES, BARS, OPTION_OPEN_INTEREST, INDEX_LEVELS)
@@ -51,55 +45,35 @@ _ERRORS = frozenset({"ERROR", "NOT_FOUND", "NOT_AUTHORIZED", "NOT_ENTITLED"})
 
 def decode_market(messages: pa.Table) -> Decoded:
     """Return what answers about prices say; every entry of an answer takes one ordinal."""
-    reader = _Reader()
-    requests, headers = texts(messages, "request"), texts(messages, "headers")
-    for index, payload in enumerate(payloads(messages)):
-        if _is_no_answer(payload):
-            continue
-        try:
-            reader.begin(index, requests[index], headers[index])
-            reader.read(document(payload))
-        except NumberRefusedError as error:
-            reader.refused.add_message(index, error.rule, error.value, error.expected)
-    tables = {name: rows.to_table() for name, rows in reader.rows.items()}
-    return decoded(tables, reader.refused, messages.num_rows, reader.skipped)
+    reader = _Reader(MARKET_TABLES)
+    return read_messages(reader, messages, reader.answer)
 
 
 def decode_actions(messages: pa.Table) -> Decoded:
     """Return splits and cash dividends of /v3/reference/splits and /dividends."""
-    into, refused = Rows(CORPORATE_ACTIONS), Refusals()
-    requests, headers = texts(messages, "request"), texts(messages, "headers")
-    for index, payload in enumerate(payloads(messages)):
-        try:
-            found = None if _is_no_answer(payload) else document(payload)
-            if found is None or _is_error(found):
-                continue
-            entries = found.get("results") if isinstance(found, dict) else None
-            if not isinstance(entries, list):
-                raise NumberRefusedError("unsupported_answer", payload[:200], "results: splits or dividends")
-            delivered = delivered_at(headers[index], requests[index])
-            for ordinal, entry in enumerate(entries):
-                try:
-                    into.add(index, ordinal, read_action(entry, delivered))
-                except NumberRefusedError as error:
-                    refused.add(index, ordinal, CORPORATE_ACTIONS, error.rule, error.value, error.expected)
-        except NumberRefusedError as error:
-            refused.add_message(index, error.rule, error.value, error.expected)
-    return decoded({CORPORATE_ACTIONS: into.to_table()}, refused, messages.num_rows)
+    reader = Reader((CORPORATE_ACTIONS,))
+
+    def read(payload: bytes) -> None:
+        found = None if _is_no_answer(payload) else document(payload)
+        if found is None or _is_error(found):
+            return
+        entries = found.get("results") if isinstance(found, dict) else None
+        if not isinstance(entries, list):
+            raise NumberRefusedError("unsupported_answer", payload[:200], "results: splits or dividends")
+        for entry in entries:
+            reader.add(CORPORATE_ACTIONS, read_action, entry, reader.delivered)
+
+    return read_messages(reader, messages, read)
 
 
 def decode_reference(messages: pa.Table) -> Decoded:
     """Return no rows: lists of tickers, exchanges, conditions and contracts are kept in raw only, each named in its refusal."""
-    refused = Refusals()
-    for index, (payload, request) in enumerate(zip(payloads(messages), texts(messages, "request"), strict=True)):
-        try:
-            found = None if _is_no_answer(payload) else document(payload)
-            if found is not None and not _is_error(found):
-                path, _ = asked(request)
-                refused.add_message(index, "raw_only", path or payload[:200], "an answer about prices or corporate actions")
-        except NumberRefusedError as error:
-            refused.add_message(index, error.rule, error.value, error.expected)
-    return decoded({}, refused, messages.num_rows)
+    return read_raw_only(messages, _about)
+
+
+def _about(payload: bytes) -> object:
+    found = None if _is_no_answer(payload) else document(payload)
+    return None if found is None or _is_error(found) else payload[:200]
 
 
 def _is_no_answer(payload: bytes) -> bool:
@@ -112,27 +86,13 @@ def _is_error(found: object) -> bool:
     return isinstance(status, str) and status in _ERRORS
 
 
-@dataclass(slots=True)
-class _Reader:
-    """Reads one message after the other into rows."""
+class _Reader(Reader):
+    """Reads answers about prices."""
 
-    rows: dict[str, Rows] = field(default_factory=lambda: {name: Rows(name) for name in MARKET_TABLES})
-    refused: Refusals = field(default_factory=Refusals)
-    skipped: int = 0
-    message: int = 0
-    ordinal: int = 0
-    params: Mapping[str, str] = field(default_factory=dict)
-    path: str = ""
-    delivered: datetime | None = None
-    until: datetime | None = None
-    """An instant up to which the answer surely knows the market."""
-
-    def begin(self, message: int, request: str | None, headers: str | None) -> None:
-        """Turn to the next message, its request and headers as raw.messages has them."""
-        self.message, self.ordinal = message, 0
-        self.path, self.params = asked(request)
-        self.delivered = delivered_at(headers, request)
-        self.until = self.delivered or asked_at(request)
+    def answer(self, payload: bytes) -> None:
+        """Append what a payload says."""
+        if not _is_no_answer(payload):
+            self.read(document(payload))
 
     def read(self, found: object) -> None:
         """Append what an answer says. Raises NumberRefusedError when it is none that is known."""
@@ -161,20 +121,20 @@ class _Reader:
         if is_range and stamps and until is None:
             until, _ = polygon_rows.instant(max(stamps))  # a later bar proves that the ones before it are over
         for entry in entries:
-            self._try(BARS, self._bar, found.get("ticker"), entry, interval, basis, until, is_prev)
+            self.add(BARS, self._bar, found.get("ticker"), entry, interval, basis, until, is_prev)
 
     def _bar(
         self, ticker: object, entry: object, interval: str, basis: Basis, until: datetime | None, is_over: bool = False
-    ) -> polygon_rows.Row:
+    ) -> Row:
         row = polygon_rows.aggregate(ticker, entry, interval, basis, self.delivered, until)
         return row | {"is_final": True} if is_over else row
 
     def day(self, found: Mapping[str, object]) -> None:
         """Append the bar of `/v1/open-close`."""
         basis = Basis.AS_TRADED if self.params.get("adjusted") == "false" else Basis.SPLIT_ADJUSTED
-        self._try(BARS, self._open_close, found, basis)
+        self.add(BARS, self._open_close, found, basis)
 
-    def _open_close(self, found: Mapping[str, object], basis: Basis) -> polygon_rows.Row:
+    def _open_close(self, found: Mapping[str, object], basis: Basis) -> Row:
         return self._bar(found.get("symbol"), polygon_rows.open_close(found), "1d", basis, self.until)
 
     def trades(self, found: Mapping[str, object]) -> None:
@@ -187,13 +147,13 @@ class _Reader:
         """Append `/v3/quotes`, whose symbol stands in the request only."""
         symbol = self._asked_symbol()
         for entry in _entries(found):
-            self._try(QUOTES, polygon_rows.quote, symbol, entry, LONG_QUOTE, _CLOCKS)
+            self.add(QUOTES, polygon_rows.quote, symbol, entry, LONG_QUOTE, _CLOCKS)
 
     def last(self, found: Mapping[str, object]) -> None:
         """Append `/v2/last/trade` or `/v2/last/nbbo`: one object in short names."""
         entry = found["results"]
         if isinstance(entry, dict) and "P" in entry:
-            self._try(QUOTES, polygon_rows.quote, entry.get("T"), entry, SHORT_QUOTE, ("t", "y"))
+            self.add(QUOTES, polygon_rows.quote, entry.get("T"), entry, SHORT_QUOTE, ("t", "y"))
         else:
             self._trade_or_event(entry.get("T") if isinstance(entry, dict) else None, entry, ("t", "y"))
 
@@ -204,9 +164,9 @@ class _Reader:
             raise NumberRefusedError("missing_symbol", found.get("symbol"), "a pair like AUD/USD")
         name = re.sub(r"[-/]", "", pair)
         if isinstance(entry, dict) and "price" in entry:
-            self._try(TRADES, polygon_rows.trade, f"X:{name}", entry, ("timestamp",))
+            self.add(TRADES, polygon_rows.trade, f"X:{name}", entry, ("timestamp",))
         else:
-            self._try(QUOTES, polygon_rows.quote, f"C:{name}", entry, _PAIR_QUOTE, ("timestamp",))
+            self.add(QUOTES, polygon_rows.quote, f"C:{name}", entry, _PAIR_QUOTE, ("timestamp",))
 
     def stock_snapshots(self, found: Mapping[str, object]) -> None:
         """Append `/v2/snapshot`: last quote, last trade, minute and day of one ticker or of many."""
@@ -215,7 +175,7 @@ class _Reader:
             if isinstance(each, dict):
                 self._stock_snapshot(each)
             else:
-                self._refuse(BARS, NumberRefusedError("malformed", each, "a snapshot"))
+                self.refuse(BARS, NumberRefusedError("malformed", each, "a snapshot"))
 
     def _stock_snapshot(self, each: Mapping[str, object]) -> None:
         ticker = each.get("ticker")
@@ -223,13 +183,13 @@ class _Reader:
             if not isinstance(told, dict) or not any(told.values()):
                 continue
             if name == "lastQuote":
-                self._try(QUOTES, polygon_rows.quote, ticker, told, SHORT_QUOTE, ("t",))
+                self.add(QUOTES, polygon_rows.quote, ticker, told, SHORT_QUOTE, ("t",))
             elif name == "lastTrade":
                 self._trade_or_event(ticker, told, ("t",))
             elif name == "min":
-                self._try(BARS, self._bar, ticker, told, "1m", Basis.AS_TRADED, self.until)
+                self.add(BARS, self._bar, ticker, told, "1m", Basis.AS_TRADED, self.until)
             elif name == "day":
-                self._try(BARS, self._bar, ticker, {**told, "t": each.get("updated")}, "1d", Basis.AS_TRADED, self.until)
+                self.add(BARS, self._bar, ticker, {**told, "t": each.get("updated")}, "1d", Basis.AS_TRADED, self.until)
             else:
                 self.skipped += 1  # prevDay names no day
 
@@ -237,7 +197,7 @@ class _Reader:
         """Append `/v3/snapshot…`: chains of options, indices, and the universal snapshot."""
         for each in _entries(found):
             if not isinstance(each, dict):
-                self._refuse(BARS, NumberRefusedError("malformed", each, "a snapshot"))
+                self.refuse(BARS, NumberRefusedError("malformed", each, "a snapshot"))
             elif "error" in each:
                 self.skipped += 1  # NOT_FOUND or NOT_ENTITLED
             else:
@@ -248,39 +208,27 @@ class _Reader:
         ticker = each.get("ticker") or (details.get("ticker") if isinstance(details, dict) else None)
         before = self.ordinal, self.skipped
         if isinstance(each.get("last_quote"), dict):
-            self._try(QUOTES, polygon_rows.quote, ticker, each["last_quote"], CHAIN_QUOTE, ("last_updated",))
+            self.add(QUOTES, polygon_rows.quote, ticker, each["last_quote"], CHAIN_QUOTE, ("last_updated",))
         if isinstance(trade, dict) and trade.get("id") is None:
             self.skipped += 1  # the last price of an option, told again at each poll: no execution report
         elif isinstance(trade, dict):
             self._trade_or_event(ticker, trade, ("sip_timestamp", "last_updated"))
         if isinstance(day, dict) and "last_updated" in day:
-            self._try(BARS, self._bar, ticker, polygon_rows.chain_day(day), "1d", Basis.AS_TRADED, self.until)
+            self.add(BARS, self._bar, ticker, polygon_rows.chain_day(day), "1d", Basis.AS_TRADED, self.until)
         if any(name in each for name in ("greeks", "open_interest", "implied_volatility")):
-            self._try(OPTION_OPEN_INTEREST, polygon_rows.option_measures, ticker, each, self.delivered)
+            self.add(OPTION_OPEN_INTEREST, polygon_rows.option_measures, ticker, each, self.delivered)
         if "value" in each and "last_updated" in each:
-            self._try(INDEX_LEVELS, polygon_rows.index_level, ticker, each, self.delivered)
+            self.add(INDEX_LEVELS, polygon_rows.index_level, ticker, each, self.delivered)
         if (self.ordinal, self.skipped) == before:
-            self._refuse(BARS, NumberRefusedError("missing_timestamp", each, "a price with its time"))
-
-    def _try(self, table: str, read: Callable[..., polygon_rows.Row], *entry: object) -> None:
-        """Append the row that `read` gives of an entry, or refuse it; every entry takes one ordinal."""
-        try:
-            self.rows[table].add(self.message, self.ordinal, read(*entry))
-            self.ordinal += 1
-        except NumberRefusedError as error:
-            self._refuse(table, error)
-
-    def _refuse(self, table: str, error: NumberRefusedError) -> None:
-        self.refused.add(self.message, self.ordinal, table, error.rule, error.value, error.expected)
-        self.ordinal += 1
+            self.refuse(BARS, NumberRefusedError("missing_timestamp", each, "a price with its time"))
 
     def _trade_or_event(self, ticker: object, entry: object, clocks: tuple[str, ...]) -> None:
         """A report that takes another back is an event; a report that was taken back since is a trade and its event."""
         code = polygon_rows.correction_code(entry)
         if code not in (*CANCELS, CORRECTS):
-            self._try(TRADES, polygon_rows.trade, ticker, entry, clocks)
+            self.add(TRADES, polygon_rows.trade, ticker, entry, clocks)
         if code in (*CANCELLED, *CANCELS, CORRECTS):
-            self._try(TRADE_EVENTS, polygon_rows.trade_event, ticker, entry, clocks, self.delivered)
+            self.add(TRADE_EVENTS, polygon_rows.trade_event, ticker, entry, clocks, self.delivered)
 
     def _asked_symbol(self) -> str:
         found = _SYMBOL.search(self.path)

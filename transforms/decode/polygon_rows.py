@@ -13,10 +13,9 @@ from zoneinfo import ZoneInfo
 
 from lake.values import Basis
 from transforms.decode.json_digits import exact, joined, rounded, text_of
+from transforms.decode.readers import Row, object_of, trade_number, two_sides
 from transforms.decode.spans import NEW_YORK, bar_end, count_of, day_of, midnight
 from transforms.numbers import MOST_VOLUME_DIGITS, PRICE_SCALE, SIZE_SCALE, VOLUME_SCALE, NumberRefusedError
-
-Row = dict[str, object]
 
 LONG_QUOTE = {name: name for name in ("bid_price", "bid_size", "ask_price", "ask_size")}
 SHORT_QUOTE = {"bid_price": "p", "bid_size": "s", "ask_price": "P", "ask_size": "S"}
@@ -61,11 +60,9 @@ def instant(value: object) -> tuple[datetime, int]:
 
 def trade(ticker: object, entry: object, clocks: tuple[str, ...]) -> Row:
     """Return a row of normalized.trades; `clocks` are the names of its stamps, the first one there counts."""
-    told = _object(entry)
+    told = object_of(entry)
     at, nanos = _first_instant(told, clocks)
-    number, venue = _either(told, "id", "i"), _either(told, "exchange", "x")
-    if number is not None and (isinstance(number, bool) or not isinstance(number, int | str)):
-        raise NumberRefusedError("malformed", number, "a trade id")
+    number, venue = trade_number(_either(told, "id", "i")), _either(told, "exchange", "x")
     day = at.astimezone(NEW_YORK).date()
     return hints(ticker) | {
         "ts_event": at,
@@ -94,24 +91,14 @@ def trade_event(ticker: object, entry: object, clocks: tuple[str, ...], delivere
 
 
 def quote(ticker: object, entry: object, names: Mapping[str, str], clocks: tuple[str, ...]) -> Row:
-    """Return a row of normalized.quotes. A side whose price is 0 has no quote: both its price and its size are null.
+    """Return a row of normalized.quotes.
 
     The sequence is not kept: it starts anew each day, and a quote's number must be its own for good.
     """
-    told = _object(entry)
+    told = object_of(entry)
     at, nanos = _first_instant(told, clocks)
-    row = hints(ticker) | {
-        "ts_event": at,
-        "ts_event_nanos": nanos,
-        "conditions": joined(_either(told, "conditions", "c")),
-    }
-    for side in ("bid", "ask"):
-        given = told.get(names[f"{side}_price"])
-        price = None if given is None else exact(given, PRICE_SCALE)
-        if price:
-            size = told.get(names[f"{side}_size"])
-            row |= {f"{side}_price": price, f"{side}_size": None if size is None else exact(size, SIZE_SCALE)}
-    return row
+    row = hints(ticker) | {"ts_event": at, "ts_event_nanos": nanos, "conditions": joined(_either(told, "conditions", "c"))}
+    return row | two_sides(told, names)
 
 
 def aggregate(
@@ -122,7 +109,7 @@ def aggregate(
     A day is stamped at the midnight of New York in a range, but at the close in /prev and in grouped answers: its session is
     the date of the stamp in New York (crypto and currencies: UTC), and ts_open that date's midnight.
     """
-    told = _object(entry)
+    told = object_of(entry)
     stamp, _ = instant(told.get("t"))
     who = hints(ticker or told.get("T"))
     zone = ZoneInfo("UTC") if who["asset_class"] in ("crypto", "fx") else NEW_YORK
@@ -193,12 +180,6 @@ def index_level(ticker: object, each: Mapping[str, object], delivered: datetime 
 def greek(value: object) -> Decimal | None:
     """Return a number that a provider computed by a model, rounded to 18 places; None for null. Raises NumberRefusedError."""
     return None if value is None else rounded(value, _GREEK_SCALE, _GREEK_DIGITS)
-
-
-def _object(entry: object) -> Mapping[str, object]:
-    if not isinstance(entry, dict):
-        raise NumberRefusedError("malformed", entry, "an object")
-    return entry
 
 
 def _either(told: Mapping[str, object], long: str, short: str) -> object:

@@ -13,18 +13,18 @@ import csv
 import io
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 
 from transforms.decode.alpha_vantage import split_ratio
-from transforms.decode.decoded import BARS, CORPORATE_ACTIONS, QUOTES, Decoded, Refusals, Rows, decoded, payloads, texts
-from transforms.decode.delivery import delivered_at
-from transforms.decode.json_digits import Digits, asked, asked_at, document, exact, instant, rounded, text_of
+from transforms.decode.decoded import BARS, CORPORATE_ACTIONS, QUOTES, Decoded
+from transforms.decode.json_digits import Digits, document, exact, instant, rounded, text_of
+from transforms.decode.readers import CAMEL_QUOTE, Reader, Row, object_of, read_messages, two_sides
 from transforms.decode.spans import NEW_YORK, bar_end, count_of, day_of, midnight
-from transforms.numbers import MOST_VOLUME_DIGITS, PRICE_SCALE, SIZE_SCALE, VOLUME_SCALE, NumberRefusedError
+from transforms.numbers import MOST_VOLUME_DIGITS, PRICE_SCALE, VOLUME_SCALE, NumberRefusedError
 
 DAILY_TABLES, IEX_TABLES = (BARS, CORPORATE_ACTIONS), (BARS, QUOTES)
 _DAILY_PATH, _IEX_PATH = re.compile(r"/tiingo/daily/([^/]+)/prices"), re.compile(r"/iex/([^/]+)/prices")
@@ -33,8 +33,6 @@ _FREQUENCY = re.compile(r"(\d{1,4})(min|hour|day)\Z")
 _UNITS = {"min": ("m", 1), "hour": ("m", 60), "day": ("d", 1)}
 _NUMBER = re.compile(r"-?\d{1,40}(\.\d{1,40})?([eE][+-]?\d{1,3})?\Z")
 _UTC = ZoneInfo("UTC")
-
-Row = dict[str, object]
 
 
 def decode_daily(messages: pa.Table) -> Decoded:
@@ -53,19 +51,14 @@ def decode_crypto(messages: pa.Table) -> Decoded:
 
 
 def _decode(messages: pa.Table, tables: tuple[str, ...], read: Callable[[_Reader, list[object]], None]) -> Decoded:
-    reader = _Reader({name: Rows(name) for name in tables})
-    requests, headers = texts(messages, "request"), texts(messages, "headers")
-    for index, payload in enumerate(payloads(messages)):
-        try:
-            reader.begin(index, requests[index], headers[index])
-            entries = _entries(payload)
-            if entries:
-                read(reader, entries)
-        except NumberRefusedError as error:
-            reader.refused.add_message(index, error.rule, error.value, error.expected)
-    return decoded(
-        {name: rows.to_table() for name, rows in reader.rows.items()}, reader.refused, messages.num_rows, reader.skipped
-    )
+    reader = _Reader(tables)
+
+    def answer(payload: bytes) -> None:
+        entries = _entries(payload)
+        if entries:
+            read(reader, entries)
+
+    return read_messages(reader, messages, answer)
 
 
 def _entries(payload: bytes) -> list[object]:
@@ -104,27 +97,8 @@ def _value(text: str) -> object:
     return Digits(text) if _NUMBER.match(text) else text
 
 
-@dataclass(slots=True)
-class _Reader:
-    """Reads one message after the other into rows."""
-
-    rows: dict[str, Rows]
-    refused: Refusals = field(default_factory=Refusals)
-    skipped: int = 0
-    message: int = 0
-    ordinal: int = 0
-    params: Mapping[str, str] = field(default_factory=dict)
-    path: str = ""
-    delivered: datetime | None = None
-    until: datetime | None = None
-    """An instant up to which the answer surely knows the market."""
-
-    def begin(self, message: int, request: str | None, headers: str | None) -> None:
-        """Turn to the next message, its request and headers as raw.messages has them."""
-        self.message, self.ordinal = message, 0
-        self.path, self.params = asked(request)
-        self.delivered = delivered_at(headers, request)
-        self.until = self.delivered or asked_at(request)
+class _Reader(Reader):
+    """Reads the entries of answers."""
 
     def daily(self, entries: list[object]) -> None:
         """Append days (or weeks, months, years) of one stock, and the actions that stand at its days."""
@@ -135,12 +109,12 @@ class _Reader:
             raise NumberRefusedError("unknown_interval", told, "daily, weekly, monthly or annually")
         newest = _newest(entries)
         for entry in entries:
-            self._try(BARS, self._day, who, entry, interval, newest)
+            self.add(BARS, self._day, who, entry, interval, newest)
             if isinstance(entry, dict):
                 self._actions(who, entry, interval)
 
     def _day(self, who: Row, entry: object, interval: str, newest: datetime | None) -> Row:
-        told = _object(entry)
+        told = object_of(entry)
         opened = _first_day(_needed_day(told), interval)
         adjusted = told.get("adjClose")
         row = self._bar(who, told, interval, midnight(opened, NEW_YORK).astimezone(UTC), NEW_YORK, newest, exact)
@@ -155,9 +129,9 @@ class _Reader:
                 if value is None or rounded(value, PRICE_SCALE) == nothing:
                     continue
             except NumberRefusedError as error:
-                self._refuse(CORPORATE_ACTIONS, error)
+                self.refuse(CORPORATE_ACTIONS, error)
                 continue
-            self._try(CORPORATE_ACTIONS, read, who, told, interval)
+            self.add(CORPORATE_ACTIONS, read, who, told, interval)
 
     def _dividend(self, who: Row, told: Mapping[str, object], interval: str) -> Row:
         amount = exact(told["divCash"], PRICE_SCALE)
@@ -180,33 +154,33 @@ class _Reader:
         first = entries[0]
         if isinstance(first, dict) and "ticker" in first:
             for entry in entries:
-                self._try(QUOTES, self._stock_quote, entry)
+                self.add(QUOTES, self._stock_quote, entry)
             return
         who, interval, newest = _stock(self._symbol(_IEX_PATH)), self._interval(), _newest(entries)
         for entry in entries:
-            self._try(BARS, self._timed_bar, who, entry, interval, NEW_YORK, newest, exact)
+            self.add(BARS, self._timed_bar, who, entry, interval, NEW_YORK, newest, exact)
 
     def _stock_quote(self, entry: object) -> Row:
-        told = _object(entry)
+        told = object_of(entry)
         return self._quote(_stock(_needed_symbol(told)), told, ("quoteTimestamp", "timestamp"), exact)
 
     def crypto(self, entries: list[object]) -> None:
         """Append bars or quotes of each pair: Tiingo's own, then each exchange's."""
         for entry in entries:
             if not isinstance(entry, dict):
-                self._refuse(BARS, NumberRefusedError("malformed", entry, "a pair"))
+                self.refuse(BARS, NumberRefusedError("malformed", entry, "a pair"))
             elif "priceData" in entry:
                 self._pair(entry, "priceData", self._pair_bars)
             elif "topOfBookData" in entry:
                 self._pair(entry, "topOfBookData", self._pair_quotes)
             else:
-                self._refuse(BARS, NumberRefusedError("raw_only", sorted(entry)[:6], "prices or top of book"))
+                self.refuse(BARS, NumberRefusedError("raw_only", sorted(entry)[:6], "prices or top of book"))
 
     def _pair(self, entry: Mapping[str, object], name: str, read: Callable[[Row, list[object]], None]) -> None:
         try:
             ticker = _needed_symbol(entry)
         except NumberRefusedError as error:
-            return self._refuse(BARS, error)
+            return self.refuse(BARS, error)
         currency = text_of(entry.get("quoteCurrency"))
         who: Row = {"asset_class": "crypto", "currency": None if currency is None else currency.upper()}
         by_exchange = entry.get("exchangeData")
@@ -216,35 +190,28 @@ class _Reader:
             if isinstance(told, list):
                 read(who | {"symbol": symbol}, told)
             else:
-                self._refuse(BARS, NumberRefusedError("malformed", told, f"{name}: a list"))
+                self.refuse(BARS, NumberRefusedError("malformed", told, f"{name}: a list"))
 
     def _pair_bars(self, who: Row, entries: list[object]) -> None:
         newest = _newest(entries)
         for entry in entries:
-            self._try(BARS, self._timed_bar, who, entry, self._interval(), _UTC, newest, rounded)
+            self.add(BARS, self._timed_bar, who, entry, self._interval(), _UTC, newest, rounded)
 
     def _pair_quotes(self, who: Row, entries: list[object]) -> None:
         for entry in entries:
             if isinstance(entry, dict) and entry.get("lastPrice") is not None:
                 self.skipped += 1  # the last price, told again at each poll: no execution report
-            self._try(QUOTES, self._quote, who, entry, ("quoteTimestamp", "quoteTimestampStr"), rounded)
+            self.add(QUOTES, self._quote, who, entry, ("quoteTimestamp", "quoteTimestampStr"), rounded)
 
-    def _quote(self, who: Row, entry: object, clocks: tuple[str, ...], number: Callable[..., object]) -> Row:
-        """A side whose price is null or 0 has no quote: both its price and its size are null."""
-        told = _object(entry)
+    def _quote(self, who: Row, entry: object, clocks: tuple[str, ...], number: Callable[..., Decimal]) -> Row:
+        told = object_of(entry)
         at, nanos = instant(next((told[name] for name in clocks if told.get(name) is not None), None))
-        row = who | {"ts_event": at, "ts_event_nanos": nanos}
-        for side in ("bid", "ask"):
-            price, size = told.get(f"{side}Price"), told.get(f"{side}Size")
-            found = None if price is None else number(price, PRICE_SCALE)
-            if found:
-                row |= {f"{side}_price": found, f"{side}_size": None if size is None else number(size, SIZE_SCALE)}
-        return row
+        return who | {"ts_event": at, "ts_event_nanos": nanos} | two_sides(told, CAMEL_QUOTE, number)
 
     def _timed_bar(
-        self, who: Row, entry: object, interval: str, zone: ZoneInfo, newest: datetime | None, number: Callable[..., object]
+        self, who: Row, entry: object, interval: str, zone: ZoneInfo, newest: datetime | None, number: Callable[..., Decimal]
     ) -> Row:
-        told = _object(entry)
+        told = object_of(entry)
         opened, _ = instant(told.get("date"))
         row = self._bar(who, told, interval, opened, zone, newest, number)
         return row | {"session_date": opened.date()} if interval.endswith("d") else row
@@ -257,7 +224,7 @@ class _Reader:
         opened: datetime,
         zone: ZoneInfo,
         newest: datetime | None,
-        number: Callable[..., object],
+        number: Callable[..., Decimal],
     ) -> Row:
         is_possible = self.delivered is None or self.delivered >= opened  # a delivery before the bar began is none
         until = self.until if self.until is not None and is_possible else newest
@@ -273,18 +240,6 @@ class _Reader:
             "trade_count": count_of(told.get("tradesDone")),
         }
         return row | {name: number(told.get(name), PRICE_SCALE) for name in ("open", "high", "low", "close")}
-
-    def _try(self, table: str, read: Callable[..., Row], *entry: object) -> None:
-        """Append the row that `read` gives of an entry, or refuse it; every entry takes one ordinal."""
-        try:
-            self.rows[table].add(self.message, self.ordinal, read(*entry))
-            self.ordinal += 1
-        except NumberRefusedError as error:
-            self._refuse(table, error)
-
-    def _refuse(self, table: str, error: NumberRefusedError) -> None:
-        self.refused.add(self.message, self.ordinal, table, error.rule, error.value, error.expected)
-        self.ordinal += 1
 
     def _symbol(self, path: re.Pattern[str]) -> str:
         found = path.search(self.path)
@@ -341,9 +296,3 @@ def _newest(entries: Iterable[object]) -> datetime | None:
         except NumberRefusedError:
             continue  # refused below, with its row
     return max(found, default=None)
-
-
-def _object(entry: object) -> Mapping[str, object]:
-    if not isinstance(entry, dict):
-        raise NumberRefusedError("malformed", entry, "an object")
-    return entry
