@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lake.tables.definition import Encoding, Quantity
+from lake.tables.definition import Column, Encoding, Quantity
 
 PRICE_TYPE = "decimal(18,9)"
 SIZE_TYPE = "decimal(18,8)"
@@ -111,3 +111,21 @@ RULE = Quantity("rule", "string", "Name of the rule that refused.")
 VALUE = Quantity("value", "string", "The value found.", Encoding.PLAIN)
 EXPECTED = Quantity("expected", "string", "What was expected.")
 DETAIL = Quantity("detail", "string", "JSON, or words for a person.", Encoding.PLAIN)
+
+
+def instrument_columns(is_symbol_required: bool = True) -> tuple[Column, ...]:
+    """Return the columns of a normalized fact that say who delivered it about what; ids 1 to 6."""
+    return (
+        INSTRUMENT_ID.at(1, required=is_symbol_required),
+        PROVIDER.at(2, required=True),
+        FEED.at(3, required=True),
+        SYMBOL.at(4, required=is_symbol_required),
+        MIC.at(5),
+        CURRENCY.at(6),
+    )
+
+
+def lineage_columns(first: int, *, with_run: bool = False) -> tuple[Column, ...]:
+    """Return the columns that say which message a fact came in, and which run wrote it; ids from `first` on."""
+    place = CAPTURE_ID.at(first, required=True), MESSAGE_SEQ.at(first + 1, required=True), ORDINAL.at(first + 2, required=True)
+    return (*place, RUN_ID.at(first + 3, required=True)) if with_run else place

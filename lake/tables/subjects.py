@@ -42,26 +42,34 @@ _GREEKS = tuple(
 )
 
 
-def _who(required_symbol: bool = True) -> tuple[Column, ...]:
+def _who(is_symbol_required: bool = True) -> tuple[Column, ...]:
     return (
-        q.INSTRUMENT_ID.at(1, required=required_symbol),
-        q.PROVIDER.at(2, required=True),
-        q.FEED.at(3, required=True),
-        q.SYMBOL.at(4, required=required_symbol),
-        q.MIC.at(5),
-        q.CURRENCY.at(6),
+        *q.instrument_columns(is_symbol_required),
         q.SESSION_DATE.at(7, required=True),
         q.TS_EVENT.at(8, required=True),
         q.KNOWN_AT.at(9, required=True),
         q.DELIVERED_AT.at(10),
-        q.CAPTURE_ID.at(11, required=True),
-        q.MESSAGE_SEQ.at(12, required=True),
-        q.ORDINAL.at(13, required=True),
-        q.RUN_ID.at(14, required=True),
+        *q.lineage_columns(11, with_run=True),
     )
 
 
-FX_RATES = Table(
+_BY_TIME = ("instrument_id", "ts_event", "known_at")
+
+
+def _table(name: str, doc: str, columns: tuple[Column, ...], key: tuple[str, ...], order: tuple[str, ...] = _BY_TIME) -> Table:
+    """Return a table of this layer; `key` is what names a fact beside provider, feed and known_at."""
+    return Table(
+        name,
+        doc,
+        columns=columns,
+        partition=(("provider", "identity"),),
+        order=order,
+        key=("provider", "feed", *key, "known_at"),
+        published_by=PublishedBy.RUN,
+    )
+
+
+FX_RATES = _table(
     "normalized.fx_rates",
     "A rate between two currencies as a source published it for an instant: central banks' fixings, spot rates.",
     columns=(
@@ -71,23 +79,17 @@ FX_RATES = Table(
         _RATE.at(17, required=True),
         _RATE_KIND.at(18, required=True),
     ),
-    partition=(("provider", "identity"),),
-    order=("instrument_id", "ts_event", "known_at"),
-    key=("provider", "feed", "symbol", "rate_kind", "ts_event", "known_at"),
-    published_by=PublishedBy.RUN,
+    key=("symbol", "rate_kind", "ts_event"),
 )
 
-INDEX_LEVELS = Table(
+INDEX_LEVELS = _table(
     "normalized.index_levels",
     "A level, return or yield of an index or benchmark series; bars of an index stand in normalized.bars.",
     columns=(*_who(), _MEASURE.at(15, required=True), _NUMBER.at(16, required=True), _UNIT.at(17)),
-    partition=(("provider", "identity"),),
-    order=("instrument_id", "ts_event", "known_at"),
-    key=("provider", "feed", "symbol", "measure", "ts_event", "known_at"),
-    published_by=PublishedBy.RUN,
+    key=("symbol", "measure", "ts_event"),
 )
 
-FUNDAMENTALS = Table(
+FUNDAMENTALS = _table(
     "normalized.fundamentals",
     "One line of a company's statement or profile, as a provider reports it for a period.",
     columns=(
@@ -101,17 +103,15 @@ FUNDAMENTALS = Table(
         _UNIT.at(21),
         q.ANNOUNCEMENT_DATE.at(22),
     ),
-    partition=(("provider", "identity"),),
     order=("instrument_id", "statement", "period_end", "item", "known_at"),
-    key=("provider", "feed", "symbol", "statement", "item", "period", "period_end", "known_at"),
-    published_by=PublishedBy.RUN,
+    key=("symbol", "statement", "item", "period", "period_end"),
 )
 
-NEWS = Table(
+NEWS = _table(
     "normalized.news",
     "One article for one of the instruments it names; without a symbol, for the market as a whole.",
     columns=(
-        *_who(required_symbol=False),
+        *_who(is_symbol_required=False),
         _NEWS_ID.at(15, required=True),
         _HEADLINE.at(16, required=True),
         _SUMMARY.at(17),
@@ -120,23 +120,17 @@ NEWS = Table(
         _URL.at(20),
         _UPDATED.at(21),
     ),
-    partition=(("provider", "identity"),),
-    order=("instrument_id", "ts_event", "known_at"),
-    key=("provider", "feed", "news_id", "symbol", "known_at"),
-    published_by=PublishedBy.RUN,
+    key=("news_id", "symbol"),
 )
 
-ALTERNATIVE = Table(
+ALTERNATIVE = _table(
     "normalized.alternative",
     "A number or text about an instrument that no other table holds: sentiment, short interest, scores, counts.",
     columns=(*_who(), _MEASURE.at(15, required=True), _NUMBER.at(16), _TEXT.at(17), _UNIT.at(18)),
-    partition=(("provider", "identity"),),
-    order=("instrument_id", "ts_event", "known_at"),
-    key=("provider", "feed", "symbol", "measure", "ts_event", "known_at"),
-    published_by=PublishedBy.RUN,
+    key=("symbol", "measure", "ts_event"),
 )
 
-OPTION_OPEN_INTEREST = Table(
+OPTION_OPEN_INTEREST = _table(
     "normalized.option_open_interest",
     "What a chain tells of an option beyond its quote: open interest, volume so far, volatility and greeks as delivered.",
     columns=(
@@ -147,10 +141,7 @@ OPTION_OPEN_INTEREST = Table(
         _IMPLIED_VOLATILITY.at(18),
         *(greek.at(19 + number) for number, greek in enumerate(_GREEKS)),
     ),
-    partition=(("provider", "identity"),),
-    order=("instrument_id", "ts_event", "known_at"),
-    key=("provider", "feed", "symbol", "ts_event", "known_at"),
-    published_by=PublishedBy.RUN,
+    key=("symbol", "ts_event"),
 )
 
 TABLES = (FX_RATES, INDEX_LEVELS, FUNDAMENTALS, NEWS, ALTERNATIVE, OPTION_OPEN_INTEREST)
