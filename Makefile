@@ -19,10 +19,10 @@ SEED ?= $(shell date +%s)
 CAN_COMPILE := $(shell command -v cc >/dev/null && [ -n "$(PYTHON)" ] && "$(PYTHON)" -c 'import pathlib, sysconfig, sys; \
 	sys.exit(not pathlib.Path(sysconfig.get_path("include"), "Python.h").is_file())' >/dev/null 2>&1 && echo yes)
 
-.PHONY: help install kernels demo up test check format docs bench bench-lake fuzz crash broker coverage audit sbom clean
+.PHONY: help install kernels demo up test check format docs bench bench-lake fuzz crash broker verify-data coverage audit sbom clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(VENV)/installed kernels ## everything pinned, into .venv
 
@@ -108,6 +108,13 @@ crash: install ## 200 lakes through kills, zombies, failing and full disks, powe
 broker: install ## ten seeds of kills over a real Kafka, broker included; SEED=n and COUNT=n repeat a run
 	@echo "SEED=$(SEED)"
 	@$(BIN)/python -m tests.kafka.campaign $(SEED) $(or $(COUNT),10)
+
+# Recorded payloads are no part of this repository: by default, the folder `data` of a neighbour.
+DATA ?= $(firstword $(wildcard ../*/data))
+
+verify-data: install ## every recorded file of DATA=folder through the importer; FOLDERS="yahoo fx_ticks" only these
+	@[ -n "$(DATA)" ] || { echo "no data folder beside this one: name it with DATA=folder" >&2; exit 2; }
+	@$(BIN)/python -m tests.verify_data "$(DATA)" $(FOLDERS)
 
 audit: install ## known weaknesses of what is installed (asks the advisory source of the package index)
 	@$(PIP) pip-audit

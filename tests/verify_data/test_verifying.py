@@ -1,0 +1,57 @@
+"""The report of `make verify-data`, on a small data folder of our own."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from ingest.simulator.recorded import FOLDER
+from tests.verify_data.__main__ import print_report, print_unexplained
+from tests.verify_data.folders import LINES, Line
+from tests.verify_data.verifying import Report, data_files, fresh_lake, verify_data
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
+    data = tmp_path_factory.mktemp("data")
+    shutil.copytree(FOLDER / "ice_reorg", data / "adjustment" / "ice_reorg")
+    (data / "adjustment" / "README.md").write_text("about")
+    (data / "notes").mkdir()
+    (data / "notes" / "strange.bin").write_bytes(b"\0\1")
+    lake, log = fresh_lake(tmp_path_factory.mktemp("home"))
+    with lake, log:
+        return verify_data(lake, log, data, (Line("adjustment/ice_reorg/reorg.*", "ice", "reorg"),))
+
+
+def test_a_file_that_no_feed_takes_is_unexplained(report: Report, capsys: pytest.CaptureFixture[str]) -> None:
+    told = {line.split(":")[0] for line in report.unexplained}
+    assert told == {"adjustment/ice_reorg/aapl_raw.csv", "adjustment/ice_reorg/aapl_raw.toml"} | {
+        "adjustment/ice_reorg/ORIGIN.md",
+        "notes/strange.bin",
+    }
+    assert print_unexplained(report) == 1
+    assert "notes/strange.bin: no feed takes it" in capsys.readouterr().out
+    assert print_unexplained(Report([])) == 0
+
+
+def test_rows_and_refusals_are_counted_by_file(report: Report, capsys: pytest.CaptureFixture[str]) -> None:
+    taken = [file for file in report.files if file.captures]
+    assert [file.messages for file in taken] == [1] * 4
+    assert sum(file.rows["normalized.corporate_actions"] + file.refused.total() for file in taken) >= 4
+    print_report(report)
+    assert "adjustment: 7 files, 4 messages" in capsys.readouterr().out
+
+
+def test_lines_name_feeds_and_folders_apart() -> None:
+    assert all("/" in line.files and not line.files.startswith("/") for line in LINES)
+    assert len(set(LINES)) == len(LINES)
+
+
+def test_only_folders_named_are_read(tmp_path: Path) -> None:
+    for name in ("a/one.csv", "b/two.csv", "README.md", "b/README.md"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert data_files(tmp_path) == ["a/one.csv", "b/two.csv"]
+    assert data_files(tmp_path, ["b"]) == ["b/two.csv"]
