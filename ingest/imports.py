@@ -16,12 +16,15 @@ from pathlib import Path
 
 import orjson
 
+from ingest.asks import Gap
 from ingest.containers.registry import CONTAINERS, Container, container_named
 from ingest.containers.source import Piece, Source, Told, manifest_entry
-from ingest.history import HISTORY_OWNER, HISTORY_PARTITION, captures_announced
+from ingest.history import HISTORY_OWNER, HISTORY_PARTITION, captures_announced, gap_rows
 from ingest.recorder import Recorder, code_version, messages_in_log
 from lake.catalog import Lake
 from lake.errors import CorruptedError, InvalidValueError, NotFoundError
+from lake.instants import Clock
+from lake.log.blocks import MAX_MESSAGES
 from lake.log.log import HISTORY_TOPIC, Log
 from lake.scan import Where, read
 from lake.values import Capture, CaptureKind, Message
@@ -37,6 +40,7 @@ class FileReport:
     status     imported; already (landed or in the log before); skipped (in a folder, not of this feed); failed
     messages   messages of the file's capture, in all
     appended   messages appended by this call
+    gaps       stretches missing by the file's own numbers, each an open row of quality.gaps
     error      what is wrong, also with a file imported as far as it can be read
     """
 
@@ -46,6 +50,7 @@ class FileReport:
     messages: int = 0
     appended: int = 0
     error: str | None = None
+    gaps: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,19 +217,43 @@ def _append(
         )
         lake.state.save_job(key, {"status": "started", "messages": present})
         recorder.begin()
-        total = 0
-        for message in _numbered(pieces, lake.clock()):
-            total += 1
-            if message.message_seq >= present:
-                recorder.record([message])
-        recorder.flush()
+        total, missed = _record(recorder, pieces, present, lake.clock)
         if source.sha256 != sha256:
             changed = "the file changed while it was imported: what was read is in the log, import it again"
             return FileReport(str(source.path), "failed", capture.capture_id, total, max(total - present, 0), changed)
         lake.state.save_job(key, {"status": "done", "messages": total})
     status = "already" if total and total <= present else "imported" if total else "failed"
     error = source.damage or (None if total else "the file holds no messages")
-    return FileReport(str(source.path), status, capture.capture_id, total, max(total - present, 0), error)
+    return FileReport(str(source.path), status, capture.capture_id, total, max(total - present, 0), error, missed)
+
+
+def _record(recorder: Recorder, pieces: Iterable[Piece], present: int, clock: Clock) -> tuple[int, int]:
+    """Append pieces beyond the first `present`, and every gap; returns (messages, gaps opened) of the whole file.
+
+    Gaps before messages that are present are told again: who appended those may have died before telling them, and landing
+    drops a row of history whose key it has.
+    """
+    now_ns, total, missed = clock(), 0, 0
+    gaps: list[Gap] = []
+    for number, piece in enumerate(pieces):
+        total += 1
+        if number >= present:
+            recorder.record([_message(number, piece, now_ns)])
+        gaps += piece.gaps
+        if len(gaps) >= MAX_MESSAGES:
+            missed += _miss(recorder, gaps, clock)
+    recorder.flush()
+    return total, missed + _miss(recorder, gaps, clock)
+
+
+def _miss(recorder: Recorder, gaps: list[Gap], clock: Clock) -> int:
+    """Record gaps after the messages before them, and forget them; returns how many were opened."""
+    opened = sum(gap.status == "open" for gap in gaps)
+    if gaps:
+        recorder.flush()
+        recorder.history("quality.gaps", gap_rows(recorder.capture, gaps, clock()))
+        gaps.clear()
+    return opened
 
 
 def _is_announced(lake: Lake, log: Log, capture_id: str) -> bool:
@@ -243,14 +272,13 @@ def _messages_landed(lake: Lake, capture_id: str) -> int:
     return max(found["message_seq"].to_pylist(), default=-1) + 1
 
 
-def _numbered(pieces: Iterable[Piece], now_ns: int) -> Iterator[Message]:
-    for number, piece in enumerate(pieces):
-        yield Message(
-            message_seq=number,
-            ts_recv_ns=now_ns if piece.ts_recv_ns is None else piece.ts_recv_ns,
-            content_type=piece.content_type,
-            payload=piece.payload,
-            request=None if piece.request is None else orjson.dumps(piece.request, default=str).decode(),
-            status=piece.status,
-            headers=None if piece.headers is None else orjson.dumps(piece.headers).decode(),
-        )
+def _message(number: int, piece: Piece, now_ns: int) -> Message:
+    return Message(
+        message_seq=number,
+        ts_recv_ns=now_ns if piece.ts_recv_ns is None else piece.ts_recv_ns,
+        content_type=piece.content_type,
+        payload=piece.payload,
+        request=None if piece.request is None else orjson.dumps(piece.request, default=str).decode(),
+        status=piece.status,
+        headers=None if piece.headers is None else orjson.dumps(piece.headers).decode(),
+    )

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import orjson
 
+from ingest.asks import Gap
 from lake.errors import InvalidValueError
 
 _READ_BYTES = 64 * 1024
@@ -22,7 +23,10 @@ _SNIFF_BYTES = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """One message of a file before it has a number; `ts_recv_ns` is None unless the file recorded it."""
+    """One message of a file before it has a number; `ts_recv_ns` is None unless the file recorded it.
+
+    gaps   what its own numbers say was missing right before it; their numbers count through the file, the same at each reading
+    """
 
     payload: bytes
     content_type: str
@@ -30,6 +34,7 @@ class Piece:
     request: Mapping[str, object] | None = None
     status: int | None = None
     headers: Mapping[str, str] | None = None
+    gaps: tuple[Gap, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
