@@ -71,7 +71,7 @@ def keep_levels(lake: Lake, table: str, provider: str, levels: pa.Table | None) 
 def newer_levels(levels: pa.Table | None, table: str, rows: pa.Table) -> pa.Table | None:
     """Return `levels` with the prices of `rows` that are as new or newer by ts_event; None for a table without levels.
 
-    The last row of an instrument counts; a quote by the mid of its sides, at ts_recv where its feed has no venue clock.
+    The last row of an instrument counts; a narrow quote by its mid, at ts_recv where its feed has no venue clock.
     """
     if levels is None or table not in _COLUMNS:
         return None
@@ -90,10 +90,10 @@ def newer_levels(levels: pa.Table | None, table: str, rows: pa.Table) -> pa.Tabl
 
 
 def _both_sides(quotes: pa.Table) -> pa.ChunkedArray:
-    bid, ask = (
-        pc.coalesce(quotes[one], quotes[other]) for one, other in (("bid_price", "ask_price"), ("ask_price", "bid_price"))
-    )
-    return pc.add(bid, ask)
+    """Return bid + ask of narrow quotes; null of a stub (one side, or an offer beyond twice the bid), which tells no price."""
+    bid, ask = quotes["bid_price"], quotes["ask_price"]
+    is_narrow = pc.less_equal(ask, pc.add(bid, bid))
+    return pc.if_else(is_narrow, pc.add(bid, ask), pa.scalar(None, pc.add(bid, ask).type))
 
 
 def _last_of_each(rows: pa.Table, order: Sequence[str]) -> pa.Table:

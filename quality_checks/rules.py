@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lake.tables import Table, table_named
+from lake.tables.status import KINDS as STATUS_KINDS
 from transforms.feeds import Feed
 
 MOST_AHEAD = timedelta(days=1)
@@ -225,6 +226,22 @@ def _all_null(*names: str) -> _Mask:
     return breaks
 
 
+def _quote_empty(rows: pa.Table) -> pa.ChunkedArray:
+    """Sizes of 0 on both sides say that nobody quotes: a fact. No price without that word is none."""
+    sizes = [pc.fill_null(pc.equal(rows[name], pa.scalar(0, rows.schema.field(name).type)), False) for name in _QUOTE_SIZES]
+    return pc.and_(_all_null("bid_price", "ask_price")(rows), pc.invert(pc.and_(*sizes)))
+
+
+def _level_incomplete(rows: pa.Table) -> pa.ChunkedArray:
+    is_level = pc.is_null(rows["action"])
+    lacking = pc.or_(pc.or_(pc.is_null(rows["side"]), pc.is_null(rows["price"])), pc.is_null(rows["size"]))
+    return pc.and_(is_level, lacking)
+
+
+def _order_unnamed(rows: pa.Table) -> pa.ChunkedArray:
+    return pc.and_(pc.not_equal(rows["action"], "clear"), pc.is_null(rows["order_id"]))
+
+
 def _ahead() -> Rule:
     def breaks(rows: pa.Table) -> pa.ChunkedArray:
         return pc.greater(rows["ts_event"], pc.add(rows["ts_recv"], pa.scalar(MOST_AHEAD)))
@@ -249,6 +266,7 @@ def _null(name: str) -> _Mask:
     return lambda rows: pc.is_null(rows[name])
 
 
+_QUOTE_SIZES = ("bid_size", "ask_size")
 _CROSSED = Rule("crossed_quote", _compare(pc.greater, "bid_price", "ask_price"), "bid_price", "bid_price <= ask_price")
 _REVERSED = Rule("sequence_reversed", _compare(pc.greater, "first_sequence", "sequence"), "first_sequence", "first <= last")
 _SIDE = _one_of("side_unknown", "side", "buy", "sell")
@@ -266,7 +284,7 @@ _RANGE: Sequence[Rule] = [
 _RULES: dict[str, tuple[Rule, ...]] = {
     "normalized.trades": (*_positive("price"), *_not_negative("size"), _SIDE, _ahead()),
     "normalized.quotes": (
-        Rule("quote_empty", _all_null("bid_price", "ask_price"), "bid_price", "a bid or an ask"),
+        Rule("quote_empty", _quote_empty, "bid_price", "a bid or an ask, or sizes of 0"),
         *_positive("bid_price", "ask_price"),
         *_not_negative("bid_size", "ask_size"),
         _ahead(),
@@ -276,6 +294,9 @@ _RULES: dict[str, tuple[Rule, ...]] = {
         *_not_negative("size"),
         _SIDE,
         _one_of("event_unknown", "event", "snapshot", "update"),
+        Rule("level_incomplete", _level_incomplete, "price", "side, price and size of a level"),
+        Rule("order_unnamed", _order_unnamed, "action", "the id of the order"),
+        _one_of("action_unknown", "action", "add", "modify", "replace", "cancel", "delete", "execute", "clear"),
         _REVERSED,
         _ahead(),
     ),
@@ -300,6 +321,12 @@ _RULES: dict[str, tuple[Rule, ...]] = {
         _one_of("kind_unknown", "kind", "correction", "cancel", "break"),
         *_positive("price", "new_price"),
         *_not_negative("size", "new_size"),
+    ),
+    "normalized.status_events": (
+        _one_of("kind_unknown", "kind", *STATUS_KINDS),
+        *_not_negative("size", "imbalance_size"),
+        _SIDE,
+        _ahead(),
     ),
     "normalized.fx_rates": (
         *_positive("rate"),

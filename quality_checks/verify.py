@@ -307,7 +307,7 @@ def _keys_unique(lake: Lake) -> tuple[int, list[str]]:
         table = table_named(name)
         per_run = ["run_id"] if table.published_by is PublishedBy.RUN and name != "adjusted.bars_1d" else []
         keys = [*table.key, *per_run]
-        rows = _frame(read(lake, name, keys)).drop_nulls()
+        rows = _frame(read(lake, name, keys)).drop_nulls([*table.telling_key, *per_run])
         count += len(rows)
         twice = len(rows) - (rows.n_unique() if len(rows) else 0)
         if twice:

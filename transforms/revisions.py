@@ -62,7 +62,7 @@ def effective(table: Table, rows: pa.Table) -> pa.Table:
 def _last_published(table: Table, rows: pa.Table) -> pa.Array:
     keys = list(table.key)
     frame = _frame(rows, [*keys, "published_at"]).with_columns(row=pl.int_range(pl.len()))
-    has_key = pl.all_horizontal(pl.col(name).is_not_null() for name in keys)
+    has_key = pl.all_horizontal(pl.col(name).is_not_null() for name in table.telling_key)
     keyed = (
         frame.filter(has_key)
         .sort("published_at", "row", nulls_last=True)
@@ -188,13 +188,14 @@ def distinct_facts(new: pa.Table, existing: pa.Table, table: Table) -> Distinct:
     keys, content = list(table.key), [name for name in table.business_columns if name not in table.key]
     names = [*keys, *content, *_WHO, "ts_recv"]
     frame = pl.concat([_frame(existing, names), _frame(new, names)]).with_columns(row=pl.int_range(pl.len()) - existing.num_rows)
-    has_key = pl.all_horizontal(pl.col(name).is_not_null() for name in keys)
+    has_key = pl.all_horizontal(pl.col(name).is_not_null() for name in table.telling_key)
     telling = [name for name in keys if frame[name].n_unique() > 1] or keys[:1]  # a constant tells no key from another
     keyed = _rivals(frame.filter(has_key), telling)
     firsts = keyed.filter(pl.int_range(pl.len()).over(telling) == 0)
     judged = keyed.filter(pl.col("row") >= 0).join(
         firsts.select(*telling, pl.col("row").alias("winner"), *(pl.col(name).alias(f"won_{name}") for name in content)),
         on=telling,
+        nulls_equal=True,
     )
     judged = judged.filter(pl.col("row") != pl.col("winner"))
     is_same = pl.all_horizontal(pl.col(name).eq_missing(pl.col(f"won_{name}")) for name in content)

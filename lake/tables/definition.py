@@ -115,7 +115,8 @@ class Table:
 
     partition   (column, transform) pairs; transforms: identity, day, month, bucket[N]
     order       columns the rows of a file are sorted by
-    key         columns that name a row; a null in one of them means the row has no natural key
+    key         columns that name a row; a null in one of them means the row has no natural key, but for nullable_key:
+                there null is a value like any other
     """
 
     name: str
@@ -125,6 +126,7 @@ class Table:
     order: tuple[str, ...]
     key: tuple[str, ...]
     published_by: PublishedBy
+    nullable_key: tuple[str, ...] = ()
     _by_name: dict[str, Column] = field(default_factory=dict, compare=False, repr=False)
     _schemas: list[pa.Schema] = field(default_factory=list, compare=False, repr=False)
 
@@ -134,6 +136,7 @@ class Table:
         if len(set(ids)) != len(ids) or len(self._by_name) != len(ids):
             raise ValueError(f"{self.name}: a field id or a column name stands twice")
         unknown = {*self.order, *self.key, *(name for name, _ in self.partition)} - set(self._by_name)
+        unknown |= set(self.nullable_key) - set(self.key)
         if unknown:
             raise ValueError(f"{self.name}: unknown columns {sorted(unknown)}")
 
@@ -156,6 +159,11 @@ class Table:
     def business_columns(self) -> tuple[str, ...]:
         """Columns of the content hash: all but stamps of ours."""
         return tuple(column.name for column in self.columns if not column.is_stamp)
+
+    @property
+    def telling_key(self) -> tuple[str, ...]:
+        """Columns of the key in which a null says that the row has no natural key."""
+        return tuple(name for name in self.key if name not in self.nullable_key)
 
     @property
     def is_revised(self) -> bool:

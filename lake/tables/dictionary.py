@@ -50,7 +50,7 @@ def dictionary(tables: Iterable[Table] = tuple(TABLES.values())) -> str:
 def _entry(table: Table) -> str:
     partition = ", ".join(name if transform == "identity" else f"{transform}({name})" for name, transform in table.partition)
     facts = [
-        f"- key: {_names(table.key)}",
+        f"- key: {_names(table.key)}" + (f"; null counts in {_names(table.nullable_key)}" if table.nullable_key else ""),
         f"- partition: {f'`{partition}`' if partition else 'none'}; sorted by {_names(table.order)}",
         f"- published_at: {_PUBLISHED[table.published_by]}",
     ]

@@ -21,10 +21,12 @@ TRADES = Table(
         q.SIDE.at(15),
         q.CONDITIONS.at(16),
         *q.lineage_columns(17),
+        q.VENUE_SESSION.at(20),
     ),
     partition=(("session_date", "identity"), ("provider", "identity")),
     order=("instrument_id", "ts_event", "ts_event_nanos", "sequence"),
-    key=("provider", "feed", "symbol", "trade_id"),
+    key=("provider", "feed", "venue_session", "symbol", "trade_id"),
+    nullable_key=("venue_session",),
     published_by=PublishedBy.MESSAGE,
 )
 
@@ -49,10 +51,12 @@ TRADE_EVENTS = Table(
         q.SIZE.at(20, name="new_size", doc="The corrected size."),
         q.CONDITIONS.at(21, name="new_conditions", doc="The corrected condition codes."),
         *q.lineage_columns(22, with_run=True),
+        q.VENUE_SESSION.at(26),
     ),
     partition=(("session_date", "identity"), ("provider", "identity")),
     order=("instrument_id", "ts_event", "ts_event_nanos", "known_at"),
-    key=("provider", "feed", "symbol", "trade_id", "kind", "ts_event", "known_at"),
+    key=("provider", "feed", "venue_session", "symbol", "trade_id", "kind", "ts_event", "known_at"),
+    nullable_key=("venue_session",),
     published_by=PublishedBy.RUN,
 )
 
@@ -72,16 +76,19 @@ QUOTES = Table(
         q.ASK_SIZE.at(15),
         q.CONDITIONS.at(16),
         *q.lineage_columns(17),
+        q.VENUE_SESSION.at(20),
     ),
     partition=(("session_date", "identity"), ("provider", "identity")),
     order=("instrument_id", "ts_recv", "sequence"),
-    key=("provider", "feed", "symbol", "sequence"),
+    key=("provider", "feed", "venue_session", "symbol", "sequence"),
+    nullable_key=("venue_session",),
     published_by=PublishedBy.MESSAGE,
 )
 
 BOOK_EVENTS = Table(
     "normalized.book_events",
-    "One price level of a depth update or snapshot: size 0 removes the level.",
+    "One price level of a depth update or snapshot (size 0 removes the level), or one event of an order, as told: an event that "
+    "names its order alone leaves side, price and size to the order's earlier events (transforms/books.py).",
     columns=(
         q.INSTRUMENT_ID.at(1, required=True),
         q.PROVIDER.at(2, required=True),
@@ -100,14 +107,22 @@ BOOK_EVENTS = Table(
         q.PREVIOUS_SEQUENCE.at(15),
         q.EVENT_INDEX.at(16, required=True),
         q.BOOK_EVENT.at(17, required=True),
-        q.SIDE.at(18, required=True),
-        q.PRICE.at(19, required=True),
-        q.SIZE.at(20, required=True),
+        q.SIDE.at(18),
+        q.PRICE.at(19),
+        q.SIZE.at(20, doc="Of a level: units standing there, 0 removes it. Of an order event: see `action`."),
         *q.lineage_columns(21),
+        q.ACTION.at(24),
+        q.ORDER_ID.at(25),
+        q.NEW_ORDER_ID.at(26),
+        q.TRADE_ID.at(27, doc="Of an execution: the venue's id of the trade."),
+        q.PARTICIPANT.at(28),
+        q.CONDITIONS.at(29),
+        q.IS_COMPLETE.at(30),
     ),
     partition=(("session_date", "identity"), ("provider", "identity")),
     order=("instrument_id", "sequence", "event_index"),
-    key=("provider", "feed", "channel", "symbol", "sequence", "event_index"),
+    key=("provider", "feed", "channel", "venue_session", "symbol", "sequence", "event_index"),
+    nullable_key=("venue_session",),
     published_by=PublishedBy.MESSAGE,
 )
 

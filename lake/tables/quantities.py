@@ -64,6 +64,18 @@ FIRST_SEQUENCE = Quantity("first_sequence", "long", "First sequence number the u
 PREVIOUS_SEQUENCE = Quantity("previous_sequence", "long", "Sequence of the update before, where told.", Encoding.DELTA)
 EVENT_INDEX = Quantity("event_index", "int", "Number of the level within its update.", Encoding.DELTA)
 BOOK_EVENT = Quantity("event", "string", "`snapshot` or `update`.")
+ACTION = Quantity(
+    "action",
+    "string",
+    "Of an order: `add` (size: its own), `modify` (size: what it is now), `replace` (new_order_id, price and size stand "
+    "instead), `cancel` (size: taken off), `delete`, `execute` (size: executed). `clear` empties the book. Null for a level.",
+)
+ORDER_ID = Quantity("order_id", "string", "The venue's id of the order; null for a price level.", Encoding.DELTA_BYTES)
+NEW_ORDER_ID = Quantity("new_order_id", "string", "Id of the order that replaces it.", Encoding.DELTA_BYTES)
+PARTICIPANT = Quantity("participant", "string", "Who entered it, as the venue names them (MPID).")
+IS_COMPLETE = Quantity(
+    "is_complete", "boolean", "False while more events of the same update follow; null where the feed does not tell."
+)
 
 # --- bars
 INTERVAL = Quantity("interval", "string", "Length of the bar: 1m, 60m, 1d, 1wk, 1mo.")

@@ -92,6 +92,32 @@ def book_events(count: int = 10, **changes: object) -> pa.Table:
     return numbered("normalized.book_events", count, **{**columns, **changes})
 
 
+def status_events(count: int = 10, **changes: object) -> pa.Table:
+    """Return good states of trading, one a second."""
+    instants = [NOON + timedelta(seconds=n) for n in range(count)]
+    columns: dict[str, object] = {
+        "instrument_id": 7,
+        "provider": "iex",
+        "feed": "tops",
+        "symbol": "AAPL",
+        "session_date": DAY,
+        "ts_event": instants,
+        "ts_event_nanos": 0,
+        "ts_recv": instants,
+        "channel": "1",
+        "venue_session": "1137508352",
+        "sequence": list(range(count)),
+        "kind": "trading_status",
+        "status": "halted",
+        "code": "H",
+        "is_trading": False,
+        "capture_id": "c1",
+        "message_seq": 1,
+        "ordinal": list(range(count)),
+    }
+    return numbered("normalized.status_events", count, **{**columns, **changes})
+
+
 def bars(count: int = 10, **changes: object) -> pa.Table:
     """Return good daily bars of successive days around 100."""
     opened = [datetime(2024, 1, 1, 14, 30, tzinfo=UTC) + timedelta(days=n) for n in range(count)]
@@ -241,6 +267,7 @@ GOOD = {
     "normalized.trades": trades,
     "normalized.quotes": quotes,
     "normalized.book_events": book_events,
+    "normalized.status_events": status_events,
     "normalized.bars": bars,
     "normalized.corporate_actions": corporate_actions,
     "reference.instruments": instruments,

@@ -63,6 +63,12 @@ BAD = [
     ("normalized.quotes", {"bid_price": None, "ask_price": None}, "quote_empty"),
     ("normalized.book_events", {"side": "buy", "price": [Decimal(100)] * 9 + [Decimal(10000)]}, "price_jump"),
     ("normalized.book_events", {"first_sequence": 6}, "sequence_reversed"),
+    ("normalized.book_events", {"price": None}, "level_incomplete"),
+    ("normalized.book_events", {"action": "delete"}, "order_unnamed"),
+    ("normalized.book_events", {"action": "vanish", "order_id": "1"}, "action_unknown"),
+    ("normalized.status_events", {"kind": "weather"}, "kind_unknown"),
+    ("normalized.status_events", {"sequence": 5}, "key_repeated"),
+    ("normalized.status_events", {"kind": "official_price", "price": Decimal(0)}, "price_not_positive"),
     ("normalized.bars", {"close": Decimal(103)}, "bar_outside_range"),
     ("normalized.bars", {"open": None, "high": None, "low": None, "close": [Decimal(1)] * 9 + [Decimal(1000)]}, "price_jump"),
     ("normalized.corporate_actions", {"ratio_new": [0, None]}, "ratio_invalid"),
@@ -94,6 +100,16 @@ def test_twenty_years_of_growth_and_a_twenty_for_one_split_are_no_jump():
 def test_far_levels_on_the_quiet_side_of_a_book_are_real():
     found = samples.book_events(side="sell", price=[Decimal(100)] * 9 + [Decimal(10000)])
     assert audit("normalized.book_events", found).ok
+
+
+def test_stub_quotes_around_a_market_are_real_and_a_wrong_scale_is_not():
+    stubs = {
+        "bid_price": [Decimal("0.01")] * 6 + [Decimal(100)] * 4,
+        "ask_price": [Decimal(101), None] + [Decimal(199999)] * 4 + [Decimal(101)] * 4,
+    }
+    assert audit(QUOTES, samples.quotes(**stubs)).ok
+    wrong = {"bid_price": [Decimal(100)] * 9 + [Decimal(1)], "ask_price": [Decimal(101)] * 9 + [Decimal("1.01")]}
+    assert audit(QUOTES, samples.quotes(**wrong)).failed_checks == ("price_jump",)
 
 
 def test_failing_rows_are_named_exactly():
@@ -159,11 +175,11 @@ def test_the_newest_price_of_each_instrument_is_kept_whatever_came_last():
     again = samples.trades(1, price=Decimal(9), ts_event=samples.NOON + timedelta(seconds=1))
     assert newer_levels(first, TRADES, again)["price"].to_pylist() == [9, 3]
     assert newer_levels(first, TRADES, found.slice(0, 0)).equals(first)
-    sides = samples.quotes(3, instrument_id=[1, 2, 3], bid_price=[Decimal(1), None, Decimal("1e-9")],
-                           ask_price=[Decimal(2), Decimal(3), Decimal("2e-9")])  # fmt: skip
-    assert newer_levels(no_levels(QUOTES), QUOTES, sides)["price"].to_pylist() == [
-        Decimal("1.5"), Decimal(3), Decimal("1.5e-9")
-    ]  # fmt: skip
+    sides = samples.quotes(4, instrument_id=[1, 2, 3, 4], bid_price=[Decimal(1), None, Decimal("1e-9"), Decimal("0.01")],
+                           ask_price=[Decimal(2), Decimal(3), Decimal("2e-9"), Decimal(199999)])  # fmt: skip
+    found = newer_levels(no_levels(QUOTES), QUOTES, sides)
+    assert found["instrument_id"].to_pylist() == [1, 3], "one side alone and a stub tell no price"
+    assert found["price"].to_pylist() == [Decimal("1.5"), Decimal("1.5e-9")]
     assert newer_levels(no_levels("normalized.bars"), "normalized.bars", samples.bars()) is None
 
 

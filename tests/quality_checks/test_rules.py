@@ -53,6 +53,11 @@ BROKEN = [
     ("normalized.quotes", {"bid_price": None, "ask_price": None}, "quote_empty", None),
     ("normalized.book_events", {"first_sequence": 6}, "sequence_reversed", "6"),
     ("normalized.book_events", {"event": "image"}, "event_unknown", "image"),
+    ("normalized.book_events", {"size": None}, "level_incomplete", "100.000000000"),
+    ("normalized.book_events", {"action": "execute"}, "order_unnamed", "execute"),
+    ("normalized.book_events", {"action": "vanish", "order_id": "1"}, "action_unknown", "vanish"),
+    ("normalized.status_events", {"kind": "weather"}, "kind_unknown", "weather"),
+    ("normalized.status_events", {"imbalance_size": Decimal(-1)}, "size_negative", None),
     ("normalized.bars", {"close": Decimal("102.000000001")}, "bar_outside_range", "102.000000001"),
     ("normalized.bars", {"low": Decimal("100.5")}, "bar_outside_range", "100.000000000"),
     ("normalized.bars", {"open": None, "high": None, "low": None, "close": None}, "bar_empty", None),
@@ -77,6 +82,16 @@ def test_crossed_quotes_are_kept_as_findings_where_they_are_real():
     assert found.kept.num_rows == 10
     assert found.findings["kind"].to_pylist() == ["crossed_quote"]
     assert found.findings["detail"].to_pylist() == ["102.000000000 > 101.000000000"]
+
+
+def test_sizes_of_zero_say_that_nobody_quotes():
+    found = ruled("normalized.quotes", samples.quotes(bid_price=None, ask_price=None, bid_size=Decimal(0), ask_size=Decimal(0)))
+    assert found.kept.num_rows == 10
+
+
+def test_an_event_that_names_its_order_need_not_repeat_side_price_and_size():
+    told = {"action": "delete", "order_id": "7", "side": None, "price": None, "size": None}
+    assert ruled("normalized.book_events", samples.book_events(**told)).kept.num_rows == 10
 
 
 def test_a_rescinded_action_needs_no_amount():

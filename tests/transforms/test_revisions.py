@@ -135,6 +135,15 @@ def test_a_trade_with_the_same_id_counts_once_and_with_other_content_is_a_confli
     assert (again.rows.num_rows, again.repeated, again.conflicting.num_rows) == (0, 3, 1)
 
 
+def test_a_trade_id_used_again_in_another_session_of_the_venue_is_another_trade():
+    told = [trade(1, venue_session="s1"), trade(2, venue_session="s2", price=6), trade(3, venue_session="s1"), trade(4, price=7)]
+    found = distinct_facts(of(TRADES, *told), NO_TRADES, TRADES)
+    assert found.rows["message_seq"].to_pylist() == [1, 2, 4]
+    assert (found.repeated, found.conflicting.num_rows) == (1, 0)
+    again = distinct_facts(of(TRADES, *told), found.rows, TRADES)
+    assert (again.rows.num_rows, again.repeated, again.conflicting.num_rows) == (0, 4, 0)
+
+
 def test_what_stands_already_wins_whenever_it_was_received():
     found = distinct_facts(of(TRADES, trade(1)), of(TRADES, trade(9, price=6)), TRADES)
     assert (found.rows.num_rows, found.repeated, found.conflicting.num_rows) == (0, 0, 1)

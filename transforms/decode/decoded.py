@@ -23,6 +23,7 @@ BOOK_EVENTS = "normalized.book_events"
 TRADE_EVENTS = "normalized.trade_events"
 BARS = "normalized.bars"
 CORPORATE_ACTIONS = "normalized.corporate_actions"
+STATUS_EVENTS = "normalized.status_events"
 FX_RATES = "normalized.fx_rates"
 INDEX_LEVELS = "normalized.index_levels"
 FUNDAMENTALS = "normalized.fundamentals"
@@ -30,7 +31,7 @@ NEWS = "normalized.news"
 ALTERNATIVE = "normalized.alternative"
 OPTION_OPEN_INTEREST = "normalized.option_open_interest"
 FACTS = (
-    *(TRADES, TRADE_EVENTS, QUOTES, BOOK_EVENTS, BARS, CORPORATE_ACTIONS),
+    *(TRADES, TRADE_EVENTS, QUOTES, BOOK_EVENTS, STATUS_EVENTS, BARS, CORPORATE_ACTIONS),
     *(FX_RATES, INDEX_LEVELS, FUNDAMENTALS, NEWS, ALTERNATIVE, OPTION_OPEN_INTEREST),
 )
 """Every table that a decoder can fill."""
@@ -60,7 +61,7 @@ _NOT_DECODED = {
     "ts_recv",
     "run_id",
 }
-_DATED_BY_CALENDAR = {TRADES, QUOTES, BOOK_EVENTS}
+_DATED_BY_CALENDAR = {TRADES, QUOTES, BOOK_EVENTS, STATUS_EVENTS}
 """Tables whose session_date follows from the instant and the venue's calendar; elsewhere the payload may say the date itself."""
 
 REFUSED_SCHEMA: pa.Schema = pa.schema(
