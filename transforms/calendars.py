@@ -77,13 +77,18 @@ class Venue:
 
 @dataclass(frozen=True)
 class Sessions:
-    """The sessions of one calendar: dates, and opens and closes in microseconds since the epoch."""
+    """The sessions of one calendar: dates, and opens and closes in microseconds since the epoch.
+
+    pauses, resumes   begin and end of the lunch break; both are the close where a session has none
+    """
 
     days: Days
     opens: Micros
     closes: Micros
     zone: str
     is_overnight: bool
+    pauses: Micros
+    resumes: Micros
 
     def index(self, days: Days) -> npt.NDArray[np.int64]:
         """Return the number of the session of each date, -1 where the date is none."""
@@ -233,9 +238,13 @@ def sessions_of(calendar: str) -> Sessions:
         opens, closes = (
             edge.dt.tz_convert(None).to_numpy().astype("datetime64[us]").astype(np.int64) for edge in (found.opens, found.closes)
         )
+        pauses, resumes = (
+            edge.dt.tz_convert(None).fillna(found.closes.dt.tz_convert(None)).to_numpy().astype("datetime64[us]").astype(np.int64)
+            for edge in (found.break_starts, found.break_ends)
+        )
     zone = str(found.tz)
     evening = pl.Series(opens[-260:]).cast(pl.Datetime("us", "UTC")).dt.convert_time_zone(zone).dt.date().to_numpy()
-    return Sessions(days, opens, closes, zone, bool((evening < days[-260:]).any()))
+    return Sessions(days, opens, closes, zone, bool((evening < days[-260:]).any()), pauses, resumes)
 
 
 def _widest(get: Callable[..., Any], calendar: str) -> Any:

@@ -7,6 +7,7 @@ from lake.tables.definition import Column, Encoding, Quantity
 PRICE_TYPE = "decimal(18,9)"
 SIZE_TYPE = "decimal(18,8)"
 VOLUME_TYPE = "decimal(28,8)"
+DOLLAR_VOLUME_TYPE = "decimal(38,17)"
 ADJUSTED_PRICE_TYPE = "decimal(28,10)"
 FACTOR_TYPE = "decimal(38,18)"
 
