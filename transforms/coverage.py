@@ -7,7 +7,9 @@ from functools import lru_cache
 from transforms.decode.exchange_symbols import US, hints
 from transforms.feeds import FEEDS
 
-PARTIAL_FEEDS = frozenset({("alpaca", "iex"), ("alpaca", "indicative"), ("finnhub", "quote"), ("tiingo", "iex")})
+PARTIAL_FEEDS = frozenset(
+    {("alpaca", "iex"), ("alpaca", "indicative"), ("finnhub", "quote"), ("yahoo", "quote"), ("tiingo", "iex")}
+)
 """One exchange of many, modified prices, a day without its volume: they win no bar that another feed has, and where their
 prices differ that is no disagreement."""
 _US_CALENDAR = "XNYS"
@@ -37,5 +39,6 @@ _NAMELESS = frozenset(
         ("polygon", "market"),
         ("tiingo", "daily"),
         ("iex_cloud", "stock"),
+        ("yahoo", "download"),
     }
 )

@@ -10,6 +10,7 @@ from ingest.containers.alpaca import alpaca_answer, is_alpaca, is_alpaca_market
 from ingest.containers.answers import iex_answer_or_events, is_iex_cloud, is_polygon, is_tiingo, polygon_answer
 from ingest.containers.source import Piece, Source, Told
 from ingest.containers.splitters import csv_chunks, json_lines, recorded_frames, whole_document
+from ingest.containers.yahoo import YAHOO_FEEDS, downloaded, is_yahoo
 from lake.errors import NotFoundError
 
 
@@ -60,10 +61,18 @@ def _is_alpha_vantage(name: str, beginning: bytes) -> bool:
     return is_json or packed.startswith((b"time,open,", b"timestamp,open,")) or b"AlphaVantage!" in packed[:80]
 
 
+_YAHOO_SPLITS = {
+    "quote": whole_document("application/json"),
+    "search": whole_document("application/json"),
+    "download": downloaded,
+    "stream": json_lines,
+}
+
 CONTAINERS: dict[tuple[str, str], Container] = {
     ("binance", "spot"): Container(recorded_frames, lambda _, beginning: "spot" in _looks_like_binance(beginning)),
     ("binance", "usdm"): Container(recorded_frames, lambda _, beginning: "usdm" in _looks_like_binance(beginning)),
     ("yahoo", "chart"): Container(whole_document("application/json"), _is_chart),
+    **{("yahoo", feed): Container(_YAHOO_SPLITS[feed], is_yahoo(feed)) for feed in YAHOO_FEEDS},
     ("csv", "bars"): Container(csv_chunks, _is_csv),
     ("csv", "actions"): Container(csv_chunks, _is_csv),
     ("ice", "reorg"): Container(whole_document("text/plain"), _is_reorg),

@@ -17,6 +17,7 @@ from lake.values import Basis
 from transforms.decode.iex_cloud import hints
 from transforms.decode.json_digits import Digits, exact, rounded, text_of
 from transforms.decode.json_digits import instant as rfc_instant
+from transforms.decode.measures import NUMBER_SCALE, lines, value_of
 from transforms.decode.polygon_rows import instant
 from transforms.decode.readers import Row
 from transforms.decode.spans import NEW_YORK, bar_end, count_of, day_of, midnight
@@ -39,7 +40,6 @@ _TICKER = re.compile(r"[A-Z]{1,5}(?:[.\-][A-Z]{1,2})?\Z")
 _MINUTE = re.compile(r"([01]\d|2[0-3]):([0-5]\d)\Z")
 _DATE = re.compile(r"(\d{4})-?(\d\d)-?(\d\d)")
 _NUMBER_TEXT = re.compile(r"-?\d{1,20}(\.\d{1,20})?\Z")
-_NUMBER_SCALE, _NUMBER_DIGITS = 12, 38
 
 
 def iex_day(value: object, name: str) -> date | None:
@@ -193,9 +193,9 @@ def statement_rows(
     }
     currency = text_of(told.get("currency"))
     for name, value in told.items():
-        if name not in _NOT_ITEMS and name not in _PERIOD_ENDS:
+        if name not in _NOT_ITEMS and name not in _PERIOD_ENDS and (found := value_of(value)):
             is_money = not name.startswith("numberOf") and not name.endswith("Percent")
-            yield from _item(shared, {"item": name, "unit": currency if is_money else None}, value)
+            yield shared | found | {"item": name, "unit": currency if is_money else None}
 
 
 def overview_rows(symbol: object, told: Mapping[str, object], delivered: datetime | None) -> Iterator[Row]:
@@ -212,9 +212,7 @@ def overview_rows(symbol: object, told: Mapping[str, object], delivered: datetim
         "known_at": delivered,
         "delivered_at": delivered,
     }
-    for name, value in told.items():
-        if name not in _NOT_ITEMS:
-            yield from _item(shared, {"item": name}, value)
+    yield from lines(shared, "item", told, (name for name in told if name not in _NOT_ITEMS))
 
 
 def alternative_rows(symbol: object, told: Mapping[str, object], day: date, delivered: datetime | None) -> Iterator[Row]:
@@ -227,7 +225,7 @@ def alternative_rows(symbol: object, told: Mapping[str, object], day: date, deli
     }
     for name, value in told.items():
         if name not in _NOT_ITEMS and isinstance(value, int | Digits) and not isinstance(value, bool) and "Date" not in name:
-            yield from _item(shared, {"measure": name}, value)
+            yield shared | {"measure": name} | value_of(value)
 
 
 def news_rows(symbol: object, told: Mapping[str, object], delivered: datetime | None) -> Iterator[Row]:
@@ -293,7 +291,7 @@ def rate_row(told: Mapping[str, object], delivered: datetime | None) -> Row:
         "currency": pair[3:].upper(),
         "base_currency": pair[:3].upper(),
         "quote_currency": pair[3:].upper(),
-        "rate": exact(told.get("rate"), _NUMBER_SCALE, 28),
+        "rate": exact(told.get("rate"), NUMBER_SCALE, 28),
         "rate_kind": "spot" if day is None else "end_of_day",
         "session_date": day,
         "ts_event": at,
@@ -305,15 +303,6 @@ def rate_row(told: Mapping[str, object], delivered: datetime | None) -> Row:
 def _after(day: date) -> datetime:
     """Return the midnight after a day, the first moment at which what is told of the whole day can be true."""
     return midnight(day + timedelta(days=1), NEW_YORK).astimezone(UTC)
-
-
-def _item(shared: Row, name: Row, value: object) -> Iterator[Row]:
-    if value is None or value == "" or isinstance(value, dict | list):
-        return
-    if isinstance(value, bool) or (isinstance(value, str) and not isinstance(value, Digits)):
-        yield shared | name | {"text_value": str(value)}
-    else:
-        yield shared | name | {"value": rounded(value, _NUMBER_SCALE, _NUMBER_DIGITS)}
 
 
 def _prices(told: Mapping[str, object]) -> Row:

@@ -30,6 +30,7 @@ from lake.instants import EPOCH
 from lake.values import Basis
 from transforms.decode.decoded import BARS, CORPORATE_ACTIONS, Decoded, Refusals, Rows, decoded, payloads, texts
 from transforms.decode.delivery import delivered_at, zone_named
+from transforms.decode.yahoo_values import PRICE_TYPES, is_no_answer
 from transforms.instruments import yahoo_asset_class
 from transforms.numbers import (
     MOST_VOLUME_DIGITS,
@@ -46,8 +47,6 @@ _DAYS = {"1d": 1, "5d": 5, "1wk": 7}
 _MONTHS = {"1mo": 1, "3mo": 3}
 _PRICES = ("open", "high", "low", "close")
 _NEVER_SPLIT = {"index", "fx", "crypto", "future"}
-_PRICE_TYPES = {"index": "index", "fund": "nav", "fx": "mid"}
-"""What prices are of; FX rates are composites of quotes, no trades."""
 _FIRST_S, _LAST_S = -2_208_988_800, 7_258_118_399
 """Stamps from 1900 to 2199: what is outside is no market's."""
 _WHOLE_DAY_S = 23 * 3600
@@ -87,7 +86,7 @@ def decode(messages: pa.Table) -> Decoded:
     requests, headers = texts(messages, "request"), texts(messages, "headers")
     statuses = messages["status"].to_pylist() if "status" in messages.column_names else [None] * messages.num_rows
     for message, payload in enumerate(payloads(messages)):
-        if statuses[message] not in (None, 200) or _is_no_answer(payload):
+        if statuses[message] not in (None, 200) or is_no_answer(payload):
             continue
         try:
             result = _result(payload)
@@ -100,12 +99,6 @@ def decode(messages: pa.Table) -> Decoded:
         except NumberRefusedError as error:
             refused.add_message(message, error.rule, error.value, error.expected)
     return decoded({BARS: bars.to_table(), CORPORATE_ACTIONS: actions.to_table()}, refused, messages.num_rows, skipped)
-
-
-def _is_no_answer(payload: bytes) -> bool:
-    """An empty body, an outage page or a throttle's words, under whatever status."""
-    body = payload.strip()
-    return not body or body.startswith(b"<") or (len(body) < 200 and b"Too Many Requests" in body)
 
 
 def _result(payload: bytes) -> dict[str, object] | None:
@@ -212,7 +205,7 @@ def _bar(chart: _Chart, opened: int, values: Mapping[str, object]) -> dict[str, 
         "volume": _volume(values["volume"]),
         "provider_adjusted_close": None if values["adjclose"] is None else restored(values["adjclose"], PRICE_SCALE),
         "basis": Basis.AS_TRADED.value if chart.asset_class in _NEVER_SPLIT else Basis.SPLIT_ADJUSTED.value,
-        "price_type": _PRICE_TYPES.get(chart.asset_class, "trade"),
+        "price_type": PRICE_TYPES.get(chart.asset_class, "trade"),
         "is_final": until is not None and _bar_end(chart, opened) <= until,
         "delivered_at": chart.delivered,
     }

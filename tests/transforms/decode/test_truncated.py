@@ -8,8 +8,7 @@ from tests.transforms.decode.cases import SAMPLES, messages, sample
 from transforms.feeds import feed_named
 
 LONGEST = 1_500
-PROVIDERS = ("alpaca", "polygon", "tiingo", "iex_cloud")
-FOLDERS = sorted(path.parent for provider in PROVIDERS for path in (SAMPLES / provider).glob("*/case.json"))
+FOLDERS = sorted(path.parent for path in SAMPLES.glob("*/*/case.json"))
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: f"{folder.parent.name}/{folder.name}")
