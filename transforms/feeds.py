@@ -20,6 +20,7 @@ from transforms.decode import (
     iex_cloud,
     iex_cloud_stock,
     polygon,
+    taq,
     tiingo,
     yahoo,
     yahoo_download,
@@ -181,6 +182,8 @@ FEEDS: dict[tuple[str, str], Feed] = {
         Feed("iex_cloud", "market", NumberKind.EXACT, _IEX_MARKET, iex_cloud.MARKET_TABLES, iex_cloud.decode_market, True, "US"),
         Feed("iex_cloud", "stock", NumberKind.EXACT, _IEX_STOCK, iex_cloud_stock.STOCK_TABLES, iex_cloud_stock.decode_stock),
         Feed("iex_cloud", "reference", NumberKind.EXACT, "lists: raw only", (), iex_cloud_stock.decode_reference),
+        Feed("nyse_taq", "trades", NumberKind.EXACT, "TAQ trades", taq.TRADE_TABLES, taq.decode_trades, venue="US"),
+        Feed("nyse_taq", "quotes", NumberKind.EXACT, "TAQ quotes of each exchange", taq.QUOTE_TABLES, taq.decode_quotes, True, "US"),
         Feed("polygon", "reference", NumberKind.EXACT, "lists of tickers, venues, codes: raw only", (), polygon.decode_reference),
     )
 }

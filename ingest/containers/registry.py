@@ -11,6 +11,7 @@ from ingest.containers.answers import iex_answer_or_events, is_iex_cloud, is_pol
 from ingest.containers.source import Piece, Source, Told
 from ingest.containers.splitters import csv_chunks, json_lines, recorded_frames, whole_document
 from ingest.containers.yahoo import YAHOO_FEEDS, downloaded, is_yahoo
+from ingest.containers.taq import is_taq, taq_records
 from lake.errors import NotFoundError
 
 
@@ -75,6 +76,7 @@ CONTAINERS: dict[tuple[str, str], Container] = {
     **{("yahoo", feed): Container(_YAHOO_SPLITS[feed], is_yahoo(feed)) for feed in YAHOO_FEEDS},
     ("csv", "bars"): Container(csv_chunks, _is_csv),
     ("csv", "actions"): Container(csv_chunks, _is_csv),
+    **{("nyse_taq", feed): Container(taq_records, is_taq(feed)) for feed in ("trades", "quotes")},
     ("ice", "reorg"): Container(whole_document("text/plain"), _is_reorg),
     **{
         ("alpaca", feed): Container(alpaca_answer, is_alpaca_market(feed))
