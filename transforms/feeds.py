@@ -183,7 +183,7 @@ FEEDS: dict[tuple[str, str], Feed] = {
         Feed("iex_cloud", "stock", NumberKind.EXACT, _IEX_STOCK, iex_cloud_stock.STOCK_TABLES, iex_cloud_stock.decode_stock),
         Feed("iex_cloud", "reference", NumberKind.EXACT, "lists: raw only", (), iex_cloud_stock.decode_reference),
         Feed("nyse_taq", "trades", NumberKind.EXACT, "TAQ trades", taq.TRADE_TABLES, taq.decode_trades, venue="US"),
-        Feed("nyse_taq", "quotes", NumberKind.EXACT, "TAQ quotes of each exchange", taq.QUOTE_TABLES, taq.decode_quotes, True, "US"),
+        Feed("nyse_taq", "quotes", NumberKind.EXACT, "TAQ quotes", taq.QUOTE_TABLES, taq.decode_quotes, True, "US"),
         Feed("polygon", "reference", NumberKind.EXACT, "lists of tickers, venues, codes: raw only", (), polygon.decode_reference),
     )
 }

@@ -10,8 +10,8 @@ from ingest.containers.alpaca import alpaca_answer, is_alpaca, is_alpaca_market
 from ingest.containers.answers import iex_answer_or_events, is_iex_cloud, is_polygon, is_tiingo, polygon_answer
 from ingest.containers.source import Piece, Source, Told
 from ingest.containers.splitters import csv_chunks, json_lines, recorded_frames, whole_document
-from ingest.containers.yahoo import YAHOO_FEEDS, downloaded, is_yahoo
 from ingest.containers.taq import is_taq, taq_records
+from ingest.containers.yahoo import YAHOO_FEEDS, downloaded, is_yahoo
 from lake.errors import NotFoundError
 
 
