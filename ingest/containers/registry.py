@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from ingest.containers.alpaca import alpaca_answer, is_alpaca, is_alpaca_market
+from ingest.containers.alpha_vantage import ALPHA_VANTAGE_FEEDS, is_alpha_vantage
 from ingest.containers.answers import iex_answer_or_events, is_iex_cloud, is_polygon, is_tiingo, polygon_answer
 from ingest.containers.source import Piece, Source, Told
 from ingest.containers.splitters import csv_chunks, json_lines, recorded_frames, whole_document
@@ -56,12 +57,6 @@ def _begins(*words: bytes) -> Callable[[str, bytes], bool]:
     return is_one
 
 
-def _is_alpha_vantage(name: str, beginning: bytes) -> bool:
-    packed = b"".join(beginning[:1024].split())
-    is_json = packed.startswith((b'{"MetaData":', b'{"GlobalQuote":', b'{"RealtimeCurrency'))
-    return is_json or packed.startswith((b"time,open,", b"timestamp,open,")) or b"AlphaVantage!" in packed[:80]
-
-
 _YAHOO_SPLITS = {
     "quote": whole_document("application/json"),
     "search": whole_document("application/json"),
@@ -89,8 +84,10 @@ CONTAINERS: dict[tuple[str, str], Container] = {
     **{("polygon", feed): Container(polygon_answer, is_polygon(feed)) for feed in ("market", "actions", "reference")},
     **{("tiingo", feed): Container(whole_document("application/json"), is_tiingo(feed)) for feed in ("daily", "iex", "crypto")},
     **{("iex_cloud", feed): Container(iex_answer_or_events, is_iex_cloud(feed)) for feed in ("market", "stock", "reference")},
-    ("alpha_vantage", "stocks"): Container(whole_document("application/json"), _is_alpha_vantage),
-    ("alpha_vantage", "currencies"): Container(whole_document("application/json"), _is_alpha_vantage),
+    **{
+        ("alpha_vantage", feed): Container(whole_document("application/json"), is_alpha_vantage(feed))
+        for feed in ALPHA_VANTAGE_FEEDS
+    },
 }
 """How files of each feed are cut: one line a feed."""
 

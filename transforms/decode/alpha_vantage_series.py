@@ -16,55 +16,20 @@ from transforms.numbers import NumberRefusedError
 
 META = "Meta Data"
 _REFUSING = frozenset({"Error Message", "Note", "Information", "message"})
+_ARTIFICIAL = re.compile(r"premium|artificial", re.IGNORECASE)
+QUOTE_CSV_HEAD = b"symbol,open,high,low,price,"
 _NUMBERED = re.compile(r"\d+[a-z]?[.:]\s*")
 _MINUTES = re.compile(r"\b(1|5|15|30|60)min\b")
 _WORDS = {"daily": "1d", "weekly": "1wk", "monthly": "1mo"}
 _CSV_HEAD = re.compile(rb"(time|timestamp),", re.IGNORECASE)
 _STAMP = re.compile(r"\d{4}-\d\d-\d\d(?: \d\d:\d\d(?::\d\d)?)?\Z")
+_CRYPTO_FUNCTIONS = ("DIGITAL_CURRENCY_", "CRYPTO_INTRADAY")
 _STOCK_ZONE, _CURRENCY_ZONE = "US/Eastern", "UTC"
-_FIAT = frozenset(
-    {"AED", "ARS", "AUD", "BGN", "BHD", "BRL", "CAD", "CHF", "CLP", "CNH", "CNY", "COP", "CZK", "DKK", "EGP", "EUR", "GBP", "HKD"}
-    | {
-        "HUF",
-        "IDR",
-        "ILS",
-        "INR",
-        "ISK",
-        "JPY",
-        "KES",
-        "KRW",
-        "KWD",
-        "KZT",
-        "MAD",
-        "MXN",
-        "MYR",
-        "NGN",
-        "NOK",
-        "NZD",
-        "OMR",
-        "PEN",
-    }
-    | {
-        "PHP",
-        "PKR",
-        "PLN",
-        "QAR",
-        "RON",
-        "RSD",
-        "RUB",
-        "SAR",
-        "SEK",
-        "SGD",
-        "THB",
-        "TRY",
-        "TWD",
-        "UAH",
-        "USD",
-        "UYU",
-        "VND",
-        "ZAR",
-    }
+_FIAT_CODES = (
+    "AED ARS AUD BGN BHD BRL CAD CHF CLP CNH CNY COP CZK DKK EGP EUR GBP HKD HUF IDR ILS INR ISK JPY KES KRW KWD KZT MAD MXN MYR "
+    "NGN NOK NZD OMR PEN PHP PKR PLN QAR RON RSD RUB SAR SEK SGD THB TRY TWD UAH USD UYU VND ZAR"
 )
+_FIAT = frozenset(_FIAT_CODES.split())
 """Currencies of states; a pair with any other code is one of a digital currency."""
 
 
@@ -90,8 +55,9 @@ def is_refusal(found: object) -> bool:
     """Whether an answer says why there is no data, whatever its words, or is `{}`: nothing in it is data."""
     if not isinstance(found, dict):
         return False
-    if isinstance(found.get("endpoint"), str) and isinstance(found.get("message"), str):
-        return True  # a premium endpoint shows an artificial sample
+    message = found.get("message")
+    if isinstance(found.get("endpoint"), str) and isinstance(message, str) and _ARTIFICIAL.search(message):
+        return True  # a premium endpoint shows a sample
     return all(key in _REFUSING and isinstance(value, str) for key, value in found.items())
 
 
@@ -132,7 +98,7 @@ def json_series(found: object) -> Series:
     key, entries = series[0]
     about = named(meta)
     symbol, asset_class = _subject(about)
-    zone_name = text_of(about.get("Time Zone")) or ""
+    zone_name = (text_of(about.get("Time Zone")) or "").removesuffix(" Time")
     zone = zone_named(zone_name)
     if zone is None:
         raise NumberRefusedError("unknown_zone", zone_name, "Time Zone: an IANA zone")
@@ -141,7 +107,7 @@ def json_series(found: object) -> Series:
         if not isinstance(values, dict):
             raise NumberRefusedError("malformed", values, "values by name")
         rows.append((stamp, named(values)))
-    if rows and "open" not in rows[0][1]:
+    if rows and not any(name.startswith(("open", "price (")) for name in rows[0][1]):
         raise NumberRefusedError("unsupported_answer", sorted(rows[0][1]), "open, high, low, close")
     refreshed = text_of(about.get("Last Refreshed"))
     known = stamp_of(refreshed, zone).astimezone(UTC) if refreshed is not None and _STAMP.match(refreshed) else None
@@ -180,15 +146,18 @@ def csv_series(payload: bytes, params: Mapping[str, str]) -> Series:
     Raises NumberRefusedError when the request does not say them, or the body is no CSV.
     """
     function = params.get("function", "")
-    words = function.lower().removeprefix("time_series_")
+    words = function.lower().removeprefix("time_series_").removeprefix("digital_currency_")
     interval = _interval(params.get("interval")) if "intraday" in words else _interval(words)
     if function.startswith("FX_"):
         base, quote = params.get("from_symbol", ""), params.get("to_symbol", "")
         symbol, asset_class, zone_name = f"{base}/{quote}" if base and quote else "", pair_class(base, quote), _CURRENCY_ZONE
+    elif function.startswith(_CRYPTO_FUNCTIONS):
+        base, quote = params.get("symbol", ""), params.get("market", "")
+        symbol, asset_class, zone_name = f"{base}/{quote}" if base and quote else "", "crypto", _CURRENCY_ZONE
     else:
         symbol, asset_class, zone_name = params.get("symbol", ""), "stock", _STOCK_ZONE
     zone = zone_named(zone_name)
-    if not symbol or zone is None or not function.startswith(("FX_", "TIME_SERIES_")):
+    if not symbol or zone is None or not function.startswith(("FX_", "TIME_SERIES_", *_CRYPTO_FUNCTIONS)):
         raise NumberRefusedError("missing_symbol", dict(params), "function and symbol in the request: CSV names neither")
     try:
         head, *lines = csv.reader(io.StringIO(payload.decode("utf-8-sig")), strict=True)
@@ -197,3 +166,13 @@ def csv_series(payload: bytes, params: Mapping[str, str]) -> Series:
     names = [name.strip().lower().replace("_", " ") for name in head[1:]]
     rows = tuple((line[0], dict(zip(names, line[1:], strict=False))) for line in lines if line)
     return Series(symbol, asset_class, interval, zone, zone_name, None, rows)
+
+
+def quote_records(body: bytes) -> list[dict[str, object]]:
+    """Return the records of a GLOBAL_QUOTE in CSV by the names that JSON has. Raises NumberRefusedError (malformed)."""
+    try:
+        head, *lines = csv.reader(io.StringIO(body.decode("utf-8-sig")), strict=True)
+    except (UnicodeDecodeError, csv.Error, ValueError) as error:
+        raise NumberRefusedError("malformed", body[:200], f"CSV in UTF-8 ({error})") from error
+    names = ["latest trading day" if name == "latestDay" else name for name in head]
+    return [dict(zip(names, line, strict=False)) for line in lines if line]

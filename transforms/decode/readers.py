@@ -99,7 +99,7 @@ def read_raw_only(messages: pa.Table, about: Callable[[bytes], object]) -> Decod
     def read(payload: bytes) -> None:
         told = about(payload)
         if told is not None:
-            raise NumberRefusedError("raw_only", reader.path or told, "an answer about prices, companies or actions")
+            raise NumberRefusedError("raw_only", told, "an answer about prices, companies or actions")
 
     return read_messages(reader, messages, read)
 

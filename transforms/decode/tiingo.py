@@ -19,7 +19,7 @@ from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 
-from transforms.decode.alpha_vantage import split_ratio
+from transforms.decode.alpha_vantage_actions import split_ratio
 from transforms.decode.decoded import BARS, CORPORATE_ACTIONS, QUOTES, Decoded
 from transforms.decode.json_digits import Digits, document, exact, instant, rounded, text_of
 from transforms.decode.readers import CAMEL_QUOTE, Reader, Row, object_of, read_messages, two_sides

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from lake.errors import ProtocolError
 from tests.transforms.decode.cases import messages
-from transforms.decode.alpha_vantage import split_ratio
+from transforms.decode.alpha_vantage_actions import split_ratio
 from transforms.decode.exchange_symbols import hints
 from transforms.decode.json_digits import Digits, asked, document, exact, instant, rounded
 from transforms.feeds import FEEDS, feed_named
@@ -20,7 +20,7 @@ from transforms.numbers import NumberRefusedError
 
 RECORDINGS = Path(__file__).parents[3] / "ingest" / "simulator" / "recordings"
 T, Q, B, A = "normalized.trades", "normalized.quotes", "normalized.bars", "normalized.corporate_actions"
-N, M = "normalized.news", "normalized.option_open_interest"
+N, M, X = "normalized.news", "normalized.option_open_interest", "normalized.fx_rates"
 COUNTED = {
     "alpaca/corporate_actions__get_corporate_actions.json": ("actions", {A: 3}, 10),
     "alpaca/corporate_actions__get_corporate_actions_1.json": ("actions", {A: 1}, 0),
@@ -51,15 +51,15 @@ COUNTED = {
     "alpaca/historical_stock_data__multisymbol_quotes.json": ("sip", {Q: 2}, 0),
     "finnhub/error_invalid_api_key.json": ("quote", {}, 0),
     "finnhub/quote_AAPL.json": ("quote", {B: 1}, 0),
-    "alpha_vantage/CURRENCY_EXCHANGE_RATE_EUR_USD.json": ("currencies", {Q: 1}, 0),
-    "alpha_vantage/CURRENCY_EXCHANGE_RATE_USD_JPY.json": ("currencies", {Q: 1}, 0),
+    "alpha_vantage/CURRENCY_EXCHANGE_RATE_EUR_USD.json": ("currencies", {Q: 1, X: 1}, 0),
+    "alpha_vantage/CURRENCY_EXCHANGE_RATE_USD_JPY.json": ("currencies", {Q: 1, X: 1}, 0),
     "alpha_vantage/FX_DAILY_EUR_USD_full.json": ("currencies", {B: 5_000}, 0),
     "alpha_vantage/TIME_SERIES_DAILY_ADJUSTED_GME_premium_refusal.json": ("stocks", {}, 0),
     "alpha_vantage/TIME_SERIES_INTRADAY_AAPL_15min.json": ("stocks", {B: 100}, 0),
     "alpha_vantage/crypto_daily.json": ("currencies", {B: 3}, 0),
     "alpha_vantage/crypto_intraday.json": ("currencies", {B: 3}, 0),
-    "alpha_vantage/exchangerate_data-with-no-bid-or-ask-price.json": ("currencies", {}, 1),
-    "alpha_vantage/exchangerate_data.json": ("currencies", {Q: 1}, 0),
+    "alpha_vantage/exchangerate_data-with-no-bid-or-ask-price.json": ("currencies", {X: 1}, 0),
+    "alpha_vantage/exchangerate_data.json": ("currencies", {Q: 1, X: 1}, 0),
     "alpha_vantage/forex_daily.json": ("currencies", {B: 2}, 0),
     "alpha_vantage/forex_intraday.json": ("currencies", {B: 2}, 0),
     "alpha_vantage/forex_weekly.json": ("currencies", {}, 1),
@@ -77,7 +77,7 @@ COUNTED = {
     "alpha_vantage/timeseries_weeklyadjusted.json": ("stocks", {B: 2}, 1),
 }
 """File -> feed, facts by table, refused rows: counted in the file."""
-NUMBERS = ("price", "size", "bid_price", "bid_size", "ask_price", "ask_size", "open", "high", "low", "close", "volume", "amount")
+NUMBERS = ("price", "size", "bid_price", "bid_size", "ask_price", "ask_size", "open", "high", "low", "close", "volume", "amount", "rate")
 
 
 def decoded(name: str):
@@ -232,5 +232,6 @@ def test_the_new_feeds_are_listed():
     assert {key for key in FEEDS if key[0] in ("alpaca", "finnhub", "alpha_vantage")} == {
         *(("alpaca", feed) for feed in ("iex", "sip", "opra", "indicative", "crypto", "actions")),
         *(("alpaca", feed) for feed in ("news", "screener", "contracts", "reference")),
-        ("finnhub", "quote"), ("finnhub", "trades"), ("alpha_vantage", "stocks"), ("alpha_vantage", "currencies"),
+        ("finnhub", "quote"), ("finnhub", "trades"),
+        *(("alpha_vantage", feed) for feed in ("stocks", "currencies", "fundamentals", "indicators", "news", "reference")),
     }  # fmt: skip
