@@ -57,6 +57,8 @@ def touched(table: str, new: pa.Table) -> list[Where]:
     where = [Where("provider", "in", new["provider"].unique().to_pylist())]
     if table in _WHOLE:
         return where
+    if table_named(table).namespace == "reference":
+        return [*where, Where("feed", "in", new["feed"].unique().to_pylist())]
     if new["instrument_id"].null_count == 0:
         where.append(Where("instrument_id", "in", new["instrument_id"].unique().to_pylist()))
     if "interval" in new.column_names:

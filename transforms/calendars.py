@@ -22,6 +22,7 @@ import polars as pl
 import pyarrow as pa
 
 from lake.errors import InvalidValueError
+from transforms.calendar_amendments import amended_closes
 
 Days = npt.NDArray[np.datetime64]
 Micros = npt.NDArray[np.int64]
@@ -242,6 +243,8 @@ def sessions_of(calendar: str) -> Sessions:
             edge.dt.tz_convert(None).fillna(found.closes.dt.tz_convert(None)).to_numpy().astype("datetime64[us]").astype(np.int64)
             for edge in (found.break_starts, found.break_ends)
         )
+    closes = amended_closes(calendar, days, closes)
+    pauses, resumes = np.minimum(pauses, closes), np.minimum(resumes, closes)
     zone = str(found.tz)
     evening = pl.Series(opens[-260:]).cast(pl.Datetime("us", "UTC")).dt.convert_time_zone(zone).dt.date().to_numpy()
     return Sessions(days, opens, closes, zone, bool((evening < days[-260:]).any()), pauses, resumes)

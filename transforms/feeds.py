@@ -23,6 +23,8 @@ from transforms.decode import (
     iex_cloud,
     iex_cloud_stock,
     polygon,
+    reference_lists,
+    reference_markets,
     taq,
     tiingo,
     yahoo,
@@ -36,11 +38,18 @@ from transforms.decode.decoded import (
     BARS,
     BOOK_EVENTS,
     CORPORATE_ACTIONS,
+    CURRENCIES,
     FUNDAMENTALS,
+    INDEX_CONSTITUENTS,
+    INSTRUMENT_JOINS,
+    MARKET_HOURS,
     NEWS,
     OPTION_OPEN_INTEREST,
     QUOTES,
+    SESSIONS,
+    SYMBOL_CHANGES,
     TRADES,
+    VENUES,
     Decoded,
 )
 
@@ -221,6 +230,28 @@ FEEDS: dict[tuple[str, str], Feed] = {
         Feed("nyse_taq", "trades", NumberKind.EXACT, "TAQ trades", taq.TRADE_TABLES, taq.decode_trades, venue="US"),
         Feed("nyse_taq", "quotes", NumberKind.EXACT, "TAQ quotes", taq.QUOTE_TABLES, taq.decode_quotes, True, "US"),
         Feed("polygon", "reference", NumberKind.EXACT, "lists of tickers, venues, codes: raw only", (), polygon.decode_reference),
+        *(
+            Feed("reference", feed, NumberKind.EXACT, payload, tables, decode)
+            for feed, payload, tables, decode in (
+                ("venues", "ISO 10383 list of MICs", (VENUES,), reference_lists.decode_venues),
+                ("sessions", "sessions of a calendar", (SESSIONS,), reference_markets.decode_sessions),
+                ("market_hours", "Lean's market hours database", (MARKET_HOURS,), reference_markets.decode_market_hours),
+                ("properties", "Lean's symbol properties", reference_markets.RULE_TABLES, reference_markets.decode_properties),
+                ("currencies", "ISO 4217 list", (CURRENCIES,), reference_lists.decode_currencies),
+                ("listings", "Nasdaq Trader's symbol directory", reference_lists.LISTING_TABLES, reference_lists.decode_listings),
+                ("equities", "FinanceDatabase equities", reference_lists.EQUITY_TABLES, reference_lists.decode_equities),
+                (
+                    "constituents",
+                    "members of an index today",
+                    reference_lists.CONSTITUENT_TABLES,
+                    reference_lists.decode_constituents,
+                ),
+                ("membership", "intervals in an index", (INDEX_CONSTITUENTS,), reference_lists.decode_membership),
+                ("changes", "changes of symbols", (SYMBOL_CHANGES,), reference_lists.decode_changes),
+                ("map_files", "Lean's map files: symbols of an instrument", (SYMBOL_CHANGES,), reference_lists.decode_map_files),
+                ("joins", "ids found to be one instrument", (INSTRUMENT_JOINS,), reference_lists.decode_joins),
+            )
+        ),
     )
 }
 

@@ -34,7 +34,7 @@ _YAHOO_ASSETS = {
 }  # fmt: skip
 _CRYPTO_VENUES = frozenset({"binance", "bybit", "coinbase", "kraken", "bitstamp", "okx"})
 _LISTED = frozenset({"equity", "etf", "other"})
-_SUFFIXED = frozenset({"yahoo", "finnhub", "alpha_vantage"})
+_SUFFIXED = frozenset({"yahoo", "finnhub", "alpha_vantage", "reference"})
 """Providers that write the exchange behind the symbol, as in OCDO.L and TSCO.LON."""
 _OCC = re.compile(r"[A-Z0-9]{1,6}\d{6}[CP]\d{8}\Z")
 

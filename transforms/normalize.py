@@ -76,7 +76,8 @@ def normalize(
 
     known_at: what the payload itself says; else ts_recv for a live capture; else the end of a bar (its delivery, when it was
     delivered before its end), the announcement of an action, or its ex-date, at midnight of the exchange. delivered_at: what
-    the decoder found; else ts_recv, unless the capture is an import. Raises InvalidValueError for a capture without a kind.
+    the decoder found; else ts_recv, unless the capture is an import. Reference facts: what the list says, else its delivery,
+    else ts_recv. Raises InvalidValueError for a capture without a kind.
     """
     unknown = set(messages["capture_id"].unique().to_pylist()) - set(kinds)
     if unknown:
@@ -220,6 +221,9 @@ def _times(table: Table, columns: dict[str, pa.Array], venue: Venue, is_live: pa
         told = pc.coalesce(columns["announcement_date"], columns["ex_date"])
         known = pc.if_else(is_live, columns["ts_recv"], calendars.midnights(told, venue.zone))
         return {"known_at": pc.coalesce(columns["known_at"], known)}
+    if table.namespace == "reference":
+        known = pc.coalesce(columns["known_at"], columns["delivered_at"], columns["ts_recv"])
+        return {"known_at": known, "session_date": columns.get("session_date")}
     event = columns["ts_event"] if table.is_revised else pc.coalesce(columns["ts_event"], columns["ts_recv"])
     placed = {"session_date": calendars.session_dates(event, venue)}
     if not table.is_revised:

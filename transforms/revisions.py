@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from lake.tables import Table
 
-ENTRY_DATED_FEEDS: tuple[tuple[str, str], ...] = (("ice", "reorg"),)
+ENTRY_DATED_FEEDS: tuple[tuple[str, str], ...] = (("ice", "reorg"), ("reference", "membership"))
 """Feeds whose messages say themselves when they were entered: their versions are ordered by known_at, not by delivery."""
 
 _WHO = ("capture_id", "message_seq", "ordinal")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from ingest.containers.alpaca import alpaca_answer, is_alpaca, is_alpaca_market
 from ingest.containers.alpha_vantage import ALPHA_VANTAGE_FEEDS, is_alpha_vantage
 from ingest.containers.answers import iex_answer_or_events, is_iex_cloud, is_polygon, is_tiingo, polygon_answer
+from ingest.containers.reference import REFERENCE_FEEDS, is_reference
 from ingest.containers.source import Piece, Source, Told
 from ingest.containers.splitters import csv_chunks, json_lines, recorded_frames, whole_document
 from ingest.containers.taq import is_taq, taq_records
@@ -84,6 +85,7 @@ CONTAINERS: dict[tuple[str, str], Container] = {
     **{("polygon", feed): Container(polygon_answer, is_polygon(feed)) for feed in ("market", "actions", "reference")},
     **{("tiingo", feed): Container(whole_document("application/json"), is_tiingo(feed)) for feed in ("daily", "iex", "crypto")},
     **{("iex_cloud", feed): Container(iex_answer_or_events, is_iex_cloud(feed)) for feed in ("market", "stock", "reference")},
+    **{("reference", feed): Container(whole_document("text/plain"), is_reference(feed)) for feed in REFERENCE_FEEDS},
     **{
         ("alpha_vantage", feed): Container(whole_document("application/json"), is_alpha_vantage(feed))
         for feed in ALPHA_VANTAGE_FEEDS

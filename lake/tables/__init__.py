@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from lake.errors import NotFoundError
-from lake.tables import adjusted, normalized, ops, quality, raw, reference, status, subjects
+from lake.tables import adjusted, normalized, ops, quality, raw, reference, reference_facts, status, subjects
 from lake.tables.definition import Column, Encoding, PublishedBy, Quantity, Table, rows
 
 TABLES: dict[str, Table] = {
     table.name: table
-    for module in (raw, normalized, status, subjects, reference, adjusted, quality, ops)
+    for module in (raw, normalized, status, subjects, reference, reference_facts, adjusted, quality, ops)
     for table in module.TABLES
 }
 

@@ -8,7 +8,7 @@ from decimal import Decimal
 import pyarrow as pa
 
 from lake.tables import rows, table_named
-from tests.quality_checks import subject_samples
+from tests.quality_checks import reference_samples, subject_samples
 
 DAY = date(2024, 1, 3)
 NOON = datetime(2024, 1, 3, 12, 0, 0, 1, UTC)
@@ -276,4 +276,5 @@ GOOD = {
     "adjusted.factors": factors,
     "adjusted.bars_1d": bars_1d,
     **subject_samples.GOOD,
+    **reference_samples.GOOD,
 }

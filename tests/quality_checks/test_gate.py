@@ -17,7 +17,7 @@ from quality_checks import gate
 from quality_checks.contract import CONTRACTS, load_contract
 from quality_checks.gate import ATTEMPTS, GateReport
 from quality_checks.levels import BEFORE, newer_levels, no_levels
-from tests.quality_checks import samples
+from tests.quality_checks import reference_samples, samples
 
 TRADES = "normalized.trades"
 QUOTES = "normalized.quotes"
@@ -81,6 +81,7 @@ BAD = [
     ("reference.instruments", {"instrument_id": 7}, "key_repeated"),
     ("adjusted.factors", {"price_factor": Decimal(0)}, "factor_not_positive"),
     ("adjusted.bars_1d", {"all_factor": Decimal("0.5")}, "last_factor_not_one"),
+    *reference_samples.BAD,
 ]
 
 

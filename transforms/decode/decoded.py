@@ -30,9 +30,28 @@ FUNDAMENTALS = "normalized.fundamentals"
 NEWS = "normalized.news"
 ALTERNATIVE = "normalized.alternative"
 OPTION_OPEN_INTEREST = "normalized.option_open_interest"
+IDENTIFIERS = "reference.identifiers"
+VENUES = "reference.venues"
+SESSIONS = "reference.sessions"
+MARKET_HOURS = "reference.market_hours"
+CURRENCIES = "reference.currencies"
+CLASSIFICATIONS = "reference.classifications"
+ISSUERS = "reference.issuers"
+OPTION_CONTRACTS = "reference.option_contracts"
+FUTURES_CONTRACTS = "reference.futures_contracts"
+TRADING_RULES = "reference.trading_rules"
+INDEX_CONSTITUENTS = "reference.index_constituents"
+SYMBOL_CHANGES = "reference.symbol_changes"
+INSTRUMENT_JOINS = "reference.instrument_joins"
+REFERENCE_FACTS = (
+    *(IDENTIFIERS, VENUES, SESSIONS, MARKET_HOURS, CURRENCIES, CLASSIFICATIONS, ISSUERS, OPTION_CONTRACTS),
+    *(FUTURES_CONTRACTS, TRADING_RULES, INDEX_CONSTITUENTS, SYMBOL_CHANGES, INSTRUMENT_JOINS),
+)
+"""The tables of lake/tables/reference_facts.py."""
 FACTS = (
     *(TRADES, TRADE_EVENTS, QUOTES, BOOK_EVENTS, STATUS_EVENTS, BARS, CORPORATE_ACTIONS),
     *(FX_RATES, INDEX_LEVELS, FUNDAMENTALS, NEWS, ALTERNATIVE, OPTION_OPEN_INTEREST),
+    *REFERENCE_FACTS,
 )
 """Every table that a decoder can fill."""
 MESSAGES = "raw.messages"
