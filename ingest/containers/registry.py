@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from ingest.containers.alpaca import alpaca_answer, is_alpaca, is_alpaca_market
 from ingest.containers.alpha_vantage import ALPHA_VANTAGE_FEEDS, is_alpha_vantage
 from ingest.containers.answers import iex_answer_or_events, is_iex_cloud, is_polygon, is_tiingo, polygon_answer
+from ingest.containers.fix import fix_messages, is_fix
 from ingest.containers.reference import REFERENCE_FEEDS, is_reference
 from ingest.containers.source import Piece, Source, Told
 from ingest.containers.splitters import csv_chunks, json_lines, recorded_frames, whole_document
@@ -73,6 +74,7 @@ CONTAINERS: dict[tuple[str, str], Container] = {
     ("csv", "bars"): Container(csv_chunks, _is_csv),
     ("csv", "actions"): Container(csv_chunks, _is_csv),
     **{("nyse_taq", feed): Container(taq_records, is_taq(feed)) for feed in ("trades", "quotes")},
+    ("fix", "market"): Container(fix_messages, is_fix),
     ("ice", "reorg"): Container(whole_document("text/plain"), _is_reorg),
     **{
         ("alpaca", feed): Container(alpaca_answer, is_alpaca_market(feed))

@@ -12,6 +12,12 @@ from hypothesis import strategies as st
 
 from ingest.containers.fix import is_fix, split
 from ingest.containers.fix_numbers import Numbers
+from ingest.imports import import_paths
+from ingest.landing import land
+from lake.catalog import Lake
+from lake.log.segments import SegmentLog
+from lake.scan import read
+from tests.ingest.conftest import history_of, messages_of
 
 SAMPLE = Path(__file__).parents[1] / "samples" / "fix" / "jse_indices" / "excerpt.fix"
 LINES = SAMPLE.read_bytes().splitlines()
@@ -126,3 +132,24 @@ def test_what_looks_like_fix():
     assert not any(
         is_fix("x", head) for head in (b"", b"8=FIX", b'{"8": "FIX"}', b"35=X", json.dumps(["35=X"]).encode(), b"a=b\x01")
     )
+
+
+def test_a_log_is_imported_once_with_what_its_numbers_miss(lake: Lake, log: SegmentLog) -> None:
+    report = import_paths(lake, log, "fix", "market", [SAMPLE])
+    again = import_paths(lake, log, "fix", "market", [SAMPLE])
+    assert (report.messages, report.files[0].gaps, again.appended) == (len(LINES), 1, 0)
+    rows = messages_of(log)
+    assert [row["payload"] for row in rows] == LINES
+    assert sum('"repeats"' in str(row["request"]) for row in rows) == len(LINES) - len(set(LINES))
+    (gap,) = history_of(log, "quality.gaps")
+    assert (gap["status"], gap["first_missing"], gap["last_missing"]) == ("open", "122", "671")
+
+
+def test_an_import_that_died_goes_on_and_tells_its_gaps(lake: Lake, log: SegmentLog) -> None:
+    whole = import_paths(lake, log, "fix", "market", [SAMPLE])
+    lake.state.save_job(f"import:{whole.files[0].capture_id}", {"status": "started"})
+    after = import_paths(lake, log, "fix", "market", [SAMPLE])
+    assert (after.appended, after.files[0].gaps) == (0, 1)
+    assert len(messages_of(log)) == len(LINES)
+    land(lake, log)
+    assert read(lake, "quality.gaps", ["gap_id"]).num_rows == 1
