@@ -110,6 +110,11 @@ def tables_of(provider: str) -> tuple[str, ...]:
     return tuple(sorted({table for feed in FEEDS.values() if feed.provider == provider for table in feed.tables}))
 
 
+def most_messages(lake: Lake, provider: str) -> int:
+    """Return how many messages of a provider a batch may hold: the setting, or less where its feeds say so."""
+    return min([lake.settings.batch_messages, *(feed.most_messages for feed in FEEDS.values() if feed.provider == provider)])
+
+
 def providers_of(lake: Lake) -> tuple[str, ...]:
     """Return every provider of the registry or of a message."""
     captured = read(lake, "ops.captures", ["provider"])["provider"].unique().to_pylist()
@@ -165,7 +170,7 @@ def _promote_batch(
 ) -> bool:
     """Promote the next batch; False when there is none."""
     positions = {table: lake.head(table).vector(provider) for table in tables}
-    batch = read_batch(lake, provider, _lowest(positions.values()), kinds, lake.settings.batch_messages)
+    batch = read_batch(lake, provider, _lowest(positions.values()), kinds, most_messages(lake, provider))
     report.waiting = batch.waiting
     if batch.messages.num_rows == 0:
         return False

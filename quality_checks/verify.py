@@ -357,7 +357,7 @@ def _instruments_known(lake: Lake) -> tuple[int, list[str]]:
     known = read(lake, "reference.instruments", ["instrument_id"])["instrument_id"].combine_chunks()
     faults, count = [], 0
     for name in (*NORMALIZED, AGREED, FACTORS, "adjusted.bars_1d"):
-        used = read(lake, name, ["instrument_id"])["instrument_id"].unique()
+        used = read(lake, name, ["instrument_id"])["instrument_id"].unique().drop_null()
         count += len(used)
         unknown = used.filter(pc.invert(pc.is_in(used, value_set=known)))
         if len(unknown):

@@ -21,6 +21,7 @@ from transforms.decode import (
     finnhub,
     fix,
     ice_reorg,
+    iex,
     iex_cloud,
     iex_cloud_stock,
     polygon,
@@ -72,11 +73,15 @@ class Feed:
     """True where bid > ask is real, as in depth feeds and FX aggregators: kept as a finding, not refused."""
     venue: str | None = None
     """Market of all its symbols where there is one: BINANCE, US. None: the hints `mic` and `exchange` of each row tell."""
+    most_messages: int = 1_000_000
+    """Most messages of one promotion batch: few where each holds thousands of facts, so that memory stays bounded."""
 
 
 _BINANCE_FRAMES = "JSON frames: trade, bookTicker, depthUpdate, REST depth snapshots"
 _ALPACA_STOCKS = "JSON of /v2/stocks (bars, trades, quotes, snapshots) and frames of the stream (JSON or msgpack)"
 _ALPACA_OPTIONS = "/v1beta1/options (bars, trades, quotes, chains with greeks) and frames of its msgpack stream"
+_TOPS = "TOPS 1.5 and 1.6 in pcap and pcapng: quotes, trades, breaks, states, auctions"
+_DEEP = "DEEP 1.0 in pcap and pcapng: price levels, trades, breaks, states, auctions"
 _IEX_MARKET = "TOPS, last, DEEP, book, trades and breaks, JSON and SSE"
 _IEX_STOCK = "charts, quotes, dividends, splits, statements, stats, news, options, rates"
 _POLYGON = "JSON of aggregates, trades, quotes, last prices, snapshots and chains"
@@ -225,6 +230,8 @@ FEEDS: dict[tuple[str, str], Feed] = {
             tiingo.decode_crypto,
             True,
         ),
+        Feed("iex", "tops", NumberKind.EXACT, _TOPS, iex.TOPS_TABLES, iex.decode_tops, True, "US", most_messages=256),
+        Feed("iex", "deep", NumberKind.EXACT, _DEEP, iex.DEEP_TABLES, iex.decode_deep, True, "US", most_messages=256),
         Feed("iex_cloud", "market", NumberKind.EXACT, _IEX_MARKET, iex_cloud.MARKET_TABLES, iex_cloud.decode_market, True, "US"),
         Feed("iex_cloud", "stock", NumberKind.EXACT, _IEX_STOCK, iex_cloud_stock.STOCK_TABLES, iex_cloud_stock.decode_stock),
         Feed("iex_cloud", "reference", NumberKind.EXACT, "lists: raw only", (), iex_cloud_stock.decode_reference),

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from ingest.containers.alpaca import alpaca_answer, is_alpaca, is_alpaca_market
 from ingest.containers.alpha_vantage import ALPHA_VANTAGE_FEEDS, is_alpha_vantage
 from ingest.containers.answers import iex_answer_or_events, is_iex_cloud, is_polygon, is_tiingo, polygon_answer
+from ingest.containers.captures import capture_packets, is_capture_of
 from ingest.containers.fix import fix_messages, is_fix
 from ingest.containers.reference import REFERENCE_FEEDS, is_reference
 from ingest.containers.source import Piece, Source, Told
@@ -16,6 +17,7 @@ from ingest.containers.splitters import csv_chunks, json_lines, recorded_frames,
 from ingest.containers.taq import is_taq, taq_records
 from ingest.containers.yahoo import YAHOO_FEEDS, downloaded, is_yahoo
 from lake.errors import NotFoundError
+from transforms.decode import iex
 
 
 def _looks_like_binance(beginning: bytes) -> frozenset[str]:
@@ -86,6 +88,8 @@ CONTAINERS: dict[tuple[str, str], Container] = {
     ("finnhub", "trades"): Container(json_lines, _begins(b'"type":"trade"', b'"type":"ping"')),
     **{("polygon", feed): Container(polygon_answer, is_polygon(feed)) for feed in ("market", "actions", "reference")},
     **{("tiingo", feed): Container(whole_document("application/json"), is_tiingo(feed)) for feed in ("daily", "iex", "crypto")},
+    ("iex", "tops"): Container(capture_packets, is_capture_of(iex.TOPS)),
+    ("iex", "deep"): Container(capture_packets, is_capture_of(iex.DEEP)),
     **{("iex_cloud", feed): Container(iex_answer_or_events, is_iex_cloud(feed)) for feed in ("market", "stock", "reference")},
     **{("reference", feed): Container(whole_document("text/plain"), is_reference(feed)) for feed in REFERENCE_FEEDS},
     **{

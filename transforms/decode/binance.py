@@ -13,9 +13,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from transforms.decode.binance_json import FIRST_ERROR_STATUS, JsonFrames, LevelColumns, QuoteColumns, TradeColumns
+from transforms.decode.binance_json import JsonFrames, LevelColumns, QuoteColumns, TradeColumns
+from transforms.decode.binary import flat_payloads, ints
 from transforms.decode.decoded import BOOK_EVENTS, QUOTES, TRADES, Decoded, columns_table, decoded, texts
 from transforms.kernels import binance as kernel
 from transforms.numbers import PRICE_SCALE, SIZE_SCALE, Int64s, decimals
@@ -40,14 +40,14 @@ def decode(messages: pa.Table) -> Decoded:
 def decode_frames(messages: pa.Table, scan: Callable[[bytes, bytes], kernel.Frames] | None) -> Decoded:
     """Return the same as `decode`: with `scan` for the frequent frames, or (None) by the JSON parser alone."""
     parts: dict[str, list[pa.Table]] = {TRADES: [], QUOTES: [], BOOK_EVENTS: []}
-    data, offsets = _flat(messages)
+    data, offsets = flat_payloads(messages)
     unread: Sequence[int] = range(messages.num_rows)
     if scan is not None:
         frames = scan(data, offsets.tobytes())
         parts[TRADES] += _trades_of(frames)
         parts[QUOTES] += _quotes_of(frames)
         parts[BOOK_EVENTS] += _levels_of(frames)
-        unread = _ints(frames.unread.getvalue()).tolist()
+        unread = ints(frames.unread.getvalue()).tolist()
     rest = JsonFrames()
     if len(unread):
         requests, statuses = texts(messages, "request"), _statuses(messages)
@@ -67,33 +67,11 @@ def quote_asset(symbol: str) -> str | None:
     return max(ends, key=len, default=None)
 
 
-def _flat(messages: pa.Table) -> tuple[bytes, Int64s]:
-    """Return all payloads in one run of bytes, and where each begins and the last ends."""
-    column = messages["payload"].cast(pa.large_binary()).combine_chunks()
-    if "status" in messages.column_names and messages["status"].null_count < len(column):
-        is_error = pc.fill_null(pc.greater_equal(messages["status"], FIRST_ERROR_STATUS), False).combine_chunks()
-        column = pc.if_else(is_error, pa.scalar(b"", pa.large_binary()), column)  # no scanner may find a fact in an error
-    if isinstance(column, pa.ChunkedArray):
-        column = pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], pa.large_binary())
-    if column.null_count:
-        column = column.fill_null(b"")
-    if not len(column):
-        return b"", np.zeros(1, np.int64)
-    _, places, data = column.buffers()
-    offsets = np.frombuffer(places, np.int64)[column.offset : column.offset + len(column) + 1]
-    first, last = int(offsets[0]), int(offsets[-1])
-    return (b"" if data is None else data.slice(first, last - first).to_pybytes()), offsets - first
-
-
 def _statuses(messages: pa.Table) -> Sequence[int | None]:
     if "status" not in messages.column_names:
         return [None] * messages.num_rows
     found: list[int | None] = messages["status"].to_pylist()
     return found
-
-
-def _ints(column: bytes) -> Int64s:
-    return np.frombuffer(column, np.int64)
 
 
 def _named(codes: Int64s, names: Sequence[str | None]) -> pa.Array:
@@ -149,14 +127,14 @@ def _texts(names: Sequence[bytes]) -> list[str]:
 
 
 def _trades_of(frames: kernel.Frames) -> list[pa.Table]:
-    flags = _ints(frames.trade_flags.getvalue())
+    flags = ints(frames.trade_flags.getvalue())
     return _trade_table(
-        message=_ints(frames.trade_message.getvalue()),
-        ms=_ints(frames.trade_ms.getvalue()),
-        trade_id=_ints(frames.trade_id.getvalue()),
-        price=_ints(frames.trade_price.getvalue()),
-        size=_ints(frames.trade_size.getvalue()),
-        symbol=(_ints(frames.trade_symbol.getvalue()), _texts(frames.symbols.seen)),
+        message=ints(frames.trade_message.getvalue()),
+        ms=ints(frames.trade_ms.getvalue()),
+        trade_id=ints(frames.trade_id.getvalue()),
+        price=ints(frames.trade_price.getvalue()),
+        size=ints(frames.trade_size.getvalue()),
+        symbol=(ints(frames.trade_symbol.getvalue()), _texts(frames.symbols.seen)),
         is_buyer_maker=flags & kernel.IS_BUYER_MAKER,
         conditions=((flags & kernel.IS_MARKET) // kernel.IS_MARKET, [None, "MARKET"]),
     )
@@ -208,12 +186,12 @@ def _trade_table(
 
 def _quotes_of(frames: kernel.Frames) -> list[pa.Table]:
     return _quote_table(
-        message=_ints(frames.quote_message.getvalue()),
-        ms=_ints(frames.quote_ms.getvalue()),
-        sequence=_ints(frames.quote_sequence.getvalue()),
-        bid=(_ints(frames.quote_bid_price.getvalue()), _ints(frames.quote_bid_size.getvalue())),
-        ask=(_ints(frames.quote_ask_price.getvalue()), _ints(frames.quote_ask_size.getvalue())),
-        symbol=(_ints(frames.quote_symbol.getvalue()), _texts(frames.symbols.seen)),
+        message=ints(frames.quote_message.getvalue()),
+        ms=ints(frames.quote_ms.getvalue()),
+        sequence=ints(frames.quote_sequence.getvalue()),
+        bid=(ints(frames.quote_bid_price.getvalue()), ints(frames.quote_bid_size.getvalue())),
+        ask=(ints(frames.quote_ask_price.getvalue()), ints(frames.quote_ask_size.getvalue())),
+        symbol=(ints(frames.quote_symbol.getvalue()), _texts(frames.symbols.seen)),
     )
 
 
@@ -256,14 +234,14 @@ def _quote_table(
 
 
 def _levels_of(frames: kernel.Frames) -> list[pa.Table]:
-    bids, asks = _ints(frames.depth_bids.getvalue()), _ints(frames.depth_asks.getvalue())
+    bids, asks = ints(frames.depth_bids.getvalue()), ints(frames.depth_asks.getvalue())
     counts = bids + asks
     starts = np.cumsum(counts) - counts
     update = np.repeat(np.arange(len(counts)), counts)
     index = np.arange(len(update)) - starts[update]
 
     def of_update(column: bytes) -> Int64s:
-        return _ints(column)[update]
+        return ints(column)[update]
 
     return _level_table(
         message=of_update(frames.depth_message.getvalue()),
@@ -278,7 +256,7 @@ def _levels_of(frames: kernel.Frames) -> list[pa.Table]:
         index=index,
         is_snapshot=np.zeros(len(update), np.int64),
         is_ask=(index >= bids[update]).astype(np.int64),
-        level=(_ints(frames.level_price.getvalue()), _ints(frames.level_size.getvalue())),
+        level=(ints(frames.level_price.getvalue()), ints(frames.level_size.getvalue())),
     )
 
 
