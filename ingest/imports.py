@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import time
-import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -18,7 +17,7 @@ import orjson
 
 from ingest.asks import Gap
 from ingest.containers.registry import CONTAINERS, Container, container_named
-from ingest.containers.source import Piece, Source, Told, manifest_entry
+from ingest.containers.source import Piece, Source, Told, manifest_entry, sources_of
 from ingest.history import HISTORY_OWNER, HISTORY_PARTITION, captures_announced, gap_rows
 from ingest.recorder import Recorder, code_version, messages_in_log
 from lake.catalog import Lake
@@ -105,23 +104,22 @@ def import_paths(
         _check_mapping(feed, mapping)
     if received_at is not None and received_at.tzinfo is None:
         raise InvalidValueError(f"received_at {received_at.isoformat()} has no time zone")
-    files = [
-        _import_file(lake, log, (provider, feed), container, path, received_at, mapping, is_told, sleep)
-        for path, is_told in _files(paths)
-    ]
+    files: list[FileReport] = []
+    for path, is_told in _files(paths):
+        sources, damage = _sources(path)
+        for source in sources:
+            files.append(_import_file(lake, log, (provider, feed), container, source, received_at, mapping, is_told, sleep))
+        if damage is not None or not sources:
+            status = "failed" if is_told else "skipped"
+            files.append(FileReport(str(path), status, error=damage or "the archive holds no file"))
     return ImportReport(provider, feed, tuple(files))
 
 
-def load_mapping(path: Path | str) -> dict[str, object]:
-    """Return a CSV mapping from its TOML file. Raises NotFoundError, or InvalidValueError naming the file."""
+def _sources(path: Path) -> tuple[list[Source], str | None]:
     try:
-        document = tomllib.loads(Path(path).read_text())
-        parse_mapping(document)
-    except FileNotFoundError as error:
-        raise NotFoundError(f"no mapping file {path}") from error
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, InvalidValueError) as error:
-        raise InvalidValueError(f"{path}: {error}") from error
-    return document
+        return sources_of(path)
+    except OSError as error:
+        return [], f"cannot be read: {error}"
 
 
 def _check_mapping(feed: str, mapping: Mapping[str, object] | None) -> None:
@@ -151,33 +149,35 @@ def _import_file(
     log: Log,
     named: tuple[str, str],
     container: Container,
-    path: Path,
+    source: Source,
     received_at: datetime | None,
     mapping: Mapping[str, object] | None,
     is_told: bool,
     sleep: Callable[[float], None],
 ) -> FileReport:
     try:
-        source = Source(path)
-        if not container.is_one(path.name, source.beginning()) and not (is_told and _could_be(named, path, source)):
+        if not container.is_one(source.name, source.beginning()) and not (
+            is_told and (mapping is not None or _could_be(named, source))
+        ):
             wrong = f"does not look like {named[0]} {named[1]}"
-            return FileReport(str(path), "failed" if is_told else "skipped", error=source.damage or wrong)
-        told = Told(path.name, received_at, mapping, manifest_entry(path))
+            return FileReport(source.label, "failed" if is_told else "skipped", error=source.damage or wrong)
+        archive = None if source.member is None else source.path.name
+        told = Told(source.name, received_at, mapping, manifest_entry(source.path), archive)
         capture, size = _capture_of(lake, named, source, told)
         if size == 0:
-            return FileReport(str(path), "failed", error=source.damage or "the file is empty")
+            return FileReport(source.label, "failed", error=source.damage or "the file is empty")
         return _append(lake, log, capture, container.split(source, told), source, sleep)
     except (InvalidValueError, CorruptedError) as error:
-        return FileReport(str(path), "failed", error=str(error))
+        return FileReport(source.label, "failed", error=str(error))
 
 
-def _could_be(named: tuple[str, str], path: Path, source: Source) -> bool:
+def _could_be(named: tuple[str, str], source: Source) -> bool:
     """A file named by the user is taken on trust, unless it is surely another feed's or holds nothing."""
     beginning = source.beginning()
     if not beginning:
         return source.damage is None
     others = (other for feed, other in CONTAINERS.items() if feed[0] != named[0] or named[0] == "binance")
-    return not any(other.is_one(path.name, beginning) for other in others)
+    return not any(other.is_one(source.name, beginning) for other in others)
 
 
 def _capture_of(lake: Lake, named: tuple[str, str], source: Source, told: Told) -> tuple[Capture, int]:
@@ -206,7 +206,7 @@ def _append(
     job = lake.state.job(key)
     if job is not None and job.get("status") == "done":
         total = int(str(job["messages"]))
-        return FileReport(str(source.path), "already", capture.capture_id, total, 0, source.damage)
+        return FileReport(source.label, "already", capture.capture_id, total, 0, source.damage)
     with lake.state.lease(key):
         present = 0
         if job is not None or _is_announced(lake, log, capture.capture_id):
@@ -220,11 +220,11 @@ def _append(
         total, missed = _record(recorder, pieces, present, lake.clock)
         if source.sha256 != sha256:
             changed = "the file changed while it was imported: what was read is in the log, import it again"
-            return FileReport(str(source.path), "failed", capture.capture_id, total, max(total - present, 0), changed)
+            return FileReport(source.label, "failed", capture.capture_id, total, max(total - present, 0), changed)
         lake.state.save_job(key, {"status": "done", "messages": total})
     status = "already" if total and total <= present else "imported" if total else "failed"
     error = source.damage or (None if total else "the file holds no messages")
-    return FileReport(str(source.path), status, capture.capture_id, total, max(total - present, 0), error, missed)
+    return FileReport(source.label, status, capture.capture_id, total, max(total - present, 0), error, missed)
 
 
 def _record(recorder: Recorder, pieces: Iterable[Piece], present: int, clock: Clock) -> tuple[int, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import pyarrow as pa
 
@@ -17,6 +18,7 @@ from transforms.decode import (
     alpha_vantage_indicators,
     alpha_vantage_news,
     binance,
+    csv_facts,
     csv_files,
     finnhub,
     fix,
@@ -120,8 +122,10 @@ FEEDS: dict[tuple[str, str], Feed] = {
             yahoo_stream.decode_stream,
             True,
         ),
-        Feed("csv", "bars", NumberKind.EXACT, "CSV records with a mapping", (BARS,), csv_files.decode_bars),
-        Feed("csv", "actions", NumberKind.EXACT, "CSV records with a mapping", (CORPORATE_ACTIONS,), csv_files.decode_actions),
+        *(
+            Feed("csv", kind, NumberKind.EXACT, "CSV records with a mapping", (table,), partial(csv_files.decode, kind), True)
+            for kind, (table, _) in csv_facts.READ.items()
+        ),
         Feed(
             "ice", "reorg", NumberKind.EXACT, "80-column split announcements", (CORPORATE_ACTIONS,), ice_reorg.decode, venue="US"
         ),

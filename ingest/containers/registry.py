@@ -18,6 +18,7 @@ from ingest.containers.taq import is_taq, taq_records
 from ingest.containers.yahoo import YAHOO_FEEDS, downloaded, is_yahoo
 from lake.errors import NotFoundError
 from transforms.decode import iex
+from transforms.decode.csv_columns import MARKED
 
 
 def _looks_like_binance(beginning: bytes) -> frozenset[str]:
@@ -73,8 +74,7 @@ CONTAINERS: dict[tuple[str, str], Container] = {
     ("binance", "usdm"): Container(recorded_frames, lambda _, beginning: "usdm" in _looks_like_binance(beginning)),
     ("yahoo", "chart"): Container(whole_document("application/json"), _is_chart),
     **{("yahoo", feed): Container(_YAHOO_SPLITS[feed], is_yahoo(feed)) for feed in YAHOO_FEEDS},
-    ("csv", "bars"): Container(csv_chunks, _is_csv),
-    ("csv", "actions"): Container(csv_chunks, _is_csv),
+    **{("csv", kind): Container(csv_chunks, _is_csv) for kind in MARKED},
     **{("nyse_taq", feed): Container(taq_records, is_taq(feed)) for feed in ("trades", "quotes")},
     ("fix", "market"): Container(fix_messages, is_fix),
     ("ice", "reorg"): Container(whole_document("text/plain"), _is_reorg),

@@ -1,6 +1,7 @@
 """A file as it lies: its content, unpacked, and what is known about it beside its bytes.
 
-A file may be gzip (told by its first bytes). A damaged one gives what can be read, then says what is wrong in `damage`.
+A file may be gzip or a zip archive, of which each member is a source (told by first bytes). A damaged one gives what can be
+read, then says what is wrong in `damage`.
 """
 
 from __future__ import annotations
@@ -10,11 +11,13 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import chain
 from pathlib import Path
 
 import orjson
 
 from ingest.asks import Gap
+from ingest.containers.archives import Member, content, is_zip, members_of
 from lake.errors import InvalidValueError
 
 _READ_BYTES = 64 * 1024
@@ -45,22 +48,34 @@ class Told:
     received_at: datetime | None = None
     mapping: Mapping[str, object] | None = None
     manifest: Mapping[str, object] = field(default_factory=dict)
+    archive: str | None = None
+    """The zip archive that the file came in."""
 
     def request(self, **more: object) -> dict[str, object]:
         """Return the request JSON of a message of this file."""
         known: dict[str, object] = {"file": self.file}
         if isinstance(self.manifest.get("url"), str):
             known |= {"method": self.manifest.get("method", "GET"), "url": self.manifest["url"]}
+        if self.archive is not None:
+            known["archive"] = self.archive
         if self.received_at is not None:
             known["received_at"] = self.received_at.isoformat()
         return known | more
 
 
 class Source:
-    """A file's content as chunks of bytes, decompressed where it is gzip. Read it as often as needed."""
+    """The content of a file, or of one member of a zip archive, as chunks of bytes, decompressed where it is gzip.
 
-    def __init__(self, path: Path) -> None:
+    Read it as often as needed.
+    """
+
+    def __init__(self, path: Path, member: Member | None = None) -> None:
         self.path = path
+        self.member = member
+        self.name = path.name if member is None else Path(member.name).name
+        """Of the file, without folders."""
+        self.label = str(path) if member is None else f"{path}!{member.name}"
+        """What reports call it."""
         self.damage: str | None = None
         """After reading: what is wrong with the file, or None."""
         self.sha256 = ""
@@ -71,16 +86,28 @@ class Source:
         self.damage = None
         digest = hashlib.sha256()
         try:
-            with self.path.open("rb") as file:
-                head = file.read(2)
-                file.seek(0)
-                raw = iter(lambda: file.read(_READ_BYTES), b"")
-                for chunk in self._gunzipped(raw) if head == b"\x1f\x8b" else raw:
-                    digest.update(chunk)
-                    yield chunk
+            for chunk in self._content():
+                digest.update(chunk)
+                yield chunk
         except OSError as error:
             self.damage = f"cannot be read: {error}"
         self.sha256 = digest.hexdigest()
+
+    def _content(self) -> Iterator[bytes]:
+        raw = self._packed()
+        first = next(raw, b"")
+        whole = chain([first], raw)
+        yield from self._gunzipped(whole) if first.startswith(b"\x1f\x8b") else whole
+
+    def _packed(self) -> Iterator[bytes]:
+        if self.member is not None:
+            yield from (chunk for chunk in content(self.path, self.member, self._damaged) if chunk)
+            return
+        with self.path.open("rb") as file:
+            yield from iter(lambda: file.read(_READ_BYTES), b"")
+
+    def _damaged(self, reason: str) -> None:
+        self.damage = reason
 
     def beginning(self) -> bytes:
         """Return the first bytes of the content."""
@@ -131,6 +158,14 @@ def _until_damage(member: zlib._Decompress, chunk: bytes) -> bytes:
         except zlib.error:
             break
     return bytes(plain)
+
+
+def sources_of(path: Path) -> tuple[list[Source], str | None]:
+    """Return a file as the sources it holds, and what is wrong with an archive as a whole: itself, or the members of a zip."""
+    if not is_zip(path):
+        return [Source(path)], None
+    members, damage = members_of(path)
+    return [Source(path, member) for member in members], damage
 
 
 def manifest_entry(path: Path) -> dict[str, object]:

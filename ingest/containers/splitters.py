@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 
 from ingest.containers.source import Piece, Source, Told
 from ingest.conversation import FrameMemory
 from lake.errors import InvalidValueError
+from transforms.decode.csv_mapping import parse_mapping
 
-CSV_CHUNK_RECORDS = 500
+CSV_CHUNK_RECORDS = 5_000
 CSV_CHUNK_BYTES = 128 * 1024
-"""A CSV message is the header and so many records, well inside one block of the log."""
+"""A CSV message is the header and at most so many records or bytes, well inside one block of the log."""
 _MAX_RECORD_BYTES = 64 * 1024
 """A quote left open does not swallow the file: a record longer than this is cut at its next line end."""
 _RECORDED_LINE = re.compile(rb"(\d{19}) (.*)\Z", re.DOTALL)
@@ -64,30 +66,36 @@ def whole_document(content_type: str) -> Callable[[Source, Told], Iterator[Piece
 
 
 def csv_chunks(source: Source, told: Told) -> Iterator[Piece]:
-    """Yield messages of the header and up to CSV_CHUNK_RECORDS records, the mapping in each one's request.
+    """Yield messages of the lines before the records (where there are any) and up to CSV_CHUNK_RECORDS records.
 
-    A record ends at a line end outside quotes. Raises InvalidValueError without a mapping.
+    The mapping stands in each one's request. A record ends at a line end outside quotes. Raises InvalidValueError without a
+    mapping, or with one that is none.
     """
     if told.mapping is None:
         raise InvalidValueError(f"{told.file}: a CSV file needs a mapping that says what its columns are")
-    records = _records(source.lines())
-    header = next(records, None)
-    if header is None:
-        return
+    mapping = parse_mapping(dict(told.mapping))
+    lines = source.lines()
+    head = list(islice(lines, mapping.skip_lines))
+    records = _records(lines)
+    if mapping.header != "none":
+        head += islice(records, 1)
+        if len(head) == mapping.skip_lines:
+            return
     chunk: list[bytes] = []
     size = number = first = 0
     for index, record in enumerate(records):
         if chunk and (len(chunk) == CSV_CHUNK_RECORDS or size + len(record) > CSV_CHUNK_BYTES):
-            yield _csv_piece(told, header, chunk, number, first)
+            yield _csv_piece(told, head, chunk, number, first)
             chunk, size, number, first = [], 0, number + 1, index
         chunk.append(record)
         size += len(record) + 1
-    yield _csv_piece(told, header, chunk, number, first)
+    if head or chunk:
+        yield _csv_piece(told, head, chunk, number, first)
 
 
-def _csv_piece(told: Told, header: bytes, chunk: list[bytes], number: int, first: int) -> Piece:
+def _csv_piece(told: Told, head: list[bytes], chunk: list[bytes], number: int, first: int) -> Piece:
     request = told.request(mapping=told.mapping, chunk=number, first_record=first)
-    return Piece(b"\n".join([header, *chunk]) + b"\n", "text/csv", request=request)
+    return Piece(b"\n".join([*head, *chunk]) + b"\n", "text/csv", request=request)
 
 
 def _records(lines: Iterable[bytes]) -> Iterator[bytes]:

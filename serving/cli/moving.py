@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import tomllib
 from datetime import UTC, datetime, time
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from lake.errors import InvalidValueError, NotFoundError
+from lake.errors import InvalidValueError
 from serving.choices import From
 from serving.cli.options import Home, Json, RunnerChoice, instant, open_lake, open_log
 from serving.cli.output import Output
@@ -38,22 +37,31 @@ def import_(
         ),
     ] = None,
     mapping: Annotated[
-        Path | None, typer.Option("--mapping", help="For CSV: a TOML file that says what the columns are.", show_default=False)
+        str | None,
+        typer.Option(
+            "--mapping", help="For CSV: a TOML file that says what the columns are, or a shipped one.", show_default=False
+        ),
+    ] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="KEY=VALUE of the mapping for these files, like symbol=AAPL.", show_default=False),
     ] = None,
     no_promote: Annotated[bool, typer.Option("--no-promote", help="Stop at the log; land and promote later.")] = False,
     json: Json = False,
 ) -> None:
     """Bring in recorded files through the same way as live data. The same file twice lands once."""
     from ingest.imports import import_paths
+    from ingest.mappings import load_mapping, overriding
     from serving.cli import reports
     from serving.operate import pipeline
 
     output = Output(as_json=json)
     delivered = instant(received_at)
+    mapping_document = None if mapping is None else load_mapping(mapping, overriding(overrides or []))
     with open_lake(home) as lake:
         log = open_log(lake.settings)
         with output.working(f"Reading {len(paths)} path(s)"):
-            report = import_paths(lake, log, provider, feed, paths, delivered, read_mapping(mapping))
+            report = import_paths(lake, log, provider, feed, paths, delivered, mapping_document)
         done = pipeline.Turn()
         if not no_promote:
             with output.working("Landing and promoting"):
@@ -166,15 +174,3 @@ def bound(text: str | None, name: str) -> datetime | None:
     if found is None or isinstance(found, datetime):
         return found
     return datetime.combine(found, time(), UTC)
-
-
-def read_mapping(path: Path | None) -> dict[str, object] | None:
-    """Return a CSV mapping file (TOML). Raises NotFoundError and InvalidValueError."""
-    if path is None:
-        return None
-    try:
-        return tomllib.loads(path.read_text())
-    except FileNotFoundError as error:
-        raise NotFoundError(f"no mapping file {path}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-        raise InvalidValueError(f"mapping file {path} is not TOML: {error}") from error

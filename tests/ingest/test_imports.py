@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from ingest.containers.source import Source, Told
 from ingest.containers.splitters import CSV_CHUNK_RECORDS, csv_chunks
-from ingest.imports import import_paths, load_mapping
+from ingest.imports import import_paths
 from ingest.landing import land
+from ingest.mappings import load_mapping
 from ingest.simulator.recorded import FOLDER, binance, binance_file, charts
 from lake.catalog import Lake
 from lake.errors import InvalidValueError, NotFoundError
@@ -190,9 +191,9 @@ def test_csv_travels_in_chunks_with_header_and_mapping(lake: Lake, log: SegmentL
     first, second = messages_of(log)
     assert report.messages == 2
     assert first["payload"] == HEAD + b"".join(b"%d,1\n" % number for number in range(CSV_CHUNK_RECORDS))
-    assert str(second["payload"], "ascii").splitlines() == ["t,o", "500,1", "501,1", "502,1"]  # type: ignore[call-overload]
+    assert str(second["payload"], "ascii").splitlines() == ["t,o", "5000,1", "5001,1", "5002,1"]  # type: ignore[call-overload]
     request = json.loads(str(second["request"]))
-    assert (request["mapping"], request["file"], request["chunk"], request["first_record"]) == (MAPPING, "bars.csv", 1, 500)
+    assert (request["mapping"], request["file"], request["chunk"], request["first_record"]) == (MAPPING, "bars.csv", 1, 5_000)
     other = import_paths(lake, log, "csv", "bars", [path], mapping={**MAPPING, "symbol": "Y"})
     assert other.appended == 2
 

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ingest.imports import FileReport, import_paths, load_mapping
+from ingest.imports import FileReport, import_paths
+from ingest.mappings import load_mapping
 from lake.catalog import Lake
 from lake.instants import parse_instant, system_clock
 from lake.log.segments import SegmentLog

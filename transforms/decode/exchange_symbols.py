@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 
 _SUFFIX_MICS = {
-    "L": "XLON", "LON": "XLON", "DE": "XETR", "DEX": "XETR", "F": "XFRA", "FRK": "XFRA", "PA": "XPAR", "PAR": "XPAR",
+    "L": "XLON", "LON": "XLON", "IL": "XLON", "DE": "XETR", "DEX": "XETR", "F": "XFRA", "FRK": "XFRA",
+    "PA": "XPAR", "PAR": "XPAR",
     "AS": "XAMS", "AMS": "XAMS", "BR": "XBRU", "LS": "XLIS", "MI": "XMIL", "MC": "XMAD", "SW": "XSWX", "VI": "XWBO",
     "OL": "XOSL", "ST": "XSTO", "HE": "XHEL", "CO": "XCSE", "TO": "XTSE", "TRT": "XTSE", "V": "XTSX", "TRV": "XTSX",
     "T": "XTKS", "HK": "XHKG", "HKG": "XHKG", "AX": "XASX", "NZ": "XNZE", "KS": "XKRX", "TW": "XTAI", "SI": "XSES",

@@ -1,0 +1,105 @@
+"""The records of a CSV message: its lines parted into our columns, or the reason why a line is none.
+
+A message is the file's lines before its header, the header, and a run of records; without a header it is records alone.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from transforms.decode.csv_mapping import CsvMapping
+from transforms.numbers import NumberRefusedError
+
+_UNDECODED = re.compile("[\udc80-\udcff]")
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One record: our column -> text (None for a null mark), and what stands in the wide columns, by their names."""
+
+    values: Mapping[str, str | None]
+    wide: tuple[tuple[str, str | None], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """Where our columns stand: a time is all of its places joined, of others the first that is not null counts."""
+
+    places: Mapping[str, tuple[int, ...]]
+    wide: tuple[tuple[str, int], ...]
+    width: int
+
+
+def records(payload: bytes, mapping: CsvMapping) -> Iterator[Record | NumberRefusedError]:
+    """Yield each record, or why it is none. Raises NumberRefusedError when the header does not fit the mapping."""
+    text = payload.decode(mapping.encoding, "surrogateescape").removeprefix("\ufeff")
+    for _ in range(mapping.skip_lines):
+        text = text.partition("\n")[2]
+    has_undecoded = _UNDECODED.search(text) is not None
+    lines = csv.reader(io.StringIO(text, newline=""), delimiter=mapping.delimiter)
+    layout = _layout(_header(lines, mapping), mapping)
+    while True:
+        try:
+            values = next(lines, None)
+        except csv.Error as error:
+            yield NumberRefusedError("malformed", str(error), "a record of comma-separated values")
+            continue
+        if values is None:
+            return
+        if not values:
+            continue
+        line = mapping.delimiter.join(values)
+        if has_undecoded and _UNDECODED.search(line):
+            yield NumberRefusedError("encoding", line, f"text in {mapping.encoding}")
+        elif len(values) != layout.width:
+            yield NumberRefusedError("column_count", line, f"{layout.width} columns")
+        else:
+            yield _record(values, layout, mapping)
+
+
+def _header(lines: Iterator[list[str]], mapping: CsvMapping) -> list[str] | None:
+    """Return the names of the columns, None where the mapping counts them."""
+    try:
+        names = next(lines, []) if mapping.header != "none" else []
+    except csv.Error as error:
+        raise NumberRefusedError("malformed", str(error), "a header line") from error
+    return [name.strip() for name in names] if mapping.header == "names" else None
+
+
+def _layout(header: list[str] | None, mapping: CsvMapping) -> _Layout:
+    places: dict[str, tuple[int, ...]] = {}
+    for ours, theirs in mapping.columns.items():
+        places[ours] = tuple(place - 1 if isinstance(place, int) else _place(header or [], place) for place in theirs)
+    if header is None:
+        return _Layout(places, (), mapping.width or 0)
+    if any(place >= len(header) for found in places.values() for place in found):
+        raise NumberRefusedError("missing_column", ", ".join(header), f"the columns that the mapping numbers, of {len(header)}")
+    used = {place for found in places.values() for place in found}
+    wide = tuple((name, place) for place, name in enumerate(header) if name and place not in used) if mapping.wide else ()
+    return _Layout(places, wide, len(header))
+
+
+def _place(header: list[str], name: str) -> int:
+    if header.count(name) != 1:
+        rule = "ambiguous_column" if name in header else "missing_column"
+        raise NumberRefusedError(rule, ", ".join(header), f"one column {name!r}")
+    return header.index(name)
+
+
+def _record(values: list[str], layout: _Layout, mapping: CsvMapping) -> Record:
+    marks = mapping.null_marks
+    texts = [None if (text := value.strip()) in marks else text for value in values]
+    found: dict[str, str | None] = {}
+    for ours, places in layout.places.items():
+        if len(places) == 1:
+            found[ours] = texts[places[0]]
+        elif ours == "time":
+            parts = [texts[place] for place in places]
+            found[ours] = None if None in parts else " ".join(part for part in parts if part)
+        else:
+            found[ours] = next((texts[place] for place in places if texts[place] is not None), None)
+    return Record(found, tuple((name, texts[place]) for name, place in layout.wide))
