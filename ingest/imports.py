@@ -163,7 +163,8 @@ def _import_file(
             return FileReport(source.label, "failed" if is_told else "skipped", error=source.damage or wrong)
         archive = None if source.member is None else source.path.name
         told = Told(source.name, received_at, mapping, manifest_entry(source.path), archive)
-        capture, size = _capture_of(lake, named, source, told)
+        own = None if container.feed_of is None else container.feed_of(source)
+        capture, size = _capture_of(lake, (named[0], own or named[1]), source, told)
         if size == 0:
             return FileReport(source.label, "failed", error=source.damage or "the file is empty")
         return _append(lake, log, capture, container.split(source, told), source, sleep)

@@ -18,7 +18,7 @@ from lake.values import MESSAGE_ITSELF, CaptureKind, MessageRange, Vector
 from quality_checks.news import stamped
 from quality_checks.rules import apply_rules, quarantine_rows
 from transforms.decode.decoded import MESSAGES, Decoded
-from transforms.feeds import FEEDS, Feed
+from transforms.feeds import Feed, feed_of
 from transforms.normalize import normalize
 
 _UNKNOWN_FEED = "unknown_feed"
@@ -157,7 +157,7 @@ def decode_batch(
         is_feed = pc.equal(batch.messages["feed"], feed_name)
         messages = batch.messages.filter(is_feed)
         masks = {name: mask.filter(is_feed) for name, mask in since.items()}
-        feed = FEEDS.get((batch.provider, feed_name))
+        feed = feed_of(batch.provider, feed_name)
         if feed is None:
             refused.append(_unreadable(messages, recorded_at, run_id))
             for name, mask in masks.items():

@@ -296,7 +296,7 @@ _RULES: dict[str, tuple[Rule, ...]] = {
         _one_of("event_unknown", "event", "snapshot", "update"),
         Rule("level_incomplete", _level_incomplete, "price", "side, price and size of a level"),
         Rule("order_unnamed", _order_unnamed, "action", "the id of the order"),
-        _one_of("action_unknown", "action", "add", "modify", "replace", "cancel", "delete", "execute", "clear"),
+        _one_of("action_unknown", "action", "add", "modify", "replace", "cancel", "delete", "execute", "fill", "clear"),
         _REVERSED,
         _ahead(),
     ),

@@ -31,8 +31,11 @@ STAMP = pa.timestamp("us", tz="UTC")
 US_MICS = frozenset(
     {"XNYS", "XNAS", "ARCX", "BATS", "XASE", "PINX", "OTCM", "OOTC", "IEXG", "EDGA", "EDGX", "BATY", "MEMX"}
     | {"XBOS", "XPSX", "XCHI", "XPHL", "XNCM", "XNGS", "XNMS"}
+    | {"XCIS", "EPRL", "LTSE", "FINN", "FINC", "FINY"}
 )
 """Every US stock venue: one calendar, one listing identity."""
+_MIC_CALENDARS = {**dict.fromkeys(("GLBX", "XCME", "XCBT", "XNYM", "XCEC"), "CMES"), "IFUS": "IEPA", "XEEE": "XEUR"}
+"""Venues whose days a calendar of another name counts."""
 
 # Fixed, so that answers do not move with the day they are asked on; several, because some calendars are bounded.
 _FIRSTS, _LASTS = (
@@ -54,7 +57,8 @@ _ZONE_CALENDARS = {
     "Australia/Sydney": "XASX",
 }
 _FX_HOUR = 17
-_INTERVAL = re.compile(r"(\d+)(m|h|d|wk|mo)\Z")
+_INTERVAL = re.compile(r"(\d+)(s|m|h|d|wk|mo)\Z")
+_MICROS = {"s": 1_000_000, "m": 60_000_000, "h": 3_600_000_000}
 _LISTED = frozenset({"equity", "etf", "index"})
 
 
@@ -131,7 +135,8 @@ def session_dates(instants: pa.Array, venue: Venue) -> pa.Array:
     """Return the trading day (date32) of each instant at `venue`; null stays null.
 
     A day without a session counts to the next session, as the weekend does for FX; outside the calendar's range the local
-    day stands. Sessions that open on the evening before (futures) run from open to open.
+    day stands. Sessions that open on the evening before (futures) run from open to open, but for the days without one: what
+    is said on a Sunday before the open is of Monday.
     """
     stamps = pl.Series("ts", pl.from_arrow(instants.cast(STAMP)))
     if venue.market is Market.CRYPTO:
@@ -147,6 +152,7 @@ def session_dates(instants: pa.Array, venue: Venue) -> pa.Array:
         return _mapped(local, lambda days: _next_sessions(sessions, days))
     whole = stamps.dt.epoch("us").fill_null(0).to_numpy()
     number = np.searchsorted(sessions.opens, whole, side="right") - 1
+    number += local.fill_null(date(1970, 1, 1)).to_numpy() > sessions.days[np.clip(number, 0, None)]
     inside = (number >= 0) & (number < len(sessions.days) - 1)
     days = np.where(inside, sessions.days[np.clip(number, 0, None)], local.fill_null(date(1970, 1, 1)).to_numpy())
     return pa.array(days.astype("datetime64[D]"), pa.date32(), mask=stamps.is_null().to_numpy())
@@ -182,7 +188,7 @@ def bar_ends(opens: pa.Array, days: pa.Array, interval: str, venue: Venue) -> pa
 
     opens      ts_open of each bar
     days       its session_date
-    interval   `1m`, `60m`, `1h`, `1d`, `1wk`, `1mo`: one for all rows
+    interval   `1s`, `1m`, `60m`, `1h`, `1d`, `1wk`, `1mo`: one for all rows
 
     A bar of a day or more ends with the last session in it, where the venue has a calendar; else at the local midnight after
     it (FX by New York: 17:00). A shorter bar ends after its length, or at the session's close when that comes first.
@@ -193,8 +199,8 @@ def bar_ends(opens: pa.Array, days: pa.Array, interval: str, venue: Venue) -> pa
     missing = (starts.is_null() | pl.Series("d", pl.from_arrow(days)).is_null()).to_numpy()
     days = days.fill_null(date(1970, 1, 1))
     first = starts.fill_null(0).to_numpy()
-    if unit in ("m", "h"):
-        end = first + count * (60_000_000 if unit == "m" else 3_600_000_000)
+    if unit in _MICROS:
+        end = first + count * _MICROS[unit]
         end = _capped(first, end, days, venue)
     else:
         closes = pl.Series("c", pl.from_arrow(_closes(days, count, unit, venue))).dt.epoch("us").fill_null(0).to_numpy()
@@ -203,10 +209,10 @@ def bar_ends(opens: pa.Array, days: pa.Array, interval: str, venue: Venue) -> pa
 
 
 def parse_interval(interval: str) -> tuple[int, str]:
-    """Return (count, unit) of an interval; units are m, h, d, wk, mo. Raises InvalidValueError."""
+    """Return (count, unit) of an interval; units are s, m, h, d, wk, mo. Raises InvalidValueError."""
     found = _INTERVAL.match(interval)
     if found is None:
-        raise InvalidValueError(f"interval {interval!r} is unknown; expected a number and m, h, d, wk or mo, like 1d")
+        raise InvalidValueError(f"interval {interval!r} is unknown; expected a number and s, m, h, d, wk or mo, like 1d")
     return int(found[1]), found[2]
 
 
@@ -267,7 +273,7 @@ def _calendar_name(mic: str | None) -> str | None:
         return None
     if mic in US_MICS:
         return "XNYS"
-    return mic if mic in _calendar_names() else None
+    return mic if mic in _calendar_names() else _MIC_CALENDARS.get(mic)
 
 
 @lru_cache(maxsize=1)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+from transforms.decode.dbn_publishers import partial_datasets
 from transforms.decode.exchange_symbols import US, hints
-from transforms.feeds import FEEDS
+from transforms.feeds import feed_of
 
 PARTIAL_FEEDS = frozenset(
     {("alpaca", "iex"), ("alpaca", "indicative"), ("finnhub", "quote"), ("yahoo", "quote"), ("tiingo", "iex")}
+    | {("databento", dataset.lower()) for dataset in partial_datasets()}
 )
 """One exchange of many, modified prices, a day without its volume: they win no bar that another feed has, and where their
 prices differ that is no disagreement."""
@@ -20,7 +22,7 @@ def home_mic(provider: str, feed: str, symbol: str, mic: str | None) -> str | No
     """Return the MIC whose calendar counts a symbol's sessions: the one told, else that of the US where the feed means it."""
     if mic is not None:
         return mic
-    found = FEEDS.get((provider, feed))
+    found = feed_of(provider, feed)
     is_us = found is not None and (found.venue == US or (found.venue is None and _is_us_by_name(provider, feed, symbol)))
     return _US_CALENDAR if is_us else None
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from functools import partial
 
 import pyarrow as pa
@@ -20,6 +21,8 @@ from transforms.decode import (
     binance,
     csv_facts,
     csv_files,
+    databento_reference,
+    dbn,
     finnhub,
     fix,
     ice_reorg,
@@ -87,6 +90,7 @@ _DEEP = "DEEP 1.0 in pcap and pcapng: price levels, trades, breaks, states, auct
 _IEX_MARKET = "TOPS, last, DEEP, book, trades and breaks, JSON and SSE"
 _IEX_STOCK = "charts, quotes, dividends, splits, statements, stats, news, options, rates"
 _POLYGON = "JSON of aggregates, trades, quotes, last prices, snapshots and chains"
+_DBN = "DBN 1 to 3 and DBZ of any dataset, every schema; rows carry the dataset as their feed, like `xnas.itch`"
 _BINANCE_TABLES = (TRADES, QUOTES, BOOK_EVENTS)
 
 FEEDS: dict[tuple[str, str], Feed] = {
@@ -163,6 +167,15 @@ FEEDS: dict[tuple[str, str], Feed] = {
             venue="US",
         ),
         Feed("alpaca", "reference", NumberKind.EXACT, "lists of assets: raw only", (), alpaca_more.decode_reference),
+        Feed("databento", "dbn", NumberKind.EXACT, _DBN, dbn.TABLES, dbn.decode, True),
+        Feed(
+            "databento",
+            "reference",
+            NumberKind.EXACT,
+            "JSON lines: corporate actions, adjustment factors, security master",
+            databento_reference.TABLES,
+            databento_reference.decode_reference,
+        ),
         Feed("finnhub", "quote", NumberKind.EXACT, "/quote: the day so far", (BARS,), finnhub.decode_quotes),
         Feed("finnhub", "trades", NumberKind.EXACT, "frames of the trade stream", (TRADES,), finnhub.decode_trades),
         Feed(
@@ -268,10 +281,22 @@ FEEDS: dict[tuple[str, str], Feed] = {
     )
 }
 
+FAMILIES = {"databento": "dbn"}
+"""Providers of many feeds that are read alike: one with a dot in its name, like `xnas.itch`, is read as the feed told here."""
+
+
+@lru_cache(maxsize=1024)
+def feed_of(provider: str, feed: str) -> Feed | None:
+    """Return the feed (provider, feed), also one of a family; None where there is none."""
+    found = FEEDS.get((provider, feed))
+    if found is None and "." in feed and provider in FAMILIES:
+        return replace(FEEDS[provider, FAMILIES[provider]], feed=feed)
+    return found
+
 
 def feed_named(provider: str, feed: str) -> Feed:
     """Return the feed (provider, feed). Raises NotFoundError that lists what exists."""
-    found = FEEDS.get((provider, feed))
+    found = feed_of(provider, feed)
     if found is None:
         raise NotFoundError(f"no feed {provider} {feed}; there are {', '.join(f'{p} {f}' for p, f in sorted(FEEDS))}")
     return found

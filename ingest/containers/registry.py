@@ -10,6 +10,7 @@ from ingest.containers.alpaca import alpaca_answer, is_alpaca, is_alpaca_market
 from ingest.containers.alpha_vantage import ALPHA_VANTAGE_FEEDS, is_alpha_vantage
 from ingest.containers.answers import iex_answer_or_events, is_iex_cloud, is_polygon, is_tiingo, polygon_answer
 from ingest.containers.captures import capture_packets, is_capture_of
+from ingest.containers.dbn import dbn_batches, file_dataset, is_dbn, is_reference_lines, reference_lines
 from ingest.containers.fix import fix_messages, is_fix
 from ingest.containers.reference import REFERENCE_FEEDS, is_reference
 from ingest.containers.source import Piece, Source, Told
@@ -38,6 +39,8 @@ class Container:
     split: Callable[[Source, Told], Iterator[Piece]]
     is_one: Callable[[str, bytes], bool]
     """By file name and first bytes."""
+    feed_of: Callable[[Source], str | None] | None = None
+    """Where the feed is one of a family (`transforms.feeds.FAMILIES`): the name of a file's own."""
 
 
 def _is_chart(name: str, beginning: bytes) -> bool:
@@ -77,6 +80,8 @@ CONTAINERS: dict[tuple[str, str], Container] = {
     **{("csv", kind): Container(csv_chunks, _is_csv) for kind in MARKED},
     **{("nyse_taq", feed): Container(taq_records, is_taq(feed)) for feed in ("trades", "quotes")},
     ("fix", "market"): Container(fix_messages, is_fix),
+    ("databento", "dbn"): Container(dbn_batches, is_dbn, lambda source: (file_dataset(source) or "").lower() or None),
+    ("databento", "reference"): Container(reference_lines, is_reference_lines),
     ("ice", "reorg"): Container(whole_document("text/plain"), _is_reorg),
     **{
         ("alpaca", feed): Container(alpaca_answer, is_alpaca_market(feed))

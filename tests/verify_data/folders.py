@@ -80,6 +80,7 @@ LINES: tuple[Line, ...] = (
     *_of("polygon", "polygon/", "market", "actions", "reference"),
     *_of("tiingo", "tiingo/", "daily", "iex", "crypto"),
     *_of("iex_cloud", "iex_cloud/", "market", "stock", "reference"),
+    *_of("databento", "databento/", "dbn", "reference"),
     Line("adjustment/ice_reorg/reorg.*", "ice", "reorg"),
 )
 
