@@ -12,6 +12,7 @@ from ingest.containers.answers import iex_answer_or_events, is_iex_cloud, is_pol
 from ingest.containers.captures import capture_packets, is_capture_of
 from ingest.containers.dbn import dbn_batches, file_dataset, is_dbn, is_reference_lines, reference_lines
 from ingest.containers.fix import fix_messages, is_fix
+from ingest.containers.ibkr import history_records, is_history, is_wire, wire_messages
 from ingest.containers.reference import REFERENCE_FEEDS, is_reference
 from ingest.containers.source import Piece, Source, Told
 from ingest.containers.splitters import csv_chunks, json_lines, recorded_frames, whole_document
@@ -80,6 +81,8 @@ CONTAINERS: dict[tuple[str, str], Container] = {
     **{("csv", kind): Container(csv_chunks, _is_csv) for kind in MARKED},
     **{("nyse_taq", feed): Container(taq_records, is_taq(feed)) for feed in ("trades", "quotes")},
     ("fix", "market"): Container(fix_messages, is_fix),
+    ("ibkr", "wire"): Container(wire_messages, is_wire),
+    ("ibkr", "history"): Container(history_records, is_history),
     ("databento", "dbn"): Container(dbn_batches, is_dbn, lambda source: (file_dataset(source) or "").lower() or None),
     ("databento", "reference"): Container(reference_lines, is_reference_lines),
     ("ice", "reorg"): Container(whole_document("text/plain"), _is_reorg),
