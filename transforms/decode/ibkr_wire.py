@@ -251,8 +251,8 @@ class _WireReader(Reader):
 
     def _computation(self, fields: list[str]) -> None:
         has_version = self._version is not None and self._version < OPTION_VERSION_GONE
-        _, *told = fields[1:] if has_version else fields
-        _needs(told, 10 if has_version else 11)
+        _needs(fields, 12 if has_version else 11)
+        told = fields[2:] if has_version else fields[1:]
         request_id, kind, *numbers = told
         named = dict(zip(_GREEKS, numbers[-len(_GREEKS) :], strict=False))
         self.add(STATUS_EVENTS, self._tick, request_id, kind, None, None, named)
