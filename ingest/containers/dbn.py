@@ -21,7 +21,7 @@ from ingest.containers.dbn_header import (
 from ingest.containers.source import Piece, Source, Told
 from ingest.containers.splitters import json_lines
 from lake.errors import ProtocolError
-from transforms.decode.dbn_layout import LAYOUTS, LONGEST_RECORD, SYMBOL_MAPPING, TS_OUT_BYTES, WORD, Bytes, record_starts
+from transforms.decode.dbn_layout import LONGEST_RECORD, SYMBOL_MAPPING, WORD, Bytes, gathered, layout_of, record_starts, run_keys
 from transforms.numbers import Int64s
 
 RECORDS_TYPE = "application/vnd.databento.dbn"
@@ -69,7 +69,7 @@ def dbn_batches(source: Source, told: Told) -> Iterator[Piece]:
     for part in range(0, len(head), _HEADER_PART_BYTES):
         kept = head[part : part + _HEADER_PART_BYTES]
         yield Piece(kept, HEADER_TYPE, request=told.request(part=part // _HEADER_PART_BYTES, **_note(fault)))
-    number, run = 0, (-1, 0)
+    number, run = 0, (0, 0)
     while header is not None and stream.fill(BATCH_BYTES + LONGEST_RECORD):
         window = np.frombuffer(stream.peek(BATCH_BYTES), np.uint8)
         starts = _batch_starts(window)
@@ -77,10 +77,10 @@ def dbn_batches(source: Source, told: Told) -> Iterator[Piece]:
             break
         size = int(starts[-1]) + int(window[starts[-1]]) * WORD
         payload = stream.take(size)
-        sequences = _sequences(np.frombuffer(payload, np.uint8), starts)
-        repeats = run[1] if len(sequences) and sequences[0] == run[0] else 0
+        keys = _run_keys(np.frombuffer(payload, np.uint8), starts, header)
+        repeats = run[1] if len(keys) and keys[0] == run[0] else 0
         yield _batch(payload, starts, header, told, number, repeats)
-        run = _last_run(sequences, repeats)
+        run = _last_run(keys, repeats)
         number += len(starts)
     while rest := stream.take(BATCH_BYTES if stream.fill(BATCH_BYTES) else 0):
         yield Piece(rest, RECORDS_TYPE, request=told.request(first_record=number, fault=fault or "no whole record"))
@@ -125,23 +125,22 @@ def _batch_starts(window: Bytes) -> Int64s:
     return starts[: int(begins[0]) + 1] if len(begins) else starts
 
 
-def _sequences(data: Bytes, starts: Int64s) -> Int64s:
-    """Return the venue's sequence of each record of the batch's first kind that has one."""
-    layout = LAYOUTS.get((int(data[starts[0] + 1]), int(data[starts[0]]) * WORD))
-    if layout is None or layout.fields is None or "sequence" not in layout.fields:
+def _run_keys(data: Bytes, starts: Int64s, header: Header) -> Int64s:
+    """Return which packet or snapshot each record of a batch of one kind is of; none where records have no sequence."""
+    length = int(data[starts[0]]) * WORD
+    layout = layout_of(int(data[starts[0] + 1]), length, header.has_ts_out)
+    names = () if layout is None else layout.names or ()
+    if layout is None or not {"sequence", "flags"} <= set(names) or len(data) != length * len(starts):
         return np.empty(0, np.int64)
-    same = starts[(data[starts + 1] == data[starts[0] + 1]) & (data[starts] == data[starts[0]])]
-    at = layout.fields["sequence"][1]
-    found: Int64s = data[same[:, None] + np.arange(at, at + 4)].view("<u4").reshape(len(same)).astype(np.int64)
-    return found
+    return run_keys(gathered(data, starts, layout, length))
 
 
-def _last_run(sequences: Int64s, repeats: int) -> tuple[int, int]:
-    """Return the last sequence and how many records in a row have it, over batches."""
-    if not len(sequences):
-        return -1, 0
-    other = np.flatnonzero(sequences != sequences[-1])
-    return int(sequences[-1]), len(sequences) - int(other[-1]) - 1 if len(other) else len(sequences) + repeats
+def _last_run(keys: Int64s, repeats: int) -> tuple[int, int]:
+    """Return the packet or snapshot of the last record, and how many records in a row are of it, over batches."""
+    if not len(keys):
+        return 0, 0
+    other = np.flatnonzero(keys != keys[-1])
+    return int(keys[-1]), len(keys) - int(other[-1]) - 1 if len(other) else len(keys) + repeats
 
 
 def _batch(payload: bytes, starts: Int64s, header: Header, told: Told, number: int, repeats: int) -> Piece:
@@ -162,7 +161,7 @@ def _batch(payload: bytes, starts: Int64s, header: Header, told: Told, number: i
 
 def _take_mapping(record: bytes, header: Header) -> None:
     """Take the symbol that a live capture's record tells."""
-    layout = LAYOUTS.get((SYMBOL_MAPPING, len(record) - (TS_OUT_BYTES if header.has_ts_out else 0)))
+    layout = layout_of(SYMBOL_MAPPING, len(record), header.has_ts_out)
     if layout is not None:
         told = np.frombuffer(record, layout, 1)[0]
         symbol = bytes(told["stype_out_symbol"]).split(b"\0")[0].decode("utf-8", "replace")

@@ -1,14 +1,14 @@
 """Decode of DBN orders, trades with quotes, and bars: ours to Arrow columns, against the vendor's own decoder and its numpy view.
 
 The records are made: 400,000 of a kind, of 50 instruments, in batches as the importer cuts them. Ours ends in Arrow columns of
-exact decimals with symbols by day, venues, sides and stamps. The vendor's decoder (Rust) ends in Python objects; its numpy view
-is what its client gives as `to_ndarray`, without symbols or exact prices; `pyarrow, columns only` copies that view into Arrow.
+exact decimals with symbols by day, venues, sides and stamps. The vendor's decoder (Rust) ends in Python objects, which `by its
+objects` turns into Arrow columns. The numpy view is what its client gives as `to_ndarray`, without symbols or exact prices;
+`columns only` copies that view into Arrow.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from functools import partial
 
 import databento_dbn
@@ -36,6 +36,7 @@ def _of_kind(name: str, records: Records, schema: int) -> list[Case | Skipped]:
     whole = header(spells, schema=schema) + records.tobytes()
     return [
         case(name="tickhouse, to Arrow", run=partial(_ours, _batches(records)), is_ours=True),
+        case(name="databento-dbn, to Arrow by its objects", run=partial(_vendor_arrow, whole, records.dtype.names or ())),
         case(name="databento-dbn, to Python objects", run=partial(_vendor, whole)),
         case(name="numpy view", run=partial(_view, records)),
         case(name="pyarrow, columns only", run=partial(_columns, records)),
@@ -82,6 +83,14 @@ def _vendor(whole: bytes) -> int:
     return len(decoder.decode()) - 1
 
 
+def _vendor_arrow(whole: bytes, names: tuple[str, ...]) -> int:
+    decoder = databento_dbn.DBNDecoder()
+    decoder.write(whole)
+    found = decoder.decode()[1:]
+    wanted = [name for name in names if hasattr(found[0], name) and isinstance(getattr(found[0], name), int)]
+    return int(pa.table({name: [getattr(record, name) for record in found] for name in wanted}).num_rows)
+
+
 def _view(records: Records) -> int:
     found = np.frombuffer(records.tobytes(), records.dtype)
     prices = [name for name in found.dtype.names or () if "px" in name or name in ("price", "close")]
@@ -89,6 +98,5 @@ def _view(records: Records) -> int:
 
 
 def _columns(records: Records) -> int:
-    fill: Callable[[str], pa.Array] = lambda name: pa.array(np.ascontiguousarray(records[name]))  # noqa: E731
     names = [name for name in records.dtype.names or () if not name.startswith("pad")]
-    return int(pa.table({name: fill(name) for name in names}).num_rows)
+    return int(pa.table({name: pa.array(np.ascontiguousarray(records[name])) for name in names}).num_rows)

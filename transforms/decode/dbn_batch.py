@@ -33,7 +33,7 @@ PLACES = 32
 """Ordinals a record can give: its number in the message times this, and the place of the fact in it."""
 
 _STAMP = pa.timestamp("us", tz="UTC")
-_NS_PER_DAY, _NS_PER_MICRO = 86_400_000_000_000, 1_000
+NS_PER_DAY, _NS_PER_MICRO = 86_400_000_000_000, 1_000
 _FOREVER = 10**8
 
 
@@ -63,7 +63,10 @@ class Group:
         """Return the records where `mask` is True."""
         if mask.all():
             return self
-        return Group(self.kind, self.schema, self.records[mask], self.message[mask], self.number[mask], self.abouts)
+        rows = np.flatnonzero(mask)
+        whole = self.records.view(f"V{self.records.dtype.itemsize}")  # numpy copies records without fields in one piece
+        some = whole.take(rows).view(self.records.dtype)
+        return Group(self.kind, self.schema, some, self.message[rows], self.number[rows], self.abouts)
 
     @property
     def has_receipt(self) -> bool:
@@ -184,7 +187,7 @@ def _symbol_codes(group: Group, names: Names) -> Int64s:
     codes = np.array(names.codes, np.int64)[order]
     last = np.searchsorted(told, keys, "right") - 1
     spells = last - np.searchsorted(told, keys, "left") + 1
-    day = (group.index_ns() // np.uint64(_NS_PER_DAY)).astype(np.int64)
+    day = (group.index_ns() // np.uint64(NS_PER_DAY)).astype(np.int64)
     found = np.full(len(index), -1, np.int64)
     for back in range(int(spells.max(initial=0))):
         place = np.where(spells > back, last - back, 0)[index]
@@ -249,7 +252,7 @@ def distinct(values: Int64s) -> tuple[Int64s, Int64s]:
 
 def taken(codes: Int64s, words: Sequence[str | None]) -> pa.Array:
     """Return words[codes] as text."""
-    if len(words) == 1:
+    if len(set(words)) == 1:
         return pa.repeat(pa.scalar(words[0], pa.string()), len(codes))
     return pa.array(words, pa.string()).take(pa.array(codes))
 

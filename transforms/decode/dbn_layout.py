@@ -32,6 +32,8 @@ UNDEF_OLD_QUANTITY: Final = 2**31 - 1
 """Of a statistic of DBN 1 and 2, where quantities have 32 bits."""
 
 LEVELS: Final = 10
+LAST, TOB, SNAPSHOT = 128, 64, 32
+"""Flags: the last record of its event, top of book only, of a snapshot."""
 
 _Field = tuple[str, str]
 _HEADER: list[_Field] = [
@@ -249,6 +251,12 @@ def record_starts(data: Bytes) -> npt.NDArray[np.int64]:
         starts.append(at)
         at += step
     return np.array(starts, np.int64)
+
+
+def run_keys(records: Records) -> npt.NDArray[np.int64]:
+    """Return a number that records next to each other share when they are of one packet, or all of one snapshot of a book."""
+    sequence = records["sequence"].astype(np.int64)
+    return np.where((records["flags"] & SNAPSHOT) > 0, np.int64(-1), sequence)
 
 
 def gathered(data: Bytes, starts: npt.NDArray[np.int64], layout: np.dtype[Any], length: int) -> Records:

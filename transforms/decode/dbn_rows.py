@@ -11,12 +11,23 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from transforms.decode import dbn_layout as kinds
-from transforms.decode.dbn_batch import PLACES, Group, Who, chosen, event_times, prices, sizes, stamps
+from transforms.decode.dbn_batch import (
+    NS_PER_DAY,
+    PLACES,
+    Group,
+    Who,
+    chosen,
+    distinct,
+    event_times,
+    prices,
+    sizes,
+    stamps,
+    taken,
+)
 from transforms.decode.decoded import BARS, BOOK_EVENTS, QUOTES, TRADES, columns_table
 from transforms.numbers import Int64s
 
-LAST, TOB, SNAPSHOT = 128, 64, 32
-_FLAGS = {TOB: "tob", SNAPSHOT: "snapshot", 16: "mbp", 8: "bad_ts_recv", 4: "maybe_bad_book", 2: "publisher_specific"}
+_FLAGS = {kinds.TOB: "tob", kinds.SNAPSHOT: "snapshot", 16: "mbp", 8: "bad_ts_recv", 4: "maybe_bad_book", 2: "publisher_specific"}
 _SIDES = {ord("B"): "buy", ord("A"): "sell"}
 _TRADE = ord("T")
 _SAMPLED = {kinds.BBO_1S: "sampled_1s", kinds.BBO_1M: "sampled_1m", kinds.CBBO_1S: "sampled_1s", kinds.CBBO_1M: "sampled_1m"}
@@ -149,14 +160,14 @@ def orders(group: Group, who: Who) -> Mapping[str, pa.Table]:
     arrays = {
         **whose.columns(),
         **_book(some, whose, index, ""),
-        "event": pa.array(["update", "snapshot"]).take(pa.array(((found["flags"] & SNAPSHOT) > 0).astype(np.int64))),
+        "event": pa.array(["update", "snapshot"]).take(pa.array(((found["flags"] & kinds.SNAPSHOT) > 0).astype(np.int64))),
         "action": chosen(found["action"], _ORDER_ACTIONS),
         "order_id": pc.if_else(pa.array(is_clear), pa.scalar(None, pa.string()), numbers),
         "side": chosen(found["side"], _SIDES),
         "price": prices(found["price"]),
         "size": pc.if_else(pa.array(is_clear), pa.scalar(None, pa.decimal128(18, 8)), sizes(found["size"])),
         "conditions": _words(found["flags"], ""),
-        "is_complete": pa.array((found["flags"] & LAST) > 0),
+        "is_complete": pa.array((found["flags"] & kinds.LAST) > 0),
         **some.place(_ORDER_SLOT),
     }
     return {BOOK_EVENTS: columns_table(BOOK_EVENTS, arrays)}
@@ -166,10 +177,10 @@ def _book(group: Group, who: Who, index: Int64s, channel: str) -> dict[str, pa.A
     """Return what rows of depth and of orders share: channel, the venue's day, times, sequence."""
     found = group.records
     channels = [f"{publisher.dataset}.{publisher.venue}{channel}" for _, publisher in who.places]
-    day = stamps(group.index_ns()).cast(pa.timestamp("us")).cast(pa.date32(), safe=False)
+    days, index_of = distinct((group.index_ns() // np.uint64(NS_PER_DAY)).astype(np.int64))
     return {
         "channel": who.texts(channels),
-        "venue_session": day.cast(pa.string()),
+        "venue_session": taken(index_of, [str(np.datetime64(day, "D")) for day in days.tolist()]),
         **event_times(found["ts_event"]),
         "sequence": pa.array(found["sequence"].astype(np.int64)),
         "event_index": pa.array(index.astype(np.int32)),
@@ -177,18 +188,17 @@ def _book(group: Group, who: Who, index: Int64s, channel: str) -> dict[str, pa.A
 
 
 def event_index(group: Group) -> Int64s:
-    """Return which record of its sequence each one is: a packet of a venue holds several, numbered alike.
+    """Return which record of its packet each one is, for those of a packet share its sequence, or of its snapshot.
 
     Records of a message count on from those before it, as far as its request tells.
     """
-    sequence = group.records["sequence"].astype(np.int64)
-    begins = np.append(True, (sequence[1:] != sequence[:-1]) | (group.message[1:] != group.message[:-1]))[: len(sequence)]
-    run = np.cumsum(begins) - 1
-    first = np.flatnonzero(begins)
-    index: Int64s = np.arange(len(sequence), dtype=np.int64) - first[run]
-    opens = np.append(True, group.message[1:] != group.message[:-1])[: len(sequence)]
+    keys = kinds.run_keys(group.records)
+    opens = np.append(True, group.message[1:] != group.message[:-1])[: len(keys)]
+    first = np.flatnonzero(np.append(True, keys[1:] != keys[:-1])[: len(keys)] | opens)
     repeats = np.array([0 if about is None else about.repeats for about in group.abouts], np.int64)
-    index += np.where(opens[first], repeats[group.message[first]], 0)[run]
+    before = np.where(opens[first], repeats[group.message[first]], 0)
+    index: Int64s = np.arange(len(keys), dtype=np.int64)
+    index -= np.repeat(first - before, np.diff(np.append(first, len(keys))))
     return index
 
 
