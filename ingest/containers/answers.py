@@ -47,7 +47,8 @@ _IEX_LISTS = (
     *(b'"currencies":[{"code"', b'"type":"sector"', b'"open":{"price":'),
 )
 _NOT_IEX = re.compile(
-    rb'\[?\{"(chart|quoteResponse|optionChain|finance|quoteSummary|corporate_actions|news|bars|trades|quotes|snapshots|T|ticker)":'
+    rb'\[?\{"(chart|quoteResponse|optionChain|finance|quoteSummary|corporate_actions|news|bars|trades|quotes|snapshots|T|ticker|category)":'
+    rb'|\{"data":\[\{"amount"|\{"symbol":"[^"]*","(majorDevelopment":|financials":\[\{"period":)'
 )
 _IEX_LAST = re.compile(rb'\[?\{"symbol":"[^"]*","price":[\d.]+,"size":\d+,"time":\d+')
 _IEX_NAMES = re.compile(r"(Response|IEX\w+)\.json(\.gz)?\Z")

@@ -11,6 +11,7 @@ from ingest.containers.alpha_vantage import ALPHA_VANTAGE_FEEDS, is_alpha_vantag
 from ingest.containers.answers import iex_answer_or_events, is_iex_cloud, is_polygon, is_tiingo, polygon_answer
 from ingest.containers.captures import capture_packets, is_capture_of
 from ingest.containers.dbn import dbn_batches, file_dataset, is_dbn, is_reference_lines, reference_lines
+from ingest.containers.finnhub import FINNHUB_FEEDS, is_finnhub, named_answer, ticks_or_frames
 from ingest.containers.fix import fix_messages, is_fix
 from ingest.containers.ibkr import history_records, is_history, is_wire, wire_messages
 from ingest.containers.reference import REFERENCE_FEEDS, is_reference
@@ -92,8 +93,10 @@ CONTAINERS: dict[tuple[str, str], Container] = {
     },
     ("alpaca", "actions"): Container(whole_document("application/json"), _begins(b'"corporate_actions":', b'"ca_type":')),
     **{("alpaca", feed): Container(alpaca_answer, is_alpaca(feed)) for feed in ("news", "screener", "contracts", "reference")},
-    ("finnhub", "quote"): Container(whole_document("application/json"), _begins(b'"pc":')),
-    ("finnhub", "trades"): Container(json_lines, _begins(b'"type":"trade"', b'"type":"ping"')),
+    **{
+        ("finnhub", feed): Container(ticks_or_frames if feed == "trades" else named_answer, is_finnhub(feed))
+        for feed in FINNHUB_FEEDS
+    },
     **{("polygon", feed): Container(polygon_answer, is_polygon(feed)) for feed in ("market", "actions", "reference")},
     **{("tiingo", feed): Container(whole_document("application/json"), is_tiingo(feed)) for feed in ("daily", "iex", "crypto")},
     ("iex", "tops"): Container(capture_packets, is_capture_of(iex.TOPS)),

@@ -232,6 +232,7 @@ def test_the_new_feeds_are_listed():
     assert {key for key in FEEDS if key[0] in ("alpaca", "finnhub", "alpha_vantage")} == {
         *(("alpaca", feed) for feed in ("iex", "sip", "opra", "indicative", "crypto", "actions")),
         *(("alpaca", feed) for feed in ("news", "screener", "contracts", "reference")),
-        ("finnhub", "quote"), ("finnhub", "trades"),
+        *(("finnhub", feed) for feed in ("quote", "trades", "candles", "bbo", "actions")),
+        *(("finnhub", feed) for feed in ("rates", "news", "company", "reference")),
         *(("alpha_vantage", feed) for feed in ("stocks", "currencies", "fundamentals", "indicators", "news", "reference")),
     }  # fmt: skip

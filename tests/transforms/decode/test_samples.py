@@ -60,12 +60,12 @@ def test_whatever_is_decoded_has_its_place_and_its_form(folder):
     assert len(told) + found.control == given.num_rows
 
 
-def test_message_by_message_is_the_same_as_all_at_once():
-    for folder in FOLDERS:
-        case, given = sample(folder)
-        decode = feed_named(case["provider"], case["feed"]).decode
-        whole, parts = decode(given), [decode(given.slice(number, 1)) for number in range(given.num_rows)]
-        assert sum(part.control for part in parts) == whole.control
-        for name, table in whole.tables.items():
-            rows = [row | {"message_index": number} for number, part in enumerate(parts) for row in part.tables[name].to_pylist()]
-            assert rows == table.to_pylist()
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: f"{folder.parent.name}/{folder.name}")
+def test_message_by_message_is_the_same_as_all_at_once(folder):
+    case, given = sample(folder)
+    decode = feed_named(case["provider"], case["feed"]).decode
+    whole, parts = decode(given), [decode(given.slice(number, 1)) for number in range(given.num_rows)]
+    assert sum(part.control for part in parts) == whole.control
+    for name, table in whole.tables.items():
+        rows = [row | {"message_index": number} for number, part in enumerate(parts) for row in part.tables[name].to_pylist()]
+        assert rows == table.to_pylist()
