@@ -86,6 +86,10 @@ CONTAINERS: dict[tuple[str, str], Container] = {
     ("ibkr", "history"): Container(history_records, is_history),
     ("databento", "dbn"): Container(dbn_batches, is_dbn, lambda source: (file_dataset(source) or "").lower() or None),
     ("databento", "reference"): Container(reference_lines, is_reference_lines),
+    ("tradier", "market"): Container(
+        whole_document("application/json"),
+        _begins(b'{"options":{"option":', b'{"options":null', b'{"quotes":{"quote":', b'{"history":{"day":', b'{"expirations":{"date":'),
+    ),
     ("ice", "reorg"): Container(whole_document("text/plain"), _is_reorg),
     **{
         ("alpaca", feed): Container(alpaca_answer, is_alpaca_market(feed))

@@ -81,8 +81,13 @@ LINES: tuple[Line, ...] = (
     *_of("tiingo", "tiingo/", "daily", "iex", "crypto"),
     *_of("iex_cloud", "iex_cloud/", "market", "stock", "reference"),
     *_of("databento", "databento/", "dbn", "reference"),
+    *_of("fix", "fix/", "market"),
+    Line("fix/*.txt", "fix", "market"),
+    *_of("nyse_taq", "taq_ticks/", "trades", "quotes"),
+    *_of("ibkr", "ibkr/", "wire", "history"),
+    *_of("tradier", "options/", "market"),
     Line("adjustment/ice_reorg/reorg.*", "ice", "reorg"),
 )
 
-NOT_DATA = ("README.md", "_manifest.json", "LICENSE")
+NOT_DATA = ("README.md", "_manifest.json", "LICENSE", "FIX42.xml", "FIX44.xml", "FIX50.xml", "FIXT11.xml")
 """What lies beside the data and speaks about it."""
