@@ -275,7 +275,7 @@ FEEDS: dict[tuple[str, str], Feed] = {
         Feed("fix", "market", NumberKind.EXACT, "FIX 4.2 to 5.0 SP2: W, X, S, i, d, y, f, h", fix.TABLES, fix.decode, True),
         Feed("ibkr", "wire", NumberKind.EXACT, "messages of TWS by server version", ibkr_wire.TABLES, ibkr_wire.decode, True),
         Feed("ibkr", "history", NumberKind.EXACT, "JSON of bars and ticks", ibkr_history.TABLES, ibkr_history.decode, True),
-        Feed("tradier", "market", NumberKind.EXACT, "chains with greeks, quotes, history", tradier.TABLES, tradier.decode, True, "US"),
+        Feed("tradier", "market", NumberKind.EXACT, "chains with greeks, quotes", tradier.TABLES, tradier.decode, True, "US"),
         Feed("nyse_taq", "trades", NumberKind.EXACT, "TAQ trades", taq.TRADE_TABLES, taq.decode_trades, venue="US"),
         Feed("nyse_taq", "quotes", NumberKind.EXACT, "TAQ quotes", taq.QUOTE_TABLES, taq.decode_quotes, True, "US"),
         Feed("polygon", "reference", NumberKind.EXACT, "lists of tickers, venues, codes: raw only", (), polygon.decode_reference),

@@ -88,7 +88,7 @@ CONTAINERS: dict[tuple[str, str], Container] = {
     ("databento", "reference"): Container(reference_lines, is_reference_lines),
     ("tradier", "market"): Container(
         whole_document("application/json"),
-        _begins(b'{"options":{"option":', b'{"options":null', b'{"quotes":{"quote":', b'{"history":{"day":', b'{"expirations":{"date":'),
+        _begins(b'{"options":', b'{"quotes":{"quote"', b'{"history":{"day"', b'{"expirations":{"date"'),
     ),
     ("ice", "reorg"): Container(whole_document("text/plain"), _is_reorg),
     **{
