@@ -20,6 +20,7 @@ from quality_checks.rules import apply_rules, quarantine_rows
 from transforms.decode.decoded import MESSAGES, Decoded
 from transforms.feeds import Feed, feed_of
 from transforms.normalize import normalize
+from transforms.symbol_eras import NO_CHANGES, SymbolEras
 
 _UNKNOWN_FEED = "unknown_feed"
 
@@ -139,10 +140,12 @@ def decode_batch(
     kinds: Mapping[str, CaptureKind],
     run_ids: Mapping[str, str],
     recorded_at: datetime,
+    eras: SymbolEras = NO_CHANGES,
 ) -> Reading:
     """Return what the batch's messages say: decoded once, cut for each table by its own position, ruled.
 
     positions, run_ids   table -> its position and the run to stamp, for the tables wanted
+    eras                 who names have meant since when
     """
     tables = {name: Prepared() for name in positions}
     since = {name: batch.since(position) for name, position in positions.items()}
@@ -165,7 +168,7 @@ def decode_batch(
             continue
         decoded = feed.decode(messages)
         _count_messages(decoded, masks, tables)
-        normalized = normalize(feed, messages, _cut(decoded, masks, feed, tables), kinds, run_id, recorded_at)
+        normalized = normalize(feed, messages, _cut(decoded, masks, feed, tables), kinds, run_id, recorded_at, eras)
         of_messages = pc.equal(normalized.refused["ordinal"], MESSAGE_ITSELF)
         refused.append(normalized.refused.filter(of_messages))
         facts = normalized.refused.filter(pc.invert(of_messages))

@@ -16,6 +16,7 @@ from datetime import datetime
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from lake import as_of
 from lake.catalog import Lake
@@ -29,13 +30,16 @@ from lake.values import CaptureKind, Vector
 from quality_checks.adjusting import AdjustReport, adjust
 from quality_checks.batches import Prepared, Reading, decode_batch, joined_rows, kinds_of, read_batch
 from quality_checks.contract import CONTRACTS
+from quality_checks.naming import NAMED_AT, eras_known
 from quality_checks.news import News, existing_on_main, news_of, stamped
 from quality_checks.publishing import run_name, settle
 from quality_checks.records import record_findings, record_quarantine
+from quality_checks.rules import constant, finding_rows
 from transforms.feeds import FEEDS
 from transforms.normalize import reference_news
 
 REFERENCE_TABLES = ("reference.instruments", "reference.listings")
+PROVISIONAL = "provisional_instrument"
 _RESTARTS = 5
 _ROWS = "rows"
 
@@ -177,15 +181,17 @@ def _promote_batch(
     afters = {table: _highest(position, batch.after) for table, position in positions.items()}
     wanted = {table: position for table, position in positions.items() if afters[table] != position}
     runs = {table: run_name(table, provider, position, afters[table]) for table, position in wanted.items()}
+    eras = eras_known(lake)
     recorded_at = to_datetime(lake.clock())
-    reading = decode_batch(batch, wanted, kinds, runs, recorded_at)
+    reading = decode_batch(batch, wanted, kinds, runs, recorded_at, eras)
+    named = {NAMED_AT: lake.clock() // 1_000} if eras.eras else {}
     news = {table: _news(lake, table, reading.tables[table], recorded_at, runs[table]) for table in wanted}
     _record(lake, reading, [one for one, _ in news.values()], runs)
     lake.steps.reached("promote.quarantined")
-    report.instruments += publish_reference(lake, provider, reading, contracts)
+    report.instruments += publish_reference(lake, provider, reading, recorded_at, contracts)
     for table, (one, counts) in news.items():
         increment = Increment(
-            table, provider, one.rows, wanted[table], afters[table], runs[table], reading.tables[table].ranges, counts
+            *(table, provider, one.rows, wanted[table], afters[table], runs[table], reading.tables[table].ranges, counts | named)
         )
         _settle(lake, increment, report.tables.setdefault(table, TableReport()), contracts)
     report.batches += 1
@@ -254,10 +260,11 @@ def _record(lake: Lake, reading: Reading, news: Iterable[News], runs: Mapping[st
     record_findings(lake, pa.concat_tables(findings), run_id)
 
 
-def publish_reference(lake: Lake, provider: str, reading: Reading, contracts: Path = CONTRACTS) -> int:
+def publish_reference(lake: Lake, provider: str, reading: Reading, recorded_at: datetime, contracts: Path = CONTRACTS) -> int:
     """Publish the instruments and listings that main does not know, before any fact names them; returns new instruments.
 
-    Their position counts rows and moves only with them. Raises QualityError when they break their contract.
+    A provisional instrument, known by its provider's symbol only, becomes a finding. The position of these tables counts rows
+    and moves only with them. Raises QualityError when they break their contract.
     """
     count = 0
     for table, rows in (("reference.instruments", reading.instruments), ("reference.listings", reading.listings)):
@@ -270,9 +277,21 @@ def publish_reference(lake: Lake, provider: str, reading: Reading, contracts: Pa
         after = {_ROWS: before.get(_ROWS, 0) + fresh.num_rows}
         run_id = run_name(table, provider, before, after)
         increment = Increment(table, provider, stamped(table, fresh, run_id), before, after, run_id, (), {_ROWS: fresh.num_rows})
+        if table == "reference.instruments":
+            record_findings(lake, _provisional(fresh, provider, run_id, recorded_at), run_id)
         settle(lake, stage(lake, increment), may_hold=False, contracts=contracts)
         count += fresh.num_rows if table == "reference.instruments" else 0
     return count
+
+
+def _provisional(fresh: pa.Table, provider: str, run_id: str, recorded_at: datetime) -> pa.Table:
+    """Return a finding for each instrument of which nothing beyond its provider's symbol is known."""
+    found = fresh.filter(fresh["is_provisional"])
+    ids = pc.binary_join_element_wise("reference.instruments", found["instrument_id"].cast(pa.string()), "/").combine_chunks()
+    return finding_rows(
+        ids, PROVISIONAL, "info", "reference.instruments", found["identity"].combine_chunks(), recorded_at, run_id,
+        provider=constant(provider, found.num_rows), instrument_id=found["instrument_id"],
+    )  # fmt: skip
 
 
 def _settle(lake: Lake, increment: Increment, report: TableReport, contracts: Path) -> None:

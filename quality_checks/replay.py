@@ -36,10 +36,12 @@ from quality_checks import adjusting
 from quality_checks.batches import Batch, decode_batch, joined_rows
 from quality_checks.differences import changes, with_kept_runs
 from quality_checks.holds import HELD
+from quality_checks.naming import NAMED_AT, eras_known
 from quality_checks.news import Existing, news_of, stamped
 from quality_checks.publishing import run_name
 from quality_checks.rules import event_ids
 from transforms.revisions import effective
+from transforms.symbol_eras import NO_CHANGES
 
 SHOWN = 10
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
@@ -138,7 +140,9 @@ def _decoded(lake: Lake, entry: Settled, kinds: Mapping[str, CaptureKind]) -> pa
     )
     at = to_datetime(lake.clock())
     batch = Batch(entry.owner, messages, {}, {})
-    reading = decode_batch(batch, {table: {}}, kinds, {table: entry.run_id}, at)
+    named_at = entry.counts.get(NAMED_AT)
+    eras = NO_CHANGES if named_at is None else eras_known(lake, to_datetime(named_at * 1_000))
+    reading = decode_batch(batch, {table: {}}, kinds, {table: entry.run_id}, at, eras)
     rows, _, _ = joined_rows(table, reading.tables[table])
     if entry.act is Act.RELEASE:
         rows = rows.filter(pc.invert(pc.is_in(event_ids(rows), value_set=_left_for_quarantine(lake, table, entry))))

@@ -30,9 +30,9 @@ from lake.values import Vector
 from quality_checks.adjusting import ACTIONS, AGREED, BARS, FACTORS
 from quality_checks.holds import left_for_good
 from quality_checks.promotion import adds_up, tables_of
+from transforms.decode.decoded import FACTS
 from transforms.steps import derived_ids
 
-NORMALIZED = tuple(name for name in TABLES if name.startswith("normalized."))
 GATED = tuple(name for name in TABLES if name.partition(".")[0] in ("normalized", "adjusted", "reference"))
 _SETTLED = (Act.PUBLISH, Act.ADVANCE, Act.RELEASE, Act.REJECT)
 _EVENT = ("capture_id", "message_seq", "ordinal")
@@ -170,7 +170,7 @@ def _captures_known(lake: Lake) -> tuple[int, Iterator[str]]:
 
 
 def _owners(lake: Lake) -> Iterator[tuple[str, str, Vector]]:
-    for table in NORMALIZED:
+    for table in FACTS:
         for owner, vector in lake.head(table).position.items():
             yield table, owner, vector
 
@@ -287,7 +287,7 @@ def _facts_once(lake: Lake) -> tuple[int, list[str]]:
     """No fact stands twice, and none both on main and in quarantine."""
     faults, count = [], 0
     quarantined = _frame(read(lake, "quality.quarantine", [*_EVENT, "table_name"]))
-    for table in NORMALIZED:
+    for table in FACTS:
         per_run = ["run_id"] if "run_id" in table_named(table).column_names else []
         rows = _frame(read(lake, table, [*_EVENT, *per_run]))
         count += len(rows)
@@ -344,7 +344,7 @@ def _audited(lake: Lake) -> tuple[int, list[str]]:
 
 def _holds_readable(lake: Lake) -> tuple[int, list[str]]:
     faults, count = [], 0
-    for name in NORMALIZED:
+    for name in FACTS:
         for hold in lake.head(name).holds:
             count += 1
             found = held_rows(lake, hold).num_rows
@@ -356,7 +356,7 @@ def _holds_readable(lake: Lake) -> tuple[int, list[str]]:
 def _instruments_known(lake: Lake) -> tuple[int, list[str]]:
     known = read(lake, "reference.instruments", ["instrument_id"])["instrument_id"].combine_chunks()
     faults, count = [], 0
-    for name in (*NORMALIZED, AGREED, FACTORS, "adjusted.bars_1d"):
+    for name in (*FACTS, AGREED, FACTORS, "adjusted.bars_1d"):
         used = read(lake, name, ["instrument_id"])["instrument_id"].unique().drop_null()
         count += len(used)
         unknown = used.filter(pc.invert(pc.is_in(used, value_set=known)))

@@ -84,11 +84,11 @@ def _identity(provider: str, feed: str, symbol: str, mic: str | None, asset_clas
     if mic is None or (asset_class or "equity") not in _LISTED:
         return f"provider:{provider}/{symbol}"
     if mic in US_MICS:
-        return f"listing:US/{_us_symbol(symbol)}"
+        return f"listing:US/{us_symbol(symbol)}"
     return f"listing:{mic}/{_without_suffix(provider, symbol)}"
 
 
-def _us_symbol(symbol: str) -> str:
+def us_symbol(symbol: str) -> str:
     """Return a US symbol with its share class after a dot, whether written BRK-B, BRK/B, BRK B or BRK.B."""
     return symbol.upper().replace("-", ".").replace("/", ".").replace(" ", ".")
 

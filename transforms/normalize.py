@@ -7,9 +7,10 @@ belongs to and when the market could know it. What cannot be placed goes to quar
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -24,6 +25,8 @@ from transforms.calendars import STAMP, Venue
 from transforms.decode.decoded import Decoded
 from transforms.feeds import Feed
 from transforms.instruments import ASSET_CLASSES, Instrument, instrument_of, yahoo_asset_class, yahoo_mic
+from transforms.revisions import ENTRY_DATED_FEEDS
+from transforms.symbol_eras import NO_CHANGES, SymbolEras, naming_days
 
 _PLACE = ("symbol", "mic", "exchange", "exchange_zone", "asset_class", "currency", "name")
 _US = "US"
@@ -67,12 +70,14 @@ def normalize(
     kinds: Mapping[str, CaptureKind],
     run_id: str,
     recorded_at: datetime,
+    eras: SymbolEras = NO_CHANGES,
 ) -> Normalized:
     """Return full rows of what `feed.decode(messages)` gave.
 
     messages      columns of raw.messages, one provider and feed; decoded.message_index counts its rows
     kinds         capture_id -> how the capture came to us, for every capture among the messages
     recorded_at   stamp of the quarantine rows
+    eras          who names have meant since when: a symbol is read as of the day it was delivered (transforms/symbol_eras.py)
 
     known_at: what the payload itself says; else ts_recv for a live capture; else the end of a bar (its delivery, when it was
     delivered before its end), the announcement of an action, or its ex-date, at midnight of the exchange. delivered_at: what
@@ -86,7 +91,7 @@ def normalize(
     refused = [_quarantine_rows(_with_message(decoded.refused, messages), run_id, recorded_at)]
     places: list[_Place] = []
     for name in feed.tables:
-        rows, bad, met = _normalize_table(feed, table_named(name), messages, decoded.tables[name], kinds, run_id)
+        rows, bad, met = _normalize_table(feed, table_named(name), messages, decoded.tables[name], kinds, run_id, eras)
         tables[name] = rows
         places += met
         refused.append(
@@ -97,22 +102,29 @@ def normalize(
 
 
 def _normalize_table(
-    feed: Feed, table: Table, messages: pa.Table, rows: pa.Table, kinds: Mapping[str, CaptureKind], run_id: str
+    feed: Feed,
+    table: Table,
+    messages: pa.Table,
+    rows: pa.Table,
+    kinds: Mapping[str, CaptureKind],
+    run_id: str,
+    eras: SymbolEras,
 ) -> tuple[pa.Table, pa.Table, list[_Place]]:
     """Return (full rows, refused rows with rule, value and expected, places met) of one table."""
     rows = _with_message(rows, messages)
     group, places = _places(feed, table, rows)
     columns: dict[str, pa.Array] = {name: rows[name].combine_chunks() for name in rows.column_names}
+    is_live = _of_capture(columns["capture_id"], {name: kind is CaptureKind.LIVE for name, kind in kinds.items()})
+    is_import = _of_capture(columns["capture_id"], {name: kind is CaptureKind.IMPORT for name, kind in kinds.items()})
+    arrival = pc.if_else(is_import, pa.scalar(None, STAMP), columns["ts_recv"])
+    if "delivered_at" in table.column_names:
+        columns["delivered_at"] = arrival = pc.coalesce(columns["delivered_at"], arrival)
+    group, places = _by_era(feed, columns, group, places, arrival, eras)
     columns["instrument_id"] = _of_place(
         group, [None if p.instrument is None else p.instrument.instrument_id for p in places], pa.int64()
     )
     columns["mic"] = _of_place(group, [p.mic for p in places], pa.string())
     columns["run_id"] = pa.array([run_id] * rows.num_rows, pa.string()) if "run_id" in table.column_names else None
-    is_live = _of_capture(columns["capture_id"], {name: kind is CaptureKind.LIVE for name, kind in kinds.items()})
-    is_import = _of_capture(columns["capture_id"], {name: kind is CaptureKind.IMPORT for name, kind in kinds.items()})
-    if "delivered_at" in table.column_names:
-        arrival = pc.if_else(is_import, pa.scalar(None, STAMP), columns["ts_recv"])
-        columns["delivered_at"] = pc.coalesce(columns["delivered_at"], arrival)
     _place_in_time(table, columns, group, places, is_live)
     rule, value, expected = _refusals(table, columns, group, places)
     is_kept = pc.is_null(rule)
@@ -148,6 +160,30 @@ def _places(feed: Feed, table: Table, rows: pa.Table) -> tuple[pl.Series, list[_
         )
     may_be_nobody = not table.column("symbol").required
     return group, [_resolved(feed, hint, may_be_nobody) for hint in distinct.iter_rows(named=True)]
+
+
+def _by_era(
+    feed: Feed, columns: Mapping[str, pa.Array], group: pl.Series, places: list[_Place], arrival: pa.Array, eras: SymbolEras
+) -> tuple[pl.Series, list[_Place]]:
+    """Return group and places with each name that changed its meaning parted by what it meant when it was delivered."""
+    changing = [
+        number for number, place in enumerate(places) if place.instrument is not None and place.instrument.identity in eras
+    ]
+    if not changing:
+        return group, places
+    days = naming_days(columns, arrival, is_entry_dated=(feed.provider, feed.feed) in ENTRY_DATED_FEEDS)
+    numbers, parted = group.to_numpy().copy(), list(places)
+    for number in changing:
+        place = places[number]
+        if place.instrument is None:
+            continue
+        rows = np.flatnonzero(numbers == number)
+        found = eras.numbers(place.instrument.identity, days[rows])
+        for era in np.unique(found):
+            numbers[rows[found == era]] = len(parted)
+            parted.append(replace(place, instrument=eras.instrument(place.instrument.identity, int(era))))
+        parted[number] = replace(place, instrument=None)
+    return pl.Series("group", numbers), parted
 
 
 def _resolved(feed: Feed, hint: Mapping[str, str | None], may_be_nobody: bool) -> _Place:
