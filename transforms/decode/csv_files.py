@@ -11,9 +11,10 @@ import pyarrow as pa
 from lake.errors import InvalidValueError
 from transforms.decode.csv_facts import READ
 from transforms.decode.csv_mapping import CsvMapping, parse_mapping
-from transforms.decode.csv_records import Record, records
+from transforms.decode.csv_records import Record, alone, records
+from transforms.decode.csv_ticks import PLAIN_KINDS, plain_ticks
 from transforms.decode.csv_values import File, file_of
-from transforms.decode.decoded import BOOK_EVENTS, Decoded, texts
+from transforms.decode.decoded import BOOK_EVENTS, Decoded, decoded, texts
 from transforms.decode.delivery import json_object
 from transforms.decode.readers import Reader, read_messages
 from transforms.numbers import NumberRefusedError
@@ -26,6 +27,7 @@ class _CsvReader(Reader):
         self.kind = kind
         self.table, self.facts_of = READ[kind]
         self.requests = requests
+        self.plain: list[pa.Table] = []
         super().__init__((self.table,))
 
     def read(self, payload: bytes) -> None:
@@ -35,8 +37,24 @@ class _CsvReader(Reader):
         file = file_of(mapping, asked.get("file"), self.delivered)
         told = asked.get("first_record")
         first = told if isinstance(told, int) and not isinstance(told, bool) else 0
-        for number, record in enumerate(records(payload, mapping)):
-            self._add(file, record, first + number + 1)
+        plain = plain_ticks(payload, file, self.message) if self.kind in PLAIN_KINDS else None
+        if plain is None:
+            for number, record in enumerate(records(payload, mapping)):
+                self._add(file, record, first + number + 1)
+            return
+        self.plain.append(plain.rows)
+        for ordinal, line in plain.others:
+            self.ordinal = ordinal
+            for record in records(alone(payload, line, mapping), mapping):
+                self._add(file, record, first + ordinal + 1)
+
+    def decoded(self, messages: int) -> Decoded:
+        """Return everything read, in the order of the messages."""
+        rows = self.rows[self.table].to_table()
+        if self.plain:
+            whole = pa.concat_tables([*self.plain, rows])
+            rows = whole.sort_by([("message_index", "ascending"), ("ordinal", "ascending")]) if rows.num_rows else whole
+        return decoded({self.table: rows}, self.refused, messages, self.skipped)
 
     def _add(self, file: File, record: Record | NumberRefusedError, number: int) -> None:
         """Append the facts of a record, which has an ordinal also without facts; a refusal names its number in the file."""
@@ -73,4 +91,5 @@ class _CsvReader(Reader):
 def decode(kind: str, messages: pa.Table) -> Decoded:
     """Return the facts of CSV messages whose mapping is of `kind`."""
     reader = _CsvReader(kind, list(texts(messages, "request")))
-    return read_messages(reader, messages, reader.read)
+    read_messages(reader, messages, reader.read)
+    return reader.decoded(messages.num_rows)

@@ -296,7 +296,7 @@ def _check_symbol(mapping: CsvMapping) -> None:
             raise InvalidValueError(f"CSV mapping: file_pattern = {mapping.file_pattern!r}: {error}") from error
         if len(mapping.file_pattern) > _LONGEST_PATTERN:
             raise InvalidValueError(f"CSV mapping: file_pattern is longer than {_LONGEST_PATTERN} characters")
-    known = groups | set(mapping.columns)
+    known = groups | (set(mapping.columns) & {"symbol", "venue", "currency", "base", "quote"})
     asked = {name for part in mapping.symbol_parts for name in re.findall(r"\{(\w+)\}", part)}
     implied = {"base", "quote"} if mapping.kind == "fx_rates" else {"column"} if mapping.wide else set()
     missing = sorted(asked - known - implied)

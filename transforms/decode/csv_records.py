@@ -26,7 +26,7 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True)
-class _Layout:
+class Layout:
     """Where our columns stand: a time is all of its places joined, of others the first that is not null counts."""
 
     places: Mapping[str, tuple[int, ...]]
@@ -37,10 +37,8 @@ class _Layout:
 def records(payload: bytes, mapping: CsvMapping) -> Iterator[Record | NumberRefusedError]:
     """Yield each record, or why it is none. Raises NumberRefusedError when the header does not fit the mapping."""
     text = payload.decode(mapping.encoding, "surrogateescape").removeprefix("\ufeff")
-    for _ in range(mapping.skip_lines):
-        text = text.partition("\n")[2]
     has_undecoded = _UNDECODED.search(text) is not None
-    lines = csv.reader(io.StringIO(text, newline=""), delimiter=mapping.delimiter)
+    lines = csv.reader(io.StringIO(_beyond(text, mapping), newline=""), delimiter=mapping.delimiter)
     layout = _layout(_header(lines, mapping), mapping)
     while True:
         try:
@@ -61,6 +59,27 @@ def records(payload: bytes, mapping: CsvMapping) -> Iterator[Record | NumberRefu
             yield _record(values, layout, mapping)
 
 
+def alone(payload: bytes, line: str, mapping: CsvMapping) -> bytes:
+    """Return a message of the same head and one record, `line`."""
+    head = payload.split(b"\n", mapping.skip_lines + (mapping.header != "none"))[:-1]
+    return b"\n".join([*head, line.encode(mapping.encoding)])
+
+
+def headed(text: str, mapping: CsvMapping) -> tuple[Layout, str]:
+    """Return where the columns stand, and the text behind the header, of a text without quotes. Raises as `records` does."""
+    first, _, rest = _beyond(text, mapping).partition("\n")
+    if mapping.header == "none":
+        return _layout(None, mapping), first + "\n" + rest
+    return _layout(_header(iter([first.split(mapping.delimiter)]), mapping), mapping), rest
+
+
+def _beyond(text: str, mapping: CsvMapping) -> str:
+    """Return a message without the lines before its header."""
+    for _ in range(mapping.skip_lines):
+        text = text.partition("\n")[2]
+    return text
+
+
 def _header(lines: Iterator[list[str]], mapping: CsvMapping) -> list[str] | None:
     """Return the names of the columns, None where the mapping counts them."""
     try:
@@ -70,17 +89,17 @@ def _header(lines: Iterator[list[str]], mapping: CsvMapping) -> list[str] | None
     return [name.strip() for name in names] if mapping.header == "names" else None
 
 
-def _layout(header: list[str] | None, mapping: CsvMapping) -> _Layout:
+def _layout(header: list[str] | None, mapping: CsvMapping) -> Layout:
     places: dict[str, tuple[int, ...]] = {}
     for ours, theirs in mapping.columns.items():
         places[ours] = tuple(place - 1 if isinstance(place, int) else _place(header or [], place) for place in theirs)
     if header is None:
-        return _Layout(places, (), mapping.width or 0)
+        return Layout(places, (), mapping.width or 0)
     if any(place >= len(header) for found in places.values() for place in found):
         raise NumberRefusedError("missing_column", ", ".join(header), f"the columns that the mapping numbers, of {len(header)}")
     used = {place for found in places.values() for place in found}
     wide = tuple((name, place) for place, name in enumerate(header) if name and place not in used) if mapping.wide else ()
-    return _Layout(places, wide, len(header))
+    return Layout(places, wide, len(header))
 
 
 def _place(header: list[str], name: str) -> int:
@@ -90,7 +109,7 @@ def _place(header: list[str], name: str) -> int:
     return header.index(name)
 
 
-def _record(values: list[str], layout: _Layout, mapping: CsvMapping) -> Record:
+def _record(values: list[str], layout: Layout, mapping: CsvMapping) -> Record:
     marks = mapping.null_marks
     texts = [None if (text := value.strip()) in marks else text for value in values]
     found: dict[str, str | None] = {}

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from decimal import Decimal
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from lake.instants import EPOCH
@@ -25,6 +26,8 @@ from transforms.numbers import MOST_DIGITS, PRICE_SCALE, NumberRefusedError, exa
 
 _FIRST, _LAST = date(1800, 1, 1), date(2199, 12, 31)
 _MOST_COUNT = 2**63 - 1
+_TELLING = ("symbol", "venue", "currency", "base", "quote")
+"""Columns that tell the instrument."""
 _DAY_MS = 24 * 3_600_000
 _NANOS = re.compile(r"([.,]\d{6})(\d{1,3})(?=\Z|[Zz+\- ])")
 _FINER = re.compile(r"[.,]\d{10}")
@@ -45,6 +48,8 @@ class File:
     zone: ZoneInfo
     stamp_zone: tzinfo
     interval: str
+    met: dict[tuple[str | None, ...], dict[str, object]] = field(default_factory=dict)
+    """Instruments met in the message, by what told them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +75,16 @@ def file_of(mapping: CsvMapping, name: object, delivered: datetime | None) -> Fi
 
 def who(file: File, record: Mapping[str, str | None], column: str | None = None) -> dict[str, object]:
     """Return symbol, currency and hints of a record, or of its wide column called `column`."""
+    told = (column, *map(record.get, _TELLING))
+    found = file.met.get(told)
+    if found is None:
+        found = file.met[told] = _instrument(file, record, column)
+    return found
+
+
+def _instrument(file: File, record: Mapping[str, str | None], column: str | None) -> dict[str, object]:
     mapping = file.mapping
-    known = {**file.groups, **{key: text for key, text in record.items() if text is not None}}
+    known = {**file.groups, **{key: text for key in _TELLING if (text := record.get(key)) is not None}}
     if column is not None:
         known["column"] = column
     told = mapping.symbol if "symbol" not in mapping.columns else None
@@ -178,8 +191,9 @@ def _read_stamp(file: File, text: str, form: str) -> Stamp:
     if form == "ms_of_day":
         if len(text) > 8 or not text.isascii() or not text.isdecimal() or int(text) > _DAY_MS:
             raise ValueError("not milliseconds of a day")
-        day = day_of(file.mapping, file.groups.get("date"), "the file's date")
-        return Stamp(datetime.combine(day, time(), file.stamp_zone) + timedelta(milliseconds=int(text)))
+        return Stamp(
+            _midnight_of(file.mapping.date_format, file.groups.get("date"), file.stamp_zone) + timedelta(milliseconds=int(text))
+        )
     if form == "iso":
         if _FINER.search(text):
             raise ValueError("finer than nanoseconds")
@@ -194,9 +208,18 @@ def _read_stamp(file: File, text: str, form: str) -> Stamp:
     return Stamp(at if has_offset else at.replace(tzinfo=file.stamp_zone), nanos, has_time, has_offset)
 
 
+@lru_cache(maxsize=64)
+def _midnight_of(form: str, text: str | None, zone: tzinfo) -> datetime:
+    return datetime.combine(date_in(form, text, "the file's date"), time(), zone)
+
+
 def day_of(mapping: CsvMapping, text: str | None, name: str) -> date:
-    """Return a date in the mapping's date_format; as iso, what stands behind the date of an instant is left. Raises."""
-    form = mapping.date_format
+    """Return a date in the mapping's date_format. Raises NumberRefusedError."""
+    return date_in(mapping.date_format, text, name)
+
+
+def date_in(form: str, text: str | None, name: str) -> date:
+    """Return a date in a format; as iso, what stands behind the date of an instant is left. Raises NumberRefusedError."""
     try:
         if text is None:
             raise ValueError("nothing there")
