@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import lru_cache
-from functools import partial
+from functools import lru_cache, partial
 
 import pyarrow as pa
 
@@ -33,6 +32,7 @@ from transforms.decode import (
     iex,
     iex_cloud,
     iex_cloud_stock,
+    nasdaq_itch,
     polygon,
     reference_lists,
     reference_markets,
@@ -93,6 +93,7 @@ _ALPACA_STOCKS = "JSON of /v2/stocks (bars, trades, quotes, snapshots) and frame
 _ALPACA_OPTIONS = "/v1beta1/options (bars, trades, quotes, chains with greeks) and frames of its msgpack stream"
 _TOPS = "TOPS 1.5 and 1.6 in pcap and pcapng: quotes, trades, breaks, states, auctions"
 _DEEP = "DEEP 1.0 in pcap and pcapng: price levels, trades, breaks, states, auctions"
+_ITCH = "TotalView-ITCH 5.0 files, with or without prefixes of length: orders, executions, crosses, states"
 _IEX_MARKET = "TOPS, last, DEEP, book, trades and breaks, JSON and SSE"
 _IEX_STOCK = "charts, quotes, dividends, splits, statements, stats, news, options, rates"
 _POLYGON = "JSON of aggregates, trades, quotes, last prices, snapshots and chains"
@@ -269,6 +270,9 @@ FEEDS: dict[tuple[str, str], Feed] = {
         ),
         Feed("iex", "tops", NumberKind.EXACT, _TOPS, iex.TOPS_TABLES, iex.decode_tops, True, "US", most_messages=256),
         Feed("iex", "deep", NumberKind.EXACT, _DEEP, iex.DEEP_TABLES, iex.decode_deep, True, "US", most_messages=256),
+        Feed(
+            "nasdaq", "itch", NumberKind.EXACT, _ITCH, nasdaq_itch.TABLES, nasdaq_itch.decode, True, "US", most_messages=256
+        ),
         Feed("iex_cloud", "market", NumberKind.EXACT, _IEX_MARKET, iex_cloud.MARKET_TABLES, iex_cloud.decode_market, True, "US"),
         Feed("iex_cloud", "stock", NumberKind.EXACT, _IEX_STOCK, iex_cloud_stock.STOCK_TABLES, iex_cloud_stock.decode_stock),
         Feed("iex_cloud", "reference", NumberKind.EXACT, "lists: raw only", (), iex_cloud_stock.decode_reference),

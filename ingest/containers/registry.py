@@ -14,6 +14,7 @@ from ingest.containers.dbn import dbn_batches, file_dataset, is_dbn, is_referenc
 from ingest.containers.finnhub import FINNHUB_FEEDS, is_finnhub, named_answer, ticks_or_frames
 from ingest.containers.fix import fix_messages, is_fix
 from ingest.containers.ibkr import history_records, is_history, is_wire, wire_messages
+from ingest.containers.itch import is_itch, itch_messages
 from ingest.containers.reference import REFERENCE_FEEDS, is_reference
 from ingest.containers.source import Piece, Source, Told
 from ingest.containers.splitters import csv_chunks, json_lines, recorded_frames, whole_document
@@ -89,6 +90,13 @@ CONTAINERS: dict[tuple[str, str], Container] = {
     ("tradier", "market"): Container(
         whole_document("application/json"),
         _begins(b'{"options":', b'{"quotes":{"quote"', b'{"history":{"day"', b'{"expirations":{"date"'),
+        _begins(
+            b'{"options":{"option":',
+            b'{"options":null',
+            b'{"quotes":{"quote":',
+            b'{"history":{"day":',
+            b'{"expirations":{"date":',
+        ),
     ),
     ("ice", "reorg"): Container(whole_document("text/plain"), _is_reorg),
     **{
@@ -105,6 +113,7 @@ CONTAINERS: dict[tuple[str, str], Container] = {
     **{("tiingo", feed): Container(whole_document("application/json"), is_tiingo(feed)) for feed in ("daily", "iex", "crypto")},
     ("iex", "tops"): Container(capture_packets, is_capture_of(iex.TOPS)),
     ("iex", "deep"): Container(capture_packets, is_capture_of(iex.DEEP)),
+    ("nasdaq", "itch"): Container(itch_messages, is_itch),
     **{("iex_cloud", feed): Container(iex_answer_or_events, is_iex_cloud(feed)) for feed in ("market", "stock", "reference")},
     **{("reference", feed): Container(whole_document("text/plain"), is_reference(feed)) for feed in REFERENCE_FEEDS},
     **{
