@@ -90,13 +90,6 @@ CONTAINERS: dict[tuple[str, str], Container] = {
     ("tradier", "market"): Container(
         whole_document("application/json"),
         _begins(b'{"options":', b'{"quotes":{"quote"', b'{"history":{"day"', b'{"expirations":{"date"'),
-        _begins(
-            b'{"options":{"option":',
-            b'{"options":null',
-            b'{"quotes":{"quote":',
-            b'{"history":{"day":',
-            b'{"expirations":{"date":',
-        ),
     ),
     ("ice", "reorg"): Container(whole_document("text/plain"), _is_reorg),
     **{
