@@ -32,11 +32,11 @@ from transforms.decode import (
     iex,
     iex_cloud,
     iex_cloud_stock,
+    nyse_taq,
     nasdaq_itch,
     polygon,
     reference_lists,
     reference_markets,
-    taq,
     tiingo,
     tradier,
     yahoo,
@@ -280,8 +280,8 @@ FEEDS: dict[tuple[str, str], Feed] = {
         Feed("ibkr", "wire", NumberKind.EXACT, "messages of TWS by server version", ibkr_wire.TABLES, ibkr_wire.decode, True),
         Feed("ibkr", "history", NumberKind.EXACT, "JSON of bars and ticks", ibkr_history.TABLES, ibkr_history.decode, True),
         Feed("tradier", "market", NumberKind.EXACT, "chains with greeks, quotes", tradier.TABLES, tradier.decode, True, "US"),
-        Feed("nyse_taq", "trades", NumberKind.EXACT, "TAQ trades", taq.TRADE_TABLES, taq.decode_trades, venue="US"),
-        Feed("nyse_taq", "quotes", NumberKind.EXACT, "TAQ quotes", taq.QUOTE_TABLES, taq.decode_quotes, True, "US"),
+        Feed("nyse_taq", "trades", NumberKind.EXACT, "TAQ trades", nyse_taq.TRADE_TABLES, nyse_taq.decode_trades, venue="US"),
+        Feed("nyse_taq", "quotes", NumberKind.EXACT, "TAQ quotes", nyse_taq.QUOTE_TABLES, nyse_taq.decode_quotes, True, "US"),
         Feed("polygon", "reference", NumberKind.EXACT, "lists of tickers, venues, codes: raw only", (), polygon.decode_reference),
         *(
             Feed("reference", feed, NumberKind.EXACT, payload, tables, decode)

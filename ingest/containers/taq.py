@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from ingest.containers.source import Piece, Source, Told
-from transforms.decode.taq import columns_of
+from transforms.decode.nyse_taq import columns_of
 
 MOST_RECORDS = 1_000
 MOST_BYTES = 128 * 1024

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from ingest.containers.source import Source, Told
 from ingest.containers.taq import MOST_RECORDS, is_taq, taq_records
 from tests.transforms.decode.cases import SAMPLES, messages
-from transforms.decode.taq import columns_of, decode_quotes, decode_trades
+from transforms.decode.nyse_taq import columns_of, decode_quotes, decode_trades
 
 TRADES = SAMPLES / "nyse_taq" / "trades"
 HEADER = "DATE,TIME,EX,SYMBOL,SIZE,PRICE,CORR\n"
