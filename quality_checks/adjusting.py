@@ -17,7 +17,7 @@ import hashlib
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -25,8 +25,7 @@ import pyarrow.compute as pc
 from lake import as_of, files
 from lake.catalog import Lake
 from lake.conditions import Where
-from lake.heads import Act
-from lake.instants import EPOCH, to_datetime
+from lake.instants import to_datetime
 from lake.publish import advance, stage
 from lake.runner import LocalRunner, Runner, Task
 from lake.scan import read, replaced_files
@@ -35,6 +34,7 @@ from lake.tables import table_named
 from lake.values import Vector
 from quality_checks import waivers
 from quality_checks.differences import changes, lineage_of, named_run, vanished, with_kept_runs
+from quality_checks.inputs import last_published, moment_of, published_between
 from quality_checks.news import stamped
 from quality_checks.publishing import run_name, settle
 from quality_checks.records import record, record_findings, record_quarantine
@@ -56,7 +56,6 @@ _TOGETHER = 64
 _MOST_NAMED = 256
 """A plan is pruned by no more instruments than this (lake/plans.py)."""
 _STATE, _COMPUTED_BY = "adjusting", "computed_by"
-_MAKES_ROWS = (Act.PUBLISH, Act.RELEASE, Act.APPEND)
 
 
 @dataclass(slots=True)
@@ -161,11 +160,7 @@ def _lowest(positions: Iterable[Vector]) -> Vector:
 
 def input_position(lake: Lake) -> Vector:
     """Return when each input was last published, in milliseconds since the epoch; an input without rows is left out."""
-    found: Vector = {}
-    for table in (BARS, ACTIONS):
-        made = [one.published_at for one in as_of.ledger(lake, table) if one.act in _MAKES_ROWS]
-        if made:
-            found[table] = _milliseconds(max(made))
+    found = last_published(lake, (BARS, ACTIONS))
     decided = waivers.last_decision_ms(lake)
     return found if decided is None or not found else {**found, waivers.INPUT: decided}
 
@@ -174,9 +169,7 @@ def touched_since(lake: Lake, before: Vector, after: Vector) -> list[int]:
     """Return the instruments that may differ between two positions, ordered; from {}: every instrument."""
     found = waivers.decided_between(lake, before.get(waivers.INPUT, -1), after.get(waivers.INPUT, -1))
     for table in (BARS, ACTIONS):
-        low, high = before.get(table, -1), after.get(table, -1)
-        booked = [one for one in as_of.ledger(lake, table) if one.act in _MAKES_ROWS]
-        runs = {one.run_id for one in booked if low < _milliseconds(one.published_at) <= high}
+        runs = {one.run_id for one in published_between(lake, table, before, after)}
         where = [Where("run_id", "in", sorted(runs))]
         if runs and table == BARS:
             found |= set(read(lake, table, ["instrument_id"], where)["instrument_id"].unique().to_pylist())
@@ -190,10 +183,6 @@ def _sharing_chains(lake: Lake, where: Sequence[Where]) -> set[int]:
     new = read(lake, ACTIONS, ["instrument_id", "action_key"], where)
     also = read(lake, ACTIONS, ["instrument_id"], [Where("action_key", "in", new["action_key"].unique().to_pylist())])
     return {*new["instrument_id"].unique().to_pylist(), *also["instrument_id"].unique().to_pylist()}
-
-
-def _milliseconds(moment: datetime) -> int:
-    return (moment - EPOCH) // timedelta(milliseconds=1)
 
 
 def grouped(instruments: Sequence[int]) -> list[list[int]]:
@@ -219,7 +208,7 @@ def inputs_at(lake: Lake, table: str, position: Vector, instruments: Collection[
     definition = table_named(table)
     if table not in position:
         return definition.arrow_schema().empty_table()
-    moment = EPOCH + timedelta(milliseconds=position[table])
+    moment = moment_of(position[table])
     columns = [*definition.column_names, PUBLISHED_AT]
     mine = Where("instrument_id", "in", sorted(instruments))
     rows = read(lake, table, columns, [mine], as_of=moment)

@@ -29,6 +29,7 @@ from lake.tables import table_named
 from lake.values import CaptureKind, Vector
 from quality_checks.adjusting import AdjustReport, adjust
 from quality_checks.batches import Prepared, Reading, decode_batch, joined_rows, kinds_of, read_batch
+from quality_checks.building import BuildReport, build
 from quality_checks.contract import CONTRACTS
 from quality_checks.naming import NAMED_AT, eras_known
 from quality_checks.news import News, existing_on_main, news_of, stamped
@@ -88,10 +89,11 @@ class PromotionReport:
 
 @dataclass(frozen=True, slots=True)
 class WholePromotion:
-    """What `promote_all` did: one report a provider that had messages, and the adjustment."""
+    """What `promote_all` did: one report a provider that had messages, the adjustment, and the bars built."""
 
     providers: tuple[PromotionReport, ...]
     adjusted: AdjustReport
+    built: BuildReport
 
     @property
     def holds(self) -> list[str]:
@@ -100,13 +102,14 @@ class WholePromotion:
 
     def document(self) -> dict[str, object]:
         """Return the report as JSON values."""
-        return {"providers": [report.document() for report in self.providers], "adjusted": self.adjusted.document()}
+        derived = {"adjusted": self.adjusted.document(), "built": self.built.document()}
+        return {"providers": [report.document() for report in self.providers], **derived}
 
 
 def promote_all(lake: Lake, told: Callable[[PromotionReport], None] = lambda report: None) -> WholePromotion:
-    """Promote every provider, then bring the adjusted tables up to it; returns what was done. See `promote`, `adjust`."""
+    """Promote every provider, then bring what is derived up to it; returns what was done. See `promote`, `adjust`, `build`."""
     reports = [promote(lake, provider, told) for provider in providers_of(lake)]
-    return WholePromotion(tuple(report for report in reports if report.messages or report.waiting), adjust(lake))
+    return WholePromotion(tuple(report for report in reports if report.messages or report.waiting), adjust(lake), build(lake))
 
 
 def tables_of(provider: str) -> tuple[str, ...]:

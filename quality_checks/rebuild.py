@@ -29,11 +29,12 @@ from lake.runner import LocalRunner, Runner, Task, new_job, sweep
 from lake.scan import read, replaced_files
 from lake.staging import clean_dead_branches
 from lake.tables import PublishedBy, Table, table_named
-from quality_checks import adjusting
+from quality_checks import adjusting, building
 from quality_checks.batches import kinds_of
 from quality_checks.gate import audit_to_the_end
 from quality_checks.levels import keep_levels, newer_levels, no_levels
-from quality_checks.replay import SHOWN, PartKey, Replayed, part_of_file, replay_instruments, replay_part, spill
+from quality_checks.replay import SHOWN, PartKey, Replayed, part_of_file, replay_built, replay_instruments, replay_part, spill
+from transforms.built_bars import BUILT
 
 _ROWS_MADE = (Act.PUBLISH, Act.RELEASE)
 
@@ -83,7 +84,7 @@ def rebuild(lake: Lake, table: str, runner: Runner | None = None) -> RebuildRepo
         base = lake.head(table).snapshot_id
         job = new_job()
         entries = [one for one in ledger(lake, table) if one.act in _ROWS_MADE]
-        make = _normalized_parts if definition.namespace == "normalized" else _adjusted_parts
+        make = _normalized_parts if definition.namespace == "normalized" else _DERIVED.get(table, _adjusted_parts)
         try:
             parts = list(make(lake, definition, entries, runner or LocalRunner(lake), job))
             report = _report(table, parts)
@@ -207,3 +208,26 @@ def _adjusted_parts(lake: Lake, table: Table, entries: Sequence[Settled], runner
         for number, ids in enumerate(adjusting.grouped(sorted(everything)))
     ]
     yield from (part for _, part in runner.run(replay_instruments, tasks))
+
+
+def _built_parts(lake: Lake, table: Table, entries: Sequence[Settled], runner: Runner, job: str) -> Iterator[Replayed]:
+    """Replay the positions of adjusted.built_bars part by part: those that an entry touched, or found with bars to come."""
+    mine = [entry for entry in entries if entry.owner == building.OWNER and entry.act is Act.PUBLISH]
+    changed = [
+        (entry, building.touched_since(lake, entry.before, entry.after) | building.open_parts(lake, entry.before))
+        for entry in mine
+    ]
+    keys = read(lake, table.name, ["provider", "session_date"]).group_by(["provider", "session_date"]).aggregate([])
+    everything = {(row["provider"], row["session_date"]) for row in keys.to_pylist()}.union(*(found for _, found in changed))
+    tasks = [
+        Task(
+            f"{table.name}, {key[0]} on {key[1]}",
+            arguments={"part": key, "entries": [entry for entry, found in changed if key in found]},
+            job=job,
+        )
+        for key in sorted(everything)
+    ]
+    yield from (part for _, part in runner.run(replay_built, tasks))
+
+
+_DERIVED = {BUILT: _built_parts}

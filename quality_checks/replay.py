@@ -32,7 +32,7 @@ from lake.runner import Task
 from lake.scan import read
 from lake.tables import Table, table_named
 from lake.values import CaptureKind
-from quality_checks import adjusting
+from quality_checks import adjusting, building
 from quality_checks.batches import Batch, decode_batch, joined_rows
 from quality_checks.differences import changes, with_kept_runs
 from quality_checks.holds import HELD
@@ -40,6 +40,7 @@ from quality_checks.naming import NAMED_AT, eras_known
 from quality_checks.news import Existing, news_of, stamped
 from quality_checks.publishing import run_name
 from quality_checks.rules import event_ids
+from transforms.built_bars import BUILT
 from transforms.revisions import effective
 from transforms.symbol_eras import NO_CHANGES
 
@@ -258,6 +259,21 @@ def _replayed_versions(lake: Lake, table: Table, entries: Sequence[tuple[Settled
         before = [(one, part.filter(pc.is_in(part["instrument_id"], value_set=ids))) for one, part in replayed]
         replayed.append((entry, stamped(table.name, changes(table, rows, _effective_of(table, before)).rows, entry.run_id)))
     return pa.concat_tables([table.arrow_schema().empty_table(), *(rows for _, rows in replayed)])
+
+
+def replay_built(lake: Lake, task: Task) -> Replayed:
+    """Make the built bars of one provider and session again, and compare them with main. A step of `lake.runner`.
+
+    arguments   part; entries: those of the ledger that may have changed it, in their order
+    """
+    table = table_named(BUILT)
+    replayed: list[tuple[Settled, pa.Table]] = []
+    for entry in task.arguments["entries"]:
+        computed, _ = building.compute(lake, entry.after, task.arguments["part"])
+        change = changes(table, computed, _effective_of(table, replayed))
+        replayed.append((entry, stamped(table.name, change.rows, entry.run_id)))
+    made = pa.concat_tables([table.arrow_schema().empty_table(), *(rows for _, rows in replayed)])
+    return _settled(lake, table, read(lake, table.name, where=building.where_part(task.arguments["part"])), made, task.job)
 
 
 def _remade_answers(lake: Lake, instruments: Sequence[int], now: pa.Table) -> pa.Table:

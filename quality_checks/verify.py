@@ -28,6 +28,8 @@ from lake.scan import read
 from lake.tables import TABLES, PublishedBy, table_named
 from lake.values import Vector
 from quality_checks.adjusting import ACTIONS, AGREED, BARS, FACTORS
+from quality_checks.built_proof import built_bars_add_up
+from quality_checks.built_proof import frame_of as _frame
 from quality_checks.holds import left_for_good
 from quality_checks.promotion import adds_up, tables_of
 from transforms.decode.decoded import FACTS
@@ -97,6 +99,7 @@ def verify(lake: Lake, log: Log | None = None) -> VerifyReport:
         ("holds_readable", lambda: _holds_readable(lake)),
         ("instruments_known", lambda: _instruments_known(lake)),
         ("lineage_complete", lambda: _lineage(lake)),
+        ("built_bars_add_up", lambda: built_bars_add_up(lake)),
         ("no_audit_branch", lambda: _branches(lake)),
     ]
     if log is not None:
@@ -356,7 +359,7 @@ def _holds_readable(lake: Lake) -> tuple[int, list[str]]:
 def _instruments_known(lake: Lake) -> tuple[int, list[str]]:
     known = read(lake, "reference.instruments", ["instrument_id"])["instrument_id"].combine_chunks()
     faults, count = [], 0
-    for name in (*FACTS, AGREED, FACTORS, "adjusted.bars_1d"):
+    for name in (*FACTS, AGREED, FACTORS, "adjusted.bars_1d", "adjusted.built_bars"):
         used = read(lake, name, ["instrument_id"])["instrument_id"].unique().drop_null()
         count += len(used)
         unknown = used.filter(pc.invert(pc.is_in(used, value_set=known)))
@@ -394,7 +397,3 @@ def _branches(lake: Lake) -> tuple[int, list[str]]:
     tables = {name: lake.table(name).metadata for name in GATED}
     left = [(name, ref) for name, now in tables.items() for ref in now.refs if ref not in ("main", *fences_of(now))]
     return len(GATED), [f"{name}: branch {ref} was left behind" for name, ref in left]
-
-
-def _frame(rows: pa.Table) -> pl.DataFrame:
-    return pl.DataFrame({name: pl.from_arrow(rows[name]) for name in rows.column_names})

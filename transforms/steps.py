@@ -18,7 +18,7 @@ from lake.tables import Table
 from lake.tables.ops import LINEAGE
 from lake.tables.quality import FINDINGS
 from transforms.calendars import STAMP
-from transforms.decode.decoded import BARS, CORPORATE_ACTIONS, FACTS
+from transforms.decode.decoded import BARS, CORPORATE_ACTIONS, FACTS, QUOTES, TRADE_EVENTS, TRADES
 
 _INSTANT = "%Y-%m-%dT%H:%M:%S%.fZ"
 
@@ -40,6 +40,7 @@ class Step:
 
 
 _PRICED = (BARS, CORPORATE_ACTIONS)
+BUILT_FROM = (TRADES, TRADE_EVENTS, QUOTES)
 
 STEPS = (
     Step("decode", 1, ("raw.messages",), FACTS, "Payload bytes to candidate rows; float images restored to decimals."),
@@ -55,6 +56,7 @@ STEPS = (
         "The effect of each action along known_at.",
     ),
     Step("adjust", 1, ("adjusted.agreed_bars", "adjusted.factors"), ("adjusted.bars_1d",), "Exact products, rounded once."),
+    Step("build", 1, BUILT_FROM, ("adjusted.built_bars",), "Bars of a feed's trades and quotes, by session and condition."),
 )
 """Every step, in the order of the data."""
 

@@ -1,4 +1,4 @@
-"""The adjusted layer: agreed bars, factors, and the newest answer ready to read."""
+"""The adjusted layer: agreed bars, factors, the newest answer ready to read, and bars built from trades and quotes."""
 
 from __future__ import annotations
 
@@ -112,4 +112,36 @@ BARS_1D = Table(
     published_by=PublishedBy.RUN,
 )
 
-TABLES = (AGREED_BARS, FACTORS, BARS_1D)
+BUILT_BARS = Table(
+    "adjusted.built_bars",
+    "A bar built here from a feed's own trades or quotes, as traded; a late trade or a correction is one more row.",
+    columns=(
+        q.INSTRUMENT_ID.at(1, required=True),
+        q.PROVIDER.at(2, required=True),
+        q.FEED.at(3, required=True),
+        q.SYMBOL.at(4, required=True),
+        q.CURRENCY.at(5),
+        q.PRICE_KIND.at(6, required=True, doc="What the prices are of: trade, bid, ask, mid."),
+        q.INTERVAL.at(7, required=True, doc="Length of the bar: 1m, 1d."),
+        q.SESSION_DATE.at(8, required=True),
+        q.TS_OPEN.at(9, required=True),
+        q.TS_END.at(10, required=True),
+        q.OPEN.at(11, doc="First price that may be one; null where no trade of the bar may tell it."),
+        q.HIGH.at(12),
+        q.LOW.at(13),
+        q.CLOSE.at(14, doc="Last price that may be one; null where no trade of the bar may tell it."),
+        q.VOLUME.at(15, doc="Units traded, exact; null for bars of quotes."),
+        q.TRADE_COUNT.at(16, doc="Trades in the volume; null for bars of quotes."),
+        q.QUOTE_COUNT.at(17),
+        q.DOLLAR_VOLUME.at(18),
+        q.VWAP.at(19, doc="Dollar volume over volume, rounded once, half to even; null where nothing was traded."),
+        q.KNOWN_AT.at(20, required=True),
+        q.RUN_ID.at(21, required=True),
+    ),
+    partition=(("interval", "identity"), ("session_date", "month"), ("provider", "identity")),
+    order=("instrument_id", "ts_open", "known_at"),
+    key=("instrument_id", "provider", "feed", "price_type", "interval", "ts_open", "known_at"),
+    published_by=PublishedBy.RUN,
+)
+
+TABLES = (AGREED_BARS, FACTORS, BARS_1D, BUILT_BARS)

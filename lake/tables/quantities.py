@@ -88,6 +88,11 @@ LOW = Quantity("low", PRICE_TYPE, "Lowest price, on the row's basis.", Encoding.
 CLOSE = Quantity("close", PRICE_TYPE, "Last price, on the row's basis.", Encoding.DELTA)
 VOLUME = Quantity("volume", VOLUME_TYPE, "Units traded in the bar, on the row's basis; null where not reported.")
 TRADE_COUNT = Quantity("trade_count", "long", "Trades in the bar; null where not reported.", Encoding.DELTA)
+QUOTE_COUNT = Quantity("quote_count", "long", "Quotes in the bar that tell its price; null for bars of trades.", Encoding.DELTA)
+DOLLAR_VOLUME = Quantity(
+    "dollar_volume", DOLLAR_VOLUME_TYPE, "Sum of price times size, exact, in the row's currency; null for bars of quotes."
+)
+TS_END = Quantity("ts_end", "timestamptz", "End of the bar, not included: never beyond an edge of its session.", Encoding.DELTA)
 VWAP = Quantity("vwap", PRICE_TYPE, "Volume-weighted price as delivered; null where not reported.", Encoding.DELTA)
 PROVIDER_ADJUSTED_CLOSE = Quantity(
     "provider_adjusted_close", PRICE_TYPE, "The provider's own adjusted close, kept to check ours against.", Encoding.DELTA

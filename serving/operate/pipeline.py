@@ -18,6 +18,7 @@ from lake.maintenance.maintaining import Report, maintain
 from lake.maintenance.works import WORKS
 from lake.runner import Runner
 from quality_checks.adjusting import adjust
+from quality_checks.building import build
 from quality_checks.promotion import PromotionReport, promote, providers_of
 from serving.topics.steps import still_wanted
 
@@ -33,6 +34,7 @@ class Turn:
     landed: dict[str, Any] = field(default_factory=dict)
     promoted: dict[str, PromotionReport] = field(default_factory=dict)
     adjusted: dict[str, Any] = field(default_factory=dict)
+    built: dict[str, Any] = field(default_factory=dict)
 
     @property
     def holds(self) -> list[str]:
@@ -47,7 +49,7 @@ class Turn:
     def document(self) -> dict[str, object]:
         """Return the turn as JSON values."""
         promoted = {name: report.document() for name, report in self.promoted.items()}
-        return {"landed": self.landed, "promoted": promoted, "adjusted": self.adjusted, "holds": self.holds}
+        return {"landed": self.landed, "promoted": promoted, "adjusted": self.adjusted, "built": self.built, "holds": self.holds}
 
 
 def turn(lake: Lake, log: Log, providers: Sequence[str] = (), say: Say = lambda text: None) -> Turn:
@@ -61,9 +63,11 @@ def turn(lake: Lake, log: Log, providers: Sequence[str] = (), say: Say = lambda 
 
 
 def promote_all(lake: Lake, done: Turn, providers: Sequence[str], say: Say, runner: Runner | None = None) -> None:
-    """Promote providers one after the other, then adjust; fills `done`. Raises NotFoundError for an unknown provider.
+    """Promote providers one after the other, then adjust, then build bars; fills `done`.
 
-    runner    where instruments are adjusted, default: here
+    runner    where instruments are adjusted and bars built, default: here
+
+    Raises NotFoundError for an unknown provider.
     """
     known = providers_of(lake)
     unknown = sorted(set(providers) - set(known))
@@ -76,6 +80,8 @@ def promote_all(lake: Lake, done: Turn, providers: Sequence[str], say: Say, runn
             done.promoted[provider] = report
     say("agreeing and adjusting")
     done.adjusted = adjust(lake, runner).document()
+    say("building bars")
+    done.built = build(lake, runner).document()
 
 
 def upkeep(lake: Lake, log: Log, *, sweeps: bool, say: Say = lambda text: None) -> Report:

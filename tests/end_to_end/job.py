@@ -33,6 +33,7 @@ from lake.scan import read
 from lake.settings import load_settings
 from lake.tables import TABLES
 from quality_checks.adjusting import adjust
+from quality_checks.building import build
 from quality_checks.holds import list_holds, reject, release
 from quality_checks.promotion import promote, providers_of
 from quality_checks.verify import verify
@@ -116,6 +117,7 @@ def promoted(lake: Lake, log: Log) -> None:
     for provider in providers_of(lake):
         promote(lake, provider)
     adjust(lake)
+    build(lake)
 
 
 def decided(lake: Lake) -> None:
@@ -126,6 +128,7 @@ def decided(lake: Lake) -> None:
         else:
             release(lake, hold.hold_id, "a run of frames was scaled", without_failed=True)
     adjust(lake)
+    build(lake)
 
 
 def hashes(lake: Lake, as_of: datetime | None = None) -> dict[str, str]:

@@ -263,6 +263,34 @@ def bars_1d(**changes: object) -> pa.Table:
     return numbered("adjusted.bars_1d", 2, **{**columns, **changes})
 
 
+def built_bars(**changes: object) -> pa.Table:
+    """Return a bar built from trades and one from bids."""
+    columns: dict[str, object] = {
+        "instrument_id": 7,
+        "provider": "binance",
+        "feed": "spot",
+        "symbol": "BTCUSDT",
+        "currency": "USDT",
+        "price_type": ["trade", "bid"],
+        "interval": "1m",
+        "session_date": DAY,
+        "ts_open": datetime(2024, 1, 3, 12, 0, tzinfo=UTC),
+        "ts_end": datetime(2024, 1, 3, 12, 1, tzinfo=UTC),
+        "open": Decimal(100),
+        "high": Decimal(101),
+        "low": Decimal(99),
+        "close": Decimal(100),
+        "volume": [Decimal(2), None],
+        "trade_count": [3, None],
+        "quote_count": [None, 5],
+        "dollar_volume": [Decimal(200), None],
+        "vwap": [Decimal(100), None],
+        "known_at": datetime(2024, 1, 3, 12, 1, 1, tzinfo=UTC),
+        "run_id": "r1",
+    }
+    return numbered("adjusted.built_bars", 2, **{**columns, **changes})
+
+
 GOOD = {
     "normalized.trades": trades,
     "normalized.quotes": quotes,
@@ -275,6 +303,7 @@ GOOD = {
     "adjusted.agreed_bars": agreed_bars,
     "adjusted.factors": factors,
     "adjusted.bars_1d": bars_1d,
+    "adjusted.built_bars": built_bars,
     **subject_samples.GOOD,
     **reference_samples.GOOD,
 }

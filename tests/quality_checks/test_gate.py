@@ -81,6 +81,10 @@ BAD = [
     ("reference.instruments", {"instrument_id": 7}, "key_repeated"),
     ("adjusted.factors", {"price_factor": Decimal(0)}, "factor_not_positive"),
     ("adjusted.bars_1d", {"all_factor": Decimal("0.5")}, "last_factor_not_one"),
+    ("adjusted.built_bars", {"ts_end": samples.NOON + timedelta(days=1)}, "span_invalid"),
+    ("adjusted.built_bars", {"quote_count": [3, 5]}, "kind_inconsistent"),
+    ("adjusted.built_bars", {"interval": "7m"}, "kind_unknown"),
+    ("adjusted.built_bars", {"close": Decimal(102)}, "bar_outside_range"),
     *reference_samples.BAD,
 ]
 
