@@ -19,7 +19,6 @@ from ingest.containers.dbn_header import (
     read_old_header,
 )
 from ingest.containers.source import Piece, Source, Told
-from ingest.containers.splitters import json_lines
 from lake.errors import ProtocolError
 from transforms.decode.dbn_layout import LONGEST_RECORD, SYMBOL_MAPPING, WORD, Bytes, gathered, layout_of, record_starts, run_keys
 from transforms.numbers import Int64s
@@ -95,8 +94,17 @@ def is_reference_lines(name: str, beginning: bytes) -> bool:
 
 
 def reference_lines(source: Source, told: Told) -> Iterator[Piece]:
-    """Yield the lines of a file of reference data, plain or in zstd."""
-    yield from json_lines(_Unpacked(source), told)
+    """Yield batches of lines of reference data, plain or in zstd, each with the number of its first line."""
+    lines: list[bytes] = []
+    size = number = 0
+    for line in _Unpacked(source).lines():
+        if lines and size + len(line) >= BATCH_BYTES:
+            yield Piece(b"\n".join(lines), "application/jsonl", request=told.request(first_line=number))
+            lines, size, number = [], 0, number + len(lines)
+        lines.append(line)
+        size += len(line) + 1
+    if any(lines):
+        yield Piece(b"\n".join(lines), "application/jsonl", request=told.request(first_line=number))
 
 
 class _Unpacked(Source):

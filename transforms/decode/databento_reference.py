@@ -22,6 +22,7 @@ from transforms.decode.decoded import (
     FUNDAMENTALS,
     IDENTIFIERS,
     ISSUERS,
+    MESSAGES,
     Decoded,
 )
 from transforms.decode.json_digits import Digits, document, exact, instant, rounded, text_of
@@ -55,17 +56,27 @@ def decode_reference(messages: pa.Table) -> Decoded:
     reader = Reader(TABLES)
 
     def read(payload: bytes) -> None:
-        entry = object_of(document(payload), "a line of reference data")
-        if "event_action" in entry:
-            reader.add(CORPORATE_ACTIONS, _action, entry, reader.delivered)
-        elif "factor" in entry:
-            reader.add_all(ALTERNATIVE, _factors, entry, reader.delivered)
-        elif "ts_effective" in entry:
-            _read_master(reader, entry)
-        else:
-            raise NumberRefusedError("unknown_line", payload[:200], "a corporate action, a factor or a listing")
+        for line in payload.split(b"\n"):
+            if not line.strip():
+                continue
+            try:
+                _read_line(reader, line)
+            except NumberRefusedError as error:
+                reader.refuse(MESSAGES, error)
 
     return read_messages(reader, messages, read)
+
+
+def _read_line(reader: Reader, line: bytes) -> None:
+    entry = object_of(document(line), "a line of reference data")
+    if "event_action" in entry:
+        reader.add(CORPORATE_ACTIONS, _action, entry, reader.delivered)
+    elif "factor" in entry:
+        reader.add_all(ALTERNATIVE, _factors, entry, reader.delivered)
+    elif "ts_effective" in entry:
+        _read_master(reader, entry)
+    else:
+        raise NumberRefusedError("unknown_line", line[:200], "a corporate action, a factor or a listing")
 
 
 def _who(entry: Object) -> Row:
