@@ -14,10 +14,10 @@ from datetime import UTC, date, datetime, timedelta
 
 import pyarrow as pa
 
-from transforms.decode.alpha_vantage_series import is_refusal
+from transforms.decode.alpha_vantage_series import answer_of
 from transforms.decode.decoded import FUNDAMENTALS, Decoded
 from transforms.decode.exchange_symbols import hints
-from transforms.decode.json_digits import document, text_of
+from transforms.decode.json_digits import text_of
 from transforms.decode.measures import lines, text_value_of
 from transforms.decode.readers import Object, Reader, Row, object_of, read_messages, read_raw_only
 from transforms.decode.spans import NEW_YORK, day_of, midnight
@@ -47,9 +47,8 @@ def decode_reference(messages: pa.Table) -> Decoded:
 
 
 def _about(payload: bytes) -> object:
-    body = payload.strip()
-    is_json = body.startswith((b"{", b"["))
-    return None if not body or body.startswith(b"<") or (is_json and is_refusal(document(body))) else payload[:200]
+    is_csv = payload.lstrip()[:1].isalpha()
+    return payload[:200] if is_csv or answer_of(payload) is not None else None
 
 
 class _Reader(Reader):
@@ -57,11 +56,8 @@ class _Reader(Reader):
 
     def answer(self, payload: bytes) -> None:
         """Append what a payload says. Raises NumberRefusedError when it is nothing about a company."""
-        body = payload.strip()
-        if not body or body.startswith(b"<"):
-            return
-        found = document(body)
-        if is_refusal(found):
+        found = answer_of(payload)
+        if found is None:
             return
         told = object_of(found)
         symbol = text_of(told.get("symbol")) or text_of(told.get("Symbol")) or self.params.get("symbol")

@@ -15,11 +15,11 @@ from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 
-from transforms.decode.alpha_vantage_series import META, is_refusal, named, stamp_of
+from transforms.decode.alpha_vantage_series import META, answer_of, named, stamp_of
 from transforms.decode.decoded import ALTERNATIVE, INDEX_LEVELS, Decoded
 from transforms.decode.delivery import zone_named
 from transforms.decode.exchange_symbols import hints
-from transforms.decode.json_digits import Digits, document, rounded, text_of
+from transforms.decode.json_digits import Digits, rounded, text_of
 from transforms.decode.measures import NUMBER_DIGITS, NUMBER_SCALE, lines, text_value_of
 from transforms.decode.readers import Object, Reader, Row, object_of, read_messages
 from transforms.decode.spans import NEW_YORK
@@ -46,11 +46,8 @@ class _Reader(Reader):
 
     def answer(self, payload: bytes) -> None:
         """Append what a payload says. Raises NumberRefusedError when it is none of them."""
-        body = payload.strip()
-        if not body or body.startswith(b"<"):
-            return
-        found = document(body)
-        if is_refusal(found):
+        found = answer_of(payload)
+        if found is None:
             return
         told = object_of(found)
         technical = next((name for name in told if name.startswith(_INDICATOR)), None)

@@ -12,10 +12,10 @@ from datetime import datetime
 
 import pyarrow as pa
 
-from transforms.decode.alpha_vantage_series import is_refusal
+from transforms.decode.alpha_vantage_series import answer_of
 from transforms.decode.decoded import ALTERNATIVE, NEWS, Decoded
 from transforms.decode.exchange_symbols import hints
-from transforms.decode.json_digits import document, text_of
+from transforms.decode.json_digits import text_of
 from transforms.decode.measures import lines, text_value_of
 from transforms.decode.readers import Object, Reader, Row, object_of, read_messages
 from transforms.numbers import NumberRefusedError
@@ -30,9 +30,8 @@ def decode_news(messages: pa.Table) -> Decoded:
     reader = Reader(NEWS_TABLES)
 
     def read(payload: bytes) -> None:
-        body = payload.strip()
-        found = None if not body or body.startswith(b"<") else document(body)
-        if found is None or is_refusal(found):
+        found = answer_of(payload)
+        if found is None:
             return
         articles = found.get("feed") if isinstance(found, dict) else None
         if not isinstance(articles, list):

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 from transforms.decode.delivery import zone_named
-from transforms.decode.json_digits import text_of
+from transforms.decode.json_digits import document, text_of
 from transforms.numbers import NumberRefusedError
 
 META = "Meta Data"
@@ -59,6 +59,13 @@ def is_refusal(found: object) -> bool:
     if isinstance(found.get("endpoint"), str) and isinstance(message, str) and _ARTIFICIAL.search(message):
         return True  # a premium endpoint shows a sample
     return all(key in _REFUSING and isinstance(value, str) for key, value in found.items())
+
+
+def answer_of(payload: bytes) -> object:
+    """Return the JSON of an answer; None of one that says nothing: empty, a page, a refusal. Raises NumberRefusedError."""
+    body = payload.strip()
+    found = None if not body or body.startswith(b"<") else document(body)
+    return None if is_refusal(found) else found
 
 
 def is_csv(body: bytes) -> bool:

@@ -77,7 +77,21 @@ COUNTED = {
     "alpha_vantage/timeseries_weeklyadjusted.json": ("stocks", {B: 2}, 1),
 }
 """File -> feed, facts by table, refused rows: counted in the file."""
-NUMBERS = ("price", "size", "bid_price", "bid_size", "ask_price", "ask_size", "open", "high", "low", "close", "volume", "amount", "rate")
+NUMBERS = (
+    "price",
+    "size",
+    "bid_price",
+    "bid_size",
+    "ask_price",
+    "ask_size",
+    "open",
+    "high",
+    "low",
+    "close",
+    "volume",
+    "amount",
+    "rate",
+)
 
 
 def decoded(name: str):
