@@ -8,9 +8,9 @@ not ended yet; what differs is published. Nothing derived is ever held: failing 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -193,35 +193,42 @@ def where_part(key: PartKey) -> list[Where]:
 
 def compute(lake: Lake, position: Vector, key: PartKey) -> tuple[pa.Table, int | None]:
     """Return the bars of a part that follow from the inputs as they were published at `position`, and when the next is due."""
-    facts = _facts(lake, position, key)
-    bars = built_bars(facts)
+    moments = {table: moment_of(position[table]) for table in BUILT_FROM if table in position}
+    bars = built_bars(facts_of(lake, key, moments))
     limit = pa.scalar(moment_of(position[CLOCK]), STAMP)
     later = bars["known_at"].filter(pc.greater(bars["known_at"], limit))
     due = None if not len(later) else milliseconds(pc.min(later).as_py()) + 1
     return bars.filter(pc.less_equal(bars["known_at"], limit)), due
 
 
-def _facts(lake: Lake, position: Vector, key: PartKey) -> Facts:
-    trades, quotes = (_inputs_at(lake, table, position, where_part(key)) for table in (TRADES, QUOTES))
+def facts_of(
+    lake: Lake, key: PartKey, moments: Mapping[str, datetime | None], instruments: Collection[int] | None = None
+) -> Facts:
+    """Return what the bars of a part are built from.
+
+    moments       input -> as of when it is read, None for now; an input left out counts as empty
+    instruments   only these; None: everybody
+    """
+    mine = [] if instruments is None else [Where("instrument_id", "in", sorted(instruments))]
+    trades, quotes = (_inputs_at(lake, table, moments, [*where_part(key), *mine]) for table in (TRADES, QUOTES))
     ids = sorted({*trades["instrument_id"].unique().to_pylist(), *quotes["instrument_id"].unique().to_pylist()})
     # A correction may come sessions after its trade, never before it.
-    after = [Where("provider", "=", key[0]), Where("session_date", ">=", key[1])]
-    events = _inputs_at(lake, EVENTS, position, after)
+    after = [Where("provider", "=", key[0]), Where("session_date", ">=", key[1]), *mine]
+    events = _inputs_at(lake, EVENTS, moments, after)
     events = events.filter(pc.is_in(events["instrument_id"], value_set=pa.array(ids, pa.int64())))
     live = {name for name, kind in kinds_of(lake, key[0]).items() if kind is CaptureKind.LIVE}
     return Facts(key[0], trades, events, quotes, venues_of(lake, ids), live)
 
 
-def _inputs_at(lake: Lake, table: str, position: Vector, where: Sequence[Where]) -> pa.Table:
-    """Return the rows of an input in force as published at `position`."""
+def _inputs_at(lake: Lake, table: str, moments: Mapping[str, datetime | None], where: Sequence[Where]) -> pa.Table:
+    """Return the rows of an input in force."""
     definition = table_named(table)
     names = list(definition.column_names)
-    if table not in position:
+    if table not in moments:
         return definition.arrow_schema().empty_table()
-    moment = moment_of(position[table])
     if not definition.is_revised:
-        return read(lake, table, names, where, as_of=moment)
-    return effective(definition, read(lake, table, [*names, PUBLISHED_AT], where, as_of=moment)).select(names)
+        return read(lake, table, names, where, as_of=moments[table])
+    return effective(definition, read(lake, table, [*names, PUBLISHED_AT], where, as_of=moments[table])).select(names)
 
 
 def venues_of(lake: Lake, instruments: Collection[int]) -> dict[int, Venue]:

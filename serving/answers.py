@@ -97,6 +97,15 @@ def range_of(start: date | datetime | None, end: date | datetime | None, instant
     return found
 
 
+def within(rows: pa.Table, start: date | datetime | None, end: date | datetime | None) -> pa.Table:
+    """Return the bars of `[start, end)`: dates bind `session_date`, instants `ts_open`."""
+    for condition in range_of(start, end, "ts_open"):
+        value = pa.scalar(condition.value, rows[condition.column].type)
+        compare = pc.greater_equal if condition.op == ">=" else pc.less
+        rows = rows.filter(compare(rows[condition.column], value))
+    return rows
+
+
 def _column(bound: date | datetime, instant_column: str) -> str:
     return instant_column if isinstance(bound, datetime) else "session_date"
 

@@ -16,7 +16,7 @@ from lake.instants import to_datetime
 from lake.scan import PUBLISHED_AT, Where
 from lake.tables import table_named
 from lake.values import Basis, event_id
-from serving.answers import Answered, newest, range_of
+from serving.answers import Answered, newest, range_of, within
 from serving.instruments import Instrument, instrument_named
 from transforms import adjust, agree
 from transforms.adjust import Adjustment
@@ -68,7 +68,7 @@ def bars(lake: Lake, question: BarsQuestion) -> Answered:
     last = {instrument.instrument_id: pc.max(agreed["session_date"]).as_py()}
     by = ("instrument_id", "session_date") if question.interval == "1d" else ("instrument_id", "ts_open")
     whole = adjust.back_adjust(adjust.newest_versions(mine, by), factors, question.adjustment, last)
-    view = _within(_columns(whole, question.adjustment), question).sort_by("ts_open")
+    view = within(_columns(whole, question.adjustment), question.start, question.end).sort_by("ts_open")
     metadata = _metadata(lake, question, instrument, snapshots, view)
     if question.adjustment is not Adjustment.NONE:
         metadata["unapplied_actions"] = _unapplied(lake, instrument, question)
@@ -148,14 +148,6 @@ def _unapplied(lake: Lake, instrument: Instrument, question: BarsQuestion) -> li
     own = {event_id(*parts) for parts in ids}
     names = ("event_id", "rule", "value", "expected")
     return [{name: row[name] for name in names} for row in refused.to_pylist() if row["event_id"] in own]
-
-
-def _within(view: pa.Table, question: BarsQuestion) -> pa.Table:
-    for condition in range_of(question.start, question.end, "ts_open"):
-        value = pa.scalar(condition.value, view[condition.column].type)
-        compare = pc.greater_equal if condition.op == ">=" else pc.less
-        view = view.filter(compare(view[condition.column], value))
-    return view
 
 
 def _metadata(

@@ -27,6 +27,13 @@ class Scope(StrEnum):
     """What makes tickhouse do something: POST /integration/process."""
 
 
+class BarSource(StrEnum):
+    """Where bars come from."""
+
+    AGREED = "agreed"
+    BUILT = "built"
+
+
 class From(StrEnum):
     """Who answers a capture."""
 

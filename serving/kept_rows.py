@@ -15,7 +15,7 @@ from lake.tables import Table, table_named
 from serving.bars import in_force
 from transforms.steps import derived_ids
 
-REVISED = frozenset({"adjusted.agreed_bars", "adjusted.factors"})
+REVISED = frozenset({"adjusted.agreed_bars", "adjusted.factors", "adjusted.built_bars"})
 """Derived tables that are appended to: of several rows with one key the one published last counts."""
 
 

@@ -23,10 +23,13 @@ from lake.errors import InvalidValueError, NotFoundError
 from lake.tables import TABLES, Table, table_named
 from lake.values import MESSAGE_ITSELF, event_id, parse_event_id
 from quality_checks import waivers
+from serving.built_inputs import inputs_of_built
 from serving.formats import records
 from serving.instruments import instrument_named
 from serving.kept_rows import KeptRows, name_of
+from transforms.built_bars import BUILT
 from transforms.feeds import feed_named
+from transforms.steps import step_named
 
 EXCERPT_BYTES = 400
 """Of a payload shown to a person; the whole payload is one query away."""
@@ -177,6 +180,10 @@ class _Reader:
         inputs = sorted({(row["role"], row["input_event_id"], row["input_table"], row["step"]) for row in lineage})
         if not inputs and node.table == "adjusted.bars_1d":
             inputs = [(role, name, table, "adjust") for role, name, table in self._inputs_of_bar(found)]
+        if node.table == BUILT:
+            parts, words = inputs_of_built(self._lake, found.slice(0, 1).to_pylist()[0])
+            inputs = [(role, name, table, step_named("build").identity) for role, name, table in parts]
+            node.notes.append(words)
         if inputs:
             node.step = inputs[0][3]
             self._kept.keep_lineage([name for _, name, table, _ in inputs if table.startswith("adjusted.")])

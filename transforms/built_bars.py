@@ -8,7 +8,7 @@ number of runs in which it was.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,7 +49,7 @@ class Facts:
     live: Collection[str]
 
 
-def built_bars(facts: Facts) -> pa.Table:
+def built_bars(facts: Facts, intervals: Sequence[str] = INTERVALS) -> pa.Table:
     """Return every version of every bar as rows of adjusted.built_bars, run_id empty, in order of instrument and time.
 
     Those known after the moment the facts are of are still to come: more facts may change them.
@@ -57,14 +57,14 @@ def built_bars(facts: Facts) -> pa.Table:
     found = [table_named(BUILT).arrow_schema().empty_table()]
     for feed in _distinct(facts.trades, "feed"):
         trades = _with_liveness(_of_feed(facts.trades, feed), facts.live)
-        found += _by_venue(standing(trades, _of_feed(facts.events, feed), _known(trades)), facts, is_trades=True)
+        found += _by_venue(standing(trades, _of_feed(facts.events, feed), _known(trades)), facts, intervals, is_trades=True)
     for feed in _distinct(facts.quotes, "feed"):
         quotes = _of_feed(facts.quotes, feed)
         at = pc.coalesce(quotes["ts_event"], quotes["ts_recv"])
         quotes = _with_liveness(quotes.set_column(quotes.schema.get_field_index("ts_event"), "ts_event", at), facts.live)
         start = _known(quotes)
         quotes = quotes.append_column(FROM, pa.array(start)).append_column(UNTIL, pa.array(np.full(len(start), FOR_EVER)))
-        found += _by_venue(quotes, facts, is_trades=False)
+        found += _by_venue(quotes, facts, intervals, is_trades=False)
     return pa.concat_tables(found).sort_by(
         [(name, "ascending") for name in ("instrument_id", "ts_open", "known_at", "price_type")]
     )
@@ -92,7 +92,7 @@ def _known(rows: pa.Table) -> Int64s:
     return np.where(rows[_IS_LIVE].to_numpy(), np.maximum(words(rows, "ts_recv"), at), at)
 
 
-def _by_venue(rows: pa.Table, facts: Facts, *, is_trades: bool) -> list[pa.Table]:
+def _by_venue(rows: pa.Table, facts: Facts, intervals: Sequence[str], *, is_trades: bool) -> list[pa.Table]:
     """Return the bars of one feed's rows, venue by venue and interval by interval."""
     groups: dict[Venue, list[int]] = {}
     for instrument in rows["instrument_id"].unique().to_pylist():
@@ -101,7 +101,7 @@ def _by_venue(rows: pa.Table, facts: Facts, *, is_trades: bool) -> list[pa.Table
     for venue, instruments in groups.items():
         here = rows if len(groups) == 1 else rows.filter(pc.is_in(rows["instrument_id"], value_set=pa.array(instruments)))
         here = _in_order(here)
-        for interval in INTERVALS:
+        for interval in intervals:
             versions = _versions(here, interval, venue)
             bars = _bars(versions, interval, venue, facts.provider, is_trades=is_trades)
             found.append(_labelled(bars, here, facts.provider))

@@ -6,10 +6,13 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request, Response
 
+from lake.errors import InvalidValueError
 from lake.tables import TABLES
 from serving import lineage
 from serving.answers import parse_bound
 from serving.bars import Adjustment, BarsQuestion, bars
+from serving.built_bars import BuiltQuestion, built
+from serving.choices import BarSource
 from serving.web import examples
 from serving.web.access import Caller, caller_of
 from serving.web.parameters import AsOf, Demanded, End, KnownAsOf, Provider, Start, Symbol, WireFormat, instant
@@ -33,18 +36,22 @@ def get_bars(
     as_of: AsOf = None,
     known_as_of: KnownAsOf = None,
     provider: Provider = None,
+    source: Annotated[
+        BarSource, Query(description="Bars that providers gave, agreed; or built here from each feed's own trades or quotes.")
+    ] = BarSource.AGREED,
+    price_type: Annotated[
+        str, Query(description="Of built bars: trade, bid, ask or mid.", examples=["trade"], max_length=16)
+    ] = "trade",
 ) -> Response:
-    """Agreed bars, as traded or adjusted; a factor applies to sessions strictly before its ex-date."""
-    question = BarsQuestion(
-        symbol,
-        interval,
-        parse_bound(start, "start"),
-        parse_bound(end, "end"),
-        adjustment,
-        instant(as_of),
-        instant(known_as_of),
-        provider,
-    )
+    """Agreed bars, as traded or adjusted: a factor applies to sessions strictly before its ex-date. Built bars are as traded."""
+    bounds = parse_bound(start, "start"), parse_bound(end, "end")
+    views = instant(as_of), instant(known_as_of)
+    if source is BarSource.BUILT:
+        if adjustment is not Adjustment.NONE:
+            raise InvalidValueError(f"adjustment {adjustment.value} of built bars: they are as traded, expected none")
+        asked = BuiltQuestion(symbol, interval, *bounds, price_type, provider, *views)
+        return respond(request, built(lake_of(request), asked), wire, demands)
+    question = BarsQuestion(symbol, interval, *bounds, adjustment, *views, provider)
     return respond(request, bars(lake_of(request), question), wire, demands)
 
 
