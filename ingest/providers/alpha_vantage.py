@@ -16,13 +16,21 @@ from ingest.verdicts import Reading, Verdict
 from lake.errors import InvalidValueError
 
 PROVIDER = "alpha_vantage"
-STOCKS, CURRENCIES = "stocks", "currencies"
+STOCKS, CURRENCIES, FUNDAMENTALS = "stocks", "currencies", "fundamentals"
 ADDRESS = "https://www.alphavantage.co"
 _SYMBOL = re.compile(r"[A-Za-z0-9.\-]{1,30}\Z")
 _PAIR = re.compile(r"([A-Z0-9]{2,10})/([A-Z]{3})\Z")
 _MINUTES = {"1m": "1min", "5m": "5min", "15m": "15min", "30m": "30min", "60m": "60min", "1h": "60min"}
 _STOCK = {"1d": "TIME_SERIES_DAILY", "1wk": "TIME_SERIES_WEEKLY", "1mo": "TIME_SERIES_MONTHLY", "quote": "GLOBAL_QUOTE"}
 _PAIRS = {"1d": "FX_DAILY", "1wk": "FX_WEEKLY", "1mo": "FX_MONTHLY", "quote": "CURRENCY_EXCHANGE_RATE"}
+COMPANY = {
+    "overview": "OVERVIEW",
+    "income": "INCOME_STATEMENT",
+    "balance": "BALANCE_SHEET",
+    "cash_flow": "CASH_FLOW",
+    "earnings": "EARNINGS",
+}
+"""What can be asked about a company -> the function."""
 _THROTTLE_WORDS = re.compile(r"per (second|minute|day)|call frequency|rate limit|sparingly", re.IGNORECASE)
 _MINUTE_S, _BURST_S = 60.0, 1.0
 REPEATS_UNTIL_QUOTA = 3
@@ -107,6 +115,29 @@ class Query:
         return Page(reading, self._request)
 
 
+class Company:
+    """Profile, statements and earnings of one company (`Pages`); interval and window of an ask do not matter."""
+
+    def __init__(self, about: str) -> None:
+        if about not in COMPANY:
+            raise InvalidValueError(f"alpha_vantage has no {about!r} of a company; there are {', '.join(COMPANY)}")
+        self._function = COMPANY[about]
+        self._refusals = 0
+
+    def first(self, ask: Ask) -> Request:
+        """Return the request for a symbol. Raises InvalidValueError."""
+        params = (("function", self._function), *_subject(ask, None, "symbol"))
+        return Request("GET", "/query", params, (("accept-encoding", "identity"),))
+
+    def read(self, response: Response) -> Page:
+        """Return what an answer means; there is never a next page."""
+        reading = read_answer(response)
+        self._refusals = self._refusals + 1 if reading.verdict is Verdict.THROTTLED else 0
+        if self._refusals >= REPEATS_UNTIL_QUOTA:
+            return Page(Reading(Verdict.QUOTA_EXHAUSTED, reading.detail))
+        return Page(reading)
+
+
 def _subject(ask: Ask, pair: re.Match[str] | None, noun: str) -> list[tuple[str, str]]:
     if pair is not None:
         return [(f"from_{noun}", pair[1]), (f"to_{noun}", pair[2])]
@@ -135,6 +166,9 @@ def read_answer(response: Response) -> Reading:
     for name in ("Error Message", "Note", "Information", "message"):
         if isinstance(found.get(name), str):
             return refusal(name, found[name])
+    periods = [value for value in found.values() if isinstance(value, list)]
+    if isinstance(found.get("symbol", found.get("Symbol")), str):
+        return Reading(Verdict.OK, f"{len(periods)} lists of periods" if periods else "a profile")
     rows = [value for name, value in found.items() if name != "Meta Data" and isinstance(value, dict)]
     if not rows:
         return Reading(Verdict.MALFORMED, f"no data and no reason: {', '.join(sorted(found)[:5])}")

@@ -23,7 +23,13 @@ from lake.log.log import Log
 from serving.operate.providers import DATA, KEY_VARIABLES, KEYED, STREAM
 
 _DEFAULT_FEEDS = {alpaca.PROVIDER: "iex", finnhub.PROVIDER: finnhub.QUOTE, alpha_vantage.PROVIDER: alpha_vantage.STOCKS}
-_DEFAULT_DATA = {"opra": "chain", "indicative": "chain", "actions": "actions", finnhub.TRADES: STREAM}
+_DEFAULT_DATA = {
+    "opra": "chain",
+    "indicative": "chain",
+    "actions": "actions",
+    finnhub.TRADES: STREAM,
+    alpha_vantage.FUNDAMENTALS: "overview",
+}
 _RECORDED = {
     alpaca.PROVIDER: "AAPL,TSLA",
     finnhub.PROVIDER: "AAPL",
@@ -33,6 +39,7 @@ _RECORDED = {
     "actions": alpaca.EVERY,
     "crypto": "BTC/USD,ETH/USD",
     alpha_vantage.CURRENCIES: "EUR/USD",
+    alpha_vantage.FUNDAMENTALS: "TSLA",
     finnhub.TRADES: "AAPL,TSLA,BINANCE:BTCUSDT,OANDA:EUR_USD",
 }
 _RECORDED_SPAN = (datetime(2000, 1, 1, tzinfo=UTC), datetime(2025, 1, 1, tzinfo=UTC))
@@ -121,6 +128,8 @@ def _pages(reach: KeyedReach, provider: str, feed: str, data: str) -> tuple[Page
         return alpaca.MarketData(known, kind), Address(http, credentials=alpaca.credentials(*secrets))
     if provider == finnhub.PROVIDER and feed == finnhub.QUOTE:
         return finnhub.Quote(), Address(http, credentials=finnhub.credentials(*secrets))
+    if provider == alpha_vantage.PROVIDER and feed == alpha_vantage.FUNDAMENTALS:
+        return alpha_vantage.Company(data), Address(http, credentials=alpha_vantage.credentials(*secrets))
     if provider == alpha_vantage.PROVIDER and feed in (alpha_vantage.STOCKS, alpha_vantage.CURRENCIES):
         return alpha_vantage.Query(), Address(http, credentials=alpha_vantage.credentials(*secrets))
     raise NotFoundError(f"no feed {provider} {feed} that can be polled; `tickhouse feeds` lists them")

@@ -21,6 +21,7 @@ from transforms.numbers import NumberRefusedError
 RECORDINGS = Path(__file__).parents[3] / "ingest" / "simulator" / "recordings"
 T, Q, B, A = "normalized.trades", "normalized.quotes", "normalized.bars", "normalized.corporate_actions"
 N, M, X = "normalized.news", "normalized.option_open_interest", "normalized.fx_rates"
+F = "normalized.fundamentals"
 COUNTED = {
     "alpaca/corporate_actions__get_corporate_actions.json": ("actions", {A: 3}, 10),
     "alpaca/corporate_actions__get_corporate_actions_1.json": ("actions", {A: 1}, 0),
@@ -56,6 +57,8 @@ COUNTED = {
     "alpha_vantage/FX_DAILY_EUR_USD_full.json": ("currencies", {B: 5_000}, 0),
     "alpha_vantage/TIME_SERIES_DAILY_ADJUSTED_GME_premium_refusal.json": ("stocks", {}, 0),
     "alpha_vantage/TIME_SERIES_INTRADAY_AAPL_15min.json": ("stocks", {B: 100}, 0),
+    "alpha_vantage/OVERVIEW_TSLA.json": ("fundamentals", {F: 41}, 0),
+    "alpha_vantage/EARNINGS_TSLA.json": ("fundamentals", {F: 197}, 0),
     "alpha_vantage/crypto_daily.json": ("currencies", {B: 3}, 0),
     "alpha_vantage/crypto_intraday.json": ("currencies", {B: 3}, 0),
     "alpha_vantage/exchangerate_data-with-no-bid-or-ask-price.json": ("currencies", {X: 1}, 0),
