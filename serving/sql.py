@@ -29,7 +29,8 @@ from serving.bars import bars_1d_at
 from serving.choices import LIMITS
 from serving.choices import Limits as Limits
 from serving.integration.views import SCHEMA as INTEGRATION
-from serving.integration.views import VIEWS
+from serving.integration.views import VIEWS as INTEGRATION_VIEWS
+from serving.symbology import symbology_rows
 
 PUBLICATIONS = "ops.publications"
 _PUBLICATIONS_DOC = "Which run published which messages of a table, and when: the ledger behind --as-of."
@@ -38,6 +39,8 @@ _ROW_SOURCES = frozenset({"range", "generate_series", "unnest", "json_each", "js
 _BATCH_ROWS = 2_048
 """DuckDB's own vector: the least that can be looked at before it counts."""
 _STATEMENT = re.compile(r"StatementType\.(\w+)")
+VIEWS = {**INTEGRATION_VIEWS, "reference.symbology": symbology_rows}
+"""Tables that are made when asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,7 +248,7 @@ def _repeatable(source: Any) -> Any:
 
 def _list_of_tables() -> pa.Table:
     names = sorted([*TABLES, *VIEWS, PUBLICATIONS])
-    views = {name: f"A view of the Data Integration Service. {view.__doc__}" for name, view in VIEWS.items()}
+    views = {name: f"A view. {view.__doc__}" for name, view in VIEWS.items()}
     docs = [TABLES[name].doc if name in TABLES else views.get(name, _PUBLICATIONS_DOC) for name in names]
     return pa.table({"table_name": names, "one_row_is": docs})
 

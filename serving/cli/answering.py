@@ -1,8 +1,9 @@
-"""Verbs that answer: sql, explain."""
+"""Verbs that answer: sql, explain, resolve."""
 
 from __future__ import annotations
 
 import sys
+from datetime import date
 from typing import Annotated
 
 import typer
@@ -21,6 +22,7 @@ def add_to(app: typer.Typer) -> None:
     """Register the verbs of this module."""
     app.command("sql", rich_help_panel="Ask")(sql)
     app.command("explain", rich_help_panel="Ask")(explain)
+    app.command("resolve", rich_help_panel="Ask")(resolve)
 
 
 def sql(
@@ -73,3 +75,42 @@ def explain(
     with open_lake(home) as lake:
         found = lineage.explain(lake, event_id).document()
     output.answer(found, lambda console: print_lineage(console, found))
+
+
+def resolve(
+    names: Annotated[
+        list[str], typer.Argument(help="symbol:AAPL, yahoo:AAPL, isin:US0378331005, an identity key; or AAPL alone; `-`: stdin.")
+    ],
+    home: Home = None,
+    on: Annotated[
+        str | None, typer.Option("--on", help="The day they are meant on (default: today).", show_default=False)
+    ] = None,
+    reverse: Annotated[bool, typer.Option("--reverse", help="Every name of the instrument instead, with dates.")] = False,
+    as_of: AsOf = None,
+    json: Json = False,
+) -> None:
+    """Tell which instrument a symbol or identifier means on a day, or every name of it."""
+    from serving import formats, symbology
+
+    output = Output(as_json=json)
+    asked = sys.stdin.read().split() if names == ["-"] else names
+    if reverse and len(asked) != 1:
+        raise InvalidValueError("--reverse takes one name")
+    with open_lake(home) as lake:
+        if reverse:
+            found = symbology.names_of(lake, asked[0], instant(as_of))
+        else:
+            found = symbology.resolve(lake, asked, _day(on), instant(as_of))
+    if json:
+        sys.stdout.buffer.write(
+            formats.encode(found.table, Format.JSON, {k: formats.plain_value(v) for k, v in found.metadata.items()})
+        )
+    else:
+        print_arrow(output.out, found.table, SHOWN_ROWS)
+
+
+def _day(text: str | None) -> date | None:
+    try:
+        return None if text is None else date.fromisoformat(text)
+    except ValueError as error:
+        raise InvalidValueError(f"--on {text!r} is no date, like 2022-06-09") from error

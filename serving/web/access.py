@@ -128,7 +128,7 @@ def needed_scope(method: str, path: str) -> KeyScope:
     """Return the scope a request needs: whatever is not known to read is an act."""
     if path.rstrip("/") == "/api/v1/sql":
         return KeyScope.SQL
-    if method in ("GET", "HEAD", "OPTIONS") or is_iceberg(path):
+    if method in ("GET", "HEAD", "OPTIONS") or is_iceberg(path) or path.rstrip("/") == "/api/v1/symbology/resolve":
         return KeyScope.READ
     return KeyScope.OPERATE
 

@@ -50,6 +50,28 @@ INSTRUMENTS = _tabular(
     },
     total_count=1,
 )
+NAMES_QUESTION: dict[str, Any] = {"names": ["META", "isin:US0378331005"], "on": "2022-06-09"}
+RESOLVED = _tabular(
+    {
+        "asked": ["META"],
+        "status": ["found"],
+        "instrument_id": ["2694488452913129550"],
+        "identity": ["listing:US/FB"],
+        "name": ["symbol:META"],
+        "start_date": ["2022-06-09"],
+        "end_date": [None],
+    },
+    on="2022-06-09",
+    found=1,
+)
+NAMES = _tabular(
+    {
+        "name": ["isin:US0378331005", "symbol:AAPL"],
+        "instrument_id": ["4611686018427387904", "4611686018427387904"],
+        "start_date": [None, None],
+        "end_date": [None, None],
+    }
+)
 ACTIONS = _tabular(
     {
         "ex_date": ["2020-08-31"],

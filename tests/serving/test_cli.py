@@ -34,6 +34,7 @@ VERBS = [
     "rebuild",
     "sql",
     "explain",
+    "resolve",
     "holds",
     "release",
     "reject",

@@ -12,8 +12,7 @@ from lake.catalog import Lake
 from lake.errors import InvalidValueError, NotFoundError, TickhouseError
 from lake.instants import parse_instant
 from lake.tables import TABLES
-from serving.integration.views import VIEWS
-from serving.sql import Limits, answer, tables_of
+from serving.sql import VIEWS, Limits, answer, tables_of
 
 
 def test_tables_are_found_by_the_parse_tree() -> None:
