@@ -38,14 +38,23 @@ def partitions(table: Table, rows: pa.Table) -> list[tuple[tuple[object, ...], p
     columns = {name: _plain(rows.column(name)) for name in table.order} | dict(zip(names, keys, strict=True))
     order = pc.sort_indices(pa.table(columns), sort_keys=[(name, "ascending") for name in [*names, *table.order]])
     ordered = _taken(rows, order)
-    # The groups come in the order of first appearance, which is sorted order once the rows are sorted.
-    keyed = pa.table(dict(zip(names, keys, strict=True))).take(order)
-    groups = keyed.group_by(names, use_threads=False).aggregate([([], "count_all")]).to_pylist()
-    found, start = [], 0
-    for group in groups:
-        found.append((tuple(group[name] for name in names), ordered.slice(start, group["count_all"])))
-        start += group["count_all"]
-    return found
+    sorted_keys = [key.take(order) for key in keys]
+    starts = _starts(sorted_keys)
+    ends = [*starts[1:], rows.num_rows]
+    return [
+        (tuple(key[start].as_py() for key in sorted_keys), ordered.slice(start, end - start))
+        for start, end in zip(starts, ends, strict=True)
+    ]
+
+
+def _starts(keys: list[pa.ChunkedArray]) -> list[int]:
+    """Return where each run of rows with the same keys begins; a null is a value of its own."""
+    is_start = np.zeros(len(keys[0]), dtype=np.bool_)
+    is_start[:1] = True
+    for key in keys:
+        codes = key.combine_chunks().dictionary_encode(null_encoding="encode").indices.to_numpy()
+        is_start[1:] |= codes[1:] != codes[:-1]
+    return [int(start) for start in np.flatnonzero(is_start)]
 
 
 def _encoded(table: Table, rows: pa.Table) -> pa.Table:

@@ -24,7 +24,7 @@ from lake.fences import fences_of
 from lake.heads import Act
 from lake.log.log import RAW_TOPIC, Log
 from lake.publish import held_rows
-from lake.scan import read
+from lake.scan import misplaced_files, read
 from lake.tables import TABLES, PublishedBy, table_named
 from lake.values import Vector
 from quality_checks.adjusting import ACTIONS, AGREED, BARS, FACTORS
@@ -97,6 +97,7 @@ def verify(lake: Lake, log: Log | None = None) -> VerifyReport:
         ("holds_readable", lambda: _holds_readable(lake)),
         ("instruments_known", lambda: _instruments_known(lake)),
         ("lineage_complete", lambda: _lineage(lake)),
+        ("files_in_their_partition", lambda: _placed(lake)),
         ("no_audit_branch", lambda: _branches(lake)),
     ]
     if log is not None:
@@ -388,6 +389,12 @@ def _lineage(lake: Lake) -> tuple[int, list[str]]:
 def _event_ids(lake: Lake, table: str) -> list[str]:
     rows = read(lake, table, list(_EVENT))
     return pc.binary_join_element_wise(*(pc.cast(rows[name], pa.string()) for name in _EVENT), ":").to_pylist()  # type: ignore[no-any-return]
+
+
+def _placed(lake: Lake) -> tuple[int, list[str]]:
+    """Every data file holds rows of its own partition only: others would be missed by every question that prunes."""
+    faults = [f"{name}: {path} holds rows of other partitions" for name in TABLES for path in misplaced_files(lake, name)]
+    return len(TABLES), faults
 
 
 def _branches(lake: Lake) -> tuple[int, list[str]]:
