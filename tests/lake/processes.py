@@ -12,6 +12,7 @@ import shutil
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 from lake import as_of
@@ -139,14 +140,17 @@ def race(home: Path, processes: int) -> dict[str, object]:
 
 
 def keep_lease(home: Path, name: str, how: str) -> None:
-    """Take a lease, say so, then run on (`running`), stop (`stopped`) or stop inside a transaction that locks the state."""
+    """Take a lease, say so, then run on (`running`), stop (`stopped`) or stop in a transaction that locks the state.
+
+    `locked without a lease`: takes none.
+    """
     state = State(load_settings(home=home).state_url, system_clock)
     state.create()
-    with state.lease(name, 0):
+    with nullcontext() if how == "locked without a lease" else state.lease(name, 0):
         print("taken", flush=True)
-        if how == "locked":
+        if how.startswith("locked"):
             with state.writing() as connection:
-                connection.exec_driver_sql("DELETE FROM audit_log")
+                connection.exec_driver_sql("INSERT INTO documents VALUES ('job', 'of the stopped one', '{}')")
                 os.kill(os.getpid(), signal.SIGSTOP)
         if how == "stopped":
             os.kill(os.getpid(), signal.SIGSTOP)
