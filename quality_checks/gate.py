@@ -252,7 +252,7 @@ def _soda() -> _Soda:
         yaml.dump(yaml.load(text), bare)
         return ContractYamlSource.from_str(bare.getvalue()).parse().yaml_dict
 
-    class ParsedOnce(ContractYamlSource, file_type=FileType.CONTRACT):
+    class ParsedOnce(ContractYamlSource, file_type=FileType.CONTRACT):  # type: ignore[call-arg,misc]
         """A contract parsed once a process, without its comments: to parse and copy them is a third of an audit."""
 
         def parse(self) -> YamlObject:
