@@ -72,10 +72,10 @@ def outcome(home: Path) -> dict[str, object]:
         return found
 
 
-def together(act: Callable[[], object], processes: int) -> list[int]:
-    """Run `act` in forked children at once; return how each ended: 0, its exit code, or minus the signal that killed it."""
+def at_once(*acts: Callable[[], object]) -> list[int]:
+    """Run each act in a forked child of its own, all at once; return how each ended: 0, its exit code, or minus a signal."""
     children = []
-    for _ in range(processes):
+    for act in acts:
         child = os.fork()
         if child == 0:
             try:
@@ -86,6 +86,11 @@ def together(act: Callable[[], object], processes: int) -> list[int]:
                 os._exit(1)
         children.append(child)
     return [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+
+
+def together(act: Callable[[], object], processes: int) -> list[int]:
+    """Run `act` in forked children at once; return how each ended."""
+    return at_once(*[act] * processes)
 
 
 def in_child(act: Callable[[], object]) -> int:
