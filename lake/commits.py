@@ -6,7 +6,8 @@ again. Any other error leaves the outcome unknown: nothing is deleted, the table
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -85,7 +86,7 @@ def commit_to_main(
     See `append` for errors; a file to replace that is not on main any more is a CommitConflictError. When it surely did
     not land, the data files are deleted.
     """
-    try:
+    with kept_if_committed(table, written):
         for _ in range(ATTEMPTS):
             seen = lake.table(table)
             head = lake.head_of(table, seen)
@@ -110,6 +111,16 @@ def commit_to_main(
                 continue
             return produced.snapshot_id
         raise CommitConflictError(f"{table}: {ATTEMPTS} commits in a row met somebody else's; is there a second writer?")
+
+
+@contextmanager
+def kept_if_committed(table: str, written: Sequence[DataFile]) -> Iterator[None]:
+    """Delete new data files where their commit surely did not land; where nobody knows (CommitUnknownError), keep them.
+
+    Raises CommitConflictError when a file to replace is not on main any more.
+    """
+    try:
+        yield
     except CommitUnknownError:
         raise
     except ValidationException as error:

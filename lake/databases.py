@@ -6,16 +6,21 @@ PostgreSQL is spoken to by pg8000 (BSD; psycopg is LGPL). `postgresql://` alone 
 
 from __future__ import annotations
 
+import sqlite3
 import ssl
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 from lake.errors import SettingsError
+from lake.locks import kill_stopped_writer
 from lake.settings import without_password
 
 BUSY_TIMEOUT_S = 30
+LOOK_S = 1
+"""How long a transaction of SQLite waits for a writer before it looks whether that one is stopped."""
 IDLE_TIMEOUT_S = 20
 """PostgreSQL ends a transaction whose client was stopped or cut off, before others give up waiting for its locks."""
 _STATE_LOCK = 0x7469636B686F7573
@@ -115,6 +120,22 @@ def _set_up_sqlite(connection: Any, _record: object) -> None:
 
 
 def _begin_sqlite(connection: sa.Connection) -> None:
-    # IMMEDIATE: two deferred transactions that both read, then write, fail without waiting.
-    is_reading = connection.get_execution_options().get("is_reading", False)
-    connection.exec_driver_sql("BEGIN" if is_reading else "BEGIN IMMEDIATE")
+    """Begin as the one writer, waiting for the one before; a writer that was stopped in its transaction is killed."""
+    if connection.get_execution_options().get("is_reading", False):
+        connection.exec_driver_sql("BEGIN")
+        return
+    database: Any = connection.connection.dbapi_connection
+    database.execute(f"PRAGMA busy_timeout={LOOK_S * 1000}")
+    try:
+        for _ in range(BUSY_TIMEOUT_S // LOOK_S - 1):
+            try:
+                # IMMEDIATE: two deferred transactions that both read, then write, fail without waiting.
+                database.execute("BEGIN IMMEDIATE")
+                return
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+                    break
+            kill_stopped_writer(Path(str(connection.engine.url.database)))
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+    finally:
+        database.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_S * 1000}")

@@ -45,8 +45,13 @@ class Holder:
     @classmethod
     def of_this_process(cls) -> Holder:
         """Return the holder that this process is."""
-        status = _status_of(os.getpid())
-        return cls(_host(), _boot(), _pid_space(), os.getpid(), status[1] if status else 0)
+        return cls.of_process(os.getpid()) or cls(_host(), _boot(), _pid_space(), os.getpid(), 0)
+
+    @classmethod
+    def of_process(cls, pid: int) -> Holder | None:
+        """Return the holder that a process of this host is; None when there is none."""
+        status = _status_of(pid)
+        return None if status is None else cls(_host(), _boot(), _pid_space(), pid, status[1])
 
     def condition(self) -> Literal["dead", "stopped", "running", "elsewhere"]:
         """Return what is known of the process; nothing is of one elsewhere: on another host or in another container."""

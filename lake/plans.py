@@ -32,6 +32,8 @@ PRUNED_TYPES = frozenset({"int", "long", "date", "timestamptz", "string"})
 _LEAST, _MOST = np.iinfo(np.int64).min, np.iinfo(np.int64).max
 _MOST_VALUES = 256
 """A longer list of values is pruned by its least and greatest only."""
+_CUT = 16
+"""Characters of a text that a bound keeps; the last one of an upper bound is raised."""
 _SELECTIONS_KEPT, _SHORT_SELECTION = 1_024, 64
 _PLANS_KEPT, _MANIFESTS_KEPT = 64, 4_096
 
@@ -91,6 +93,27 @@ class Plan:
                 return [file.partition[number] for file in self.files]
         return None
 
+    def misplaced(self) -> list[str]:
+        """Return the paths of files that hold rows of another partition than the one they are listed in, by their bounds.
+
+        Questions would miss these rows. Buckets are judged only where a file's lower and upper bound are the same.
+        """
+        found = []
+        for number, (name, transform) in enumerate(self.table.partition):
+            column = self.table.column(name)
+            kind = column.iceberg_type
+            assert isinstance(kind, PrimitiveType)
+            apply = parse_transform(transform).transform(kind)
+            for file, path in zip(self.files, self.paths, strict=True):
+                low, high = (file.lower_bounds or {}).get(column.field_id), (file.upper_bounds or {}).get(column.field_id)
+                if low is None or high is None or (transform.startswith("bucket") and low != high):
+                    continue
+                own = file.partition[number]
+                bounds = {apply(from_bytes(kind, low)), apply(from_bytes(kind, high))}
+                if not (_are_bounds_of(own, set(map(str, bounds))) if column.type == "string" else bounds == {own}):
+                    found.append(path)
+        return found
+
     def _may_hold(self, condition: Condition) -> Mask:
         column = self.table.column(condition.column)
         if column.type not in PRUNED_TYPES:
@@ -136,6 +159,12 @@ class Plan:
         if is_text:
             return np.array(lower, dtype=object), np.array(upper, dtype=object)
         return np.array(lower, dtype=np.int64), np.array(upper, dtype=np.int64)
+
+
+def _are_bounds_of(text: object, bounds: set[str]) -> bool:
+    """Return whether bounds are those of one text, which are cut to its first characters where it is long."""
+    whole = str(text)
+    return all(bound == whole or (len(bound) == _CUT <= len(whole) and bound[:-1] == whole[: _CUT - 1]) for bound in bounds)
 
 
 class _AboveAll:

@@ -7,6 +7,7 @@ it, the feed goes on. Main's summary decides what is held; the state database de
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -37,6 +38,9 @@ from lake.instants import EPOCH
 from lake.staging import Increment, Staged, clean_dead_branches, discard, put_on_branch, read_staged
 from lake.tables import table_named
 from lake.values import MessageRange, Vector
+
+_LONG_NAME = 120
+"""Offsets of a hold longer than this are told by their digest: a file system takes 255 bytes a name."""
 
 __all__ = [
     "Hold",
@@ -172,7 +176,7 @@ def hold(lake: Lake, staged: Staged, report: Mapping[str, object]) -> Hold:
         raise InvalidValueError(f"{increment.table}: only an increment that adds rows can be held; discard {staged.branch}")
     table = table_named(increment.table)
     held = Hold(
-        hold_id=hold_id_of(table.short_name, increment.owner, increment.before),
+        hold_id=hold_id_of(table.short_name, increment.owner, increment.before, increment.after),
         table=table.name,
         owner=increment.owner,
         before=increment.before,
@@ -269,10 +273,16 @@ def reject(lake: Lake, hold: Hold) -> int:
     return snapshot_id
 
 
-def hold_id_of(short_name: str, owner: str, before: Vector) -> str:
-    """Return the name of a hold: table, owner and the offsets where it begins, so that a repeat has the same one."""
-    low = "-".join(f"{key}.{offset}" for key, offset in sorted(before.items())) or "start"
-    return files.safe_name(f"{short_name}-{owner}-{low}")
+def hold_id_of(short_name: str, owner: str, before: Vector, after: Vector) -> str:
+    """Return the name of a hold, `trades-binance-0.12-24`: table, owner and the offsets it passes.
+
+    A repeat has the same one. So does no other attempt that begins at the same offsets and ends elsewhere: of two writers
+    one may describe its hold last, and the other list its own.
+    """
+    passed = "_".join(f"{key}.{before.get(key, 0)}-{end}" for key, end in sorted(after.items()) if end != before.get(key, 0))
+    if len(passed) > _LONG_NAME:
+        passed = hashlib.sha256(passed.encode()).hexdigest()[:32]
+    return files.safe_name(f"{short_name}-{owner}-{passed}")
 
 
 def _drops_branch(lake: Lake, staged: Staged) -> tuple[list[TableRequirement], list[TableUpdate]]:

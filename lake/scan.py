@@ -35,7 +35,17 @@ from lake.questions import INSTANT, PUBLISHED_AT, Question
 from lake.tables import Table, table_named
 from lake.values import Vector
 
-__all__ = ["PUBLISHED_AT", "Where", "dataset", "keep_newest_session", "newest_session", "read", "read_offsets", "replaced_files"]
+__all__ = [
+    "PUBLISHED_AT",
+    "Where",
+    "dataset",
+    "keep_newest_session",
+    "misplaced_files",
+    "newest_session",
+    "read",
+    "read_offsets",
+    "replaced_files",
+]
 
 _RANGES_AS_EXPRESSION = 100
 """Arrow evaluates an expression row by row; with more message ranges the rows are read by a join instead."""
@@ -161,6 +171,11 @@ def newest_session(lake: Lake, table: str, provider: str) -> date | None:
         raise InvalidValueError(f"{table} is not partitioned by session_date")
     found = [days[number] for number in plan.select([Condition("provider", "=", (provider,))])]
     return date(1970, 1, 1) + timedelta(days=max(found)) if found else None
+
+
+def misplaced_files(lake: Lake, table: str) -> list[str]:
+    """Return the data files of main that hold rows of another partition than their own: questions would miss these rows."""
+    return _plan(lake, table_named(table)).misplaced()
 
 
 def replaced_files(lake: Lake, table: str, where: Sequence[Where] = ()) -> list[DataFile]:

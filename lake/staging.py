@@ -7,14 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import pyarrow as pa
-from pyiceberg.exceptions import ValidationException
 from pyiceberg.manifest import DataFile
 from pyiceberg.table.metadata import TableMetadata
 
 from lake import files
 from lake import iceberg_internals as internals
 from lake.catalog import MAIN, Lake
-from lake.commits import ATTEMPTS, Plan, commit, is_on_main
+from lake.commits import ATTEMPTS, Plan, commit, is_on_main, kept_if_committed
 from lake.errors import CommitConflictError, CommitUnknownError
 from lake.heads import Act, Hold
 from lake.tables import table_named
@@ -73,7 +72,7 @@ def put_on_branch(
     """Make snapshot and branch in one commit, planned anew on each conflict. Deletes `written` when it surely failed."""
     table = increment.table
     branch = f"{BRANCH_PREFIX}{uuid.uuid4().hex}"
-    try:
+    with kept_if_committed(table, written):
         for _ in range(ATTEMPTS):
             seen = lake.table(table)
             head = lake.head_of(table, seen)
@@ -95,14 +94,6 @@ def put_on_branch(
                 continue
             return Staged(increment, act, produced.snapshot_id, branch, head.snapshot_id, tuple(written), bool(replaced), hold)
         raise CommitConflictError(f"{table}: {ATTEMPTS} stages in a row met somebody else's commit; is there a second writer?")
-    except CommitUnknownError:
-        raise
-    except ValidationException as error:
-        files.delete_paths(files.paths_of(written))
-        raise CommitConflictError(f"{table}: a file to replace is not on main any more: {error}") from error
-    except Exception:
-        files.delete_paths(files.paths_of(written))
-        raise
 
 
 def read_staged(lake: Lake, staged: Staged) -> pa.Table:

@@ -14,12 +14,14 @@ import threading
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pyarrow as pa
+from ruamel.yaml import YAML
 
 from lake.errors import InvalidValueError, NotFoundError, QualityError
 from quality_checks.contract import CONTRACTS, Contract, load_contract
@@ -239,7 +241,21 @@ def _soda() -> _Soda:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # Soda deprecates classes of its own while it defines them
         from soda_core.common.logging_constants import soda_logger
-        from soda_core.common.yaml import ContractYamlSource
+        from soda_core.common.yaml import ContractYamlSource, FileType, YamlObject
         from soda_core.contracts.contract_verification import ContractVerificationSession
         from soda_duckdb.common.data_sources.duckdb_data_source import DuckDBDataSourceImpl
-    return _Soda(ContractVerificationSession, ContractYamlSource, DuckDBDataSourceImpl, soda_logger)
+
+    @lru_cache(maxsize=256)
+    def parsed(text: str) -> Any:
+        bare = StringIO()
+        yaml = YAML(typ="safe", pure=True)
+        yaml.dump(yaml.load(text), bare)
+        return ContractYamlSource.from_str(bare.getvalue()).parse().yaml_dict
+
+    class ParsedOnce(ContractYamlSource, file_type=FileType.CONTRACT):  # type: ignore[call-arg,misc]
+        """A contract parsed once a process, without its comments: to parse and copy them is a third of an audit."""
+
+        def parse(self) -> YamlObject:
+            return YamlObject(self, parsed(self.yaml_str))
+
+    return _Soda(ContractVerificationSession, ParsedOnce, DuckDBDataSourceImpl, soda_logger)

@@ -6,7 +6,6 @@ rows, the rows against raw bytes and lineage. Reads only; takes no lease, so bes
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
@@ -22,9 +21,9 @@ from lake.dropped import dropped_of
 from lake.errors import TickhouseError
 from lake.fences import fences_of
 from lake.heads import Act
-from lake.log.log import RAW_TOPIC, Log
+from lake.log.log import Log
 from lake.publish import held_rows
-from lake.scan import read
+from lake.scan import misplaced_files, read
 from lake.tables import TABLES, PublishedBy, table_named
 from lake.values import Vector
 from quality_checks.adjusting import ACTIONS, AGREED, BARS, FACTORS
@@ -85,9 +84,9 @@ def verify(lake: Lake, log: Log | None = None) -> VerifyReport:
     """
     report = VerifyReport()
     checks: list[tuple[str, Callable[[], tuple[int, Iterable[str]]]]] = [
-        ("messages_dense", lambda: _messages_dense(lake)),
-        ("payloads_unchanged", lambda: _payloads(lake)),
-        ("captures_known", lambda: _captures_known(lake)),
+        ("messages_dense", lambda: messages_dense(lake)),
+        ("payloads_unchanged", lambda: payloads(lake)),
+        ("captures_known", lambda: captures_known(lake)),
         ("everything_promoted", lambda: _promoted(lake)),
         ("intervals_settled_once", lambda: _settled_once(lake)),
         ("messages_counted", lambda: _messages_counted(lake)),
@@ -104,7 +103,7 @@ def verify(lake: Lake, log: Log | None = None) -> VerifyReport:
     ]
     if log is not None:
         given = log
-        checks.insert(0, ("captured_is_landed", lambda: _landed(lake, given)))
+        checks.insert(0, ("captured_is_landed", lambda: landed(lake, given)))
     for name, check in checks:
         try:
             count, found = check()
@@ -118,57 +117,6 @@ def verify(lake: Lake, log: Log | None = None) -> VerifyReport:
     return report
 
 
-# --- log and raw
-
-
-def _landed(lake: Lake, log: Log) -> tuple[int, Iterator[str]]:
-    position = lake.head("raw.messages").vector("raw")
-    bounds = log.bounds(RAW_TOPIC)
-    faults = (
-        f"log partition {partition} goes to {bound.next}, raw.messages to {position.get(str(partition), 0)}"
-        for partition, bound in bounds.items()
-        if bound.next != position.get(str(partition), 0)
-    )
-    return sum(bound.next for bound in bounds.values()), faults
-
-
-def _messages_dense(lake: Lake) -> tuple[int, Iterator[str]]:
-    rows = read(lake, "raw.messages", ["capture_id", "message_seq"])
-    counted = (
-        _frame(rows)
-        .group_by("capture_id")
-        .agg(
-            n=pl.len(),
-            distinct=pl.col("message_seq").n_unique(),
-            first=pl.col("message_seq").min(),
-            last=pl.col("message_seq").max(),
-        )
-    )
-    is_whole = not dropped_of(lake.table("raw.messages"))  # otherwise a capture may have lost its first days
-    has_hole = pl.col("last") - (0 if is_whole else pl.col("first")) != pl.col("n") - 1
-    wrong = counted.filter((pl.col("n") != pl.col("distinct")) | (is_whole & (pl.col("first") != 0)) | has_hole)
-    return rows.num_rows, (f"capture {name}: {n} messages, {d} numbers from {a} to {b}" for name, n, d, a, b in wrong.iter_rows())
-
-
-def _payloads(lake: Lake) -> tuple[int, list[str]]:
-    faults: list[str] = []
-    count = 0
-    for capture_id in read(lake, "raw.messages", ["capture_id"])["capture_id"].unique().to_pylist():
-        where = [Where("capture_id", "=", capture_id)]
-        rows = read(lake, "raw.messages", ["message_seq", "sha256", "payload"], where)
-        for seq, told, payload in zip(*(column.to_pylist() for column in rows.columns), strict=True):
-            count += 1
-            if hashlib.sha256(payload).hexdigest() != told:
-                faults.append(f"message {capture_id}:{seq} does not have the SHA-256 {told}")
-    return count, faults
-
-
-def _captures_known(lake: Lake) -> tuple[int, Iterator[str]]:
-    used = set(read(lake, "raw.messages", ["capture_id"])["capture_id"].unique().to_pylist())
-    known = set(read(lake, "ops.captures", ["capture_id"])["capture_id"].to_pylist())
-    return len(used), (f"capture {name} of raw.messages is not in ops.captures" for name in sorted(used - known))
-
-
 # --- raw and the ledger
 
 
@@ -180,7 +128,7 @@ def _owners(lake: Lake) -> Iterator[tuple[str, str, Vector]]:
 
 def _places(lake: Lake, provider: str) -> pl.DataFrame:
     rows = read(lake, "raw.messages", ["log_partition", "log_offset"], [Where("provider", "=", provider)])
-    return _frame(rows)
+    return as_frame(rows)
 
 
 def _is_before(places: pl.DataFrame, position: Mapping[str, int]) -> pl.Series:
@@ -289,10 +237,10 @@ def _facts_counted(lake: Lake) -> tuple[int, list[str]]:
 def _facts_once(lake: Lake) -> tuple[int, list[str]]:
     """No fact stands twice, and none both on main and in quarantine."""
     faults, count = [], 0
-    quarantined = _frame(read(lake, "quality.quarantine", [*_EVENT, "table_name"]))
+    quarantined = as_frame(read(lake, "quality.quarantine", [*_EVENT, "table_name"]))
     for table in FACTS:
         per_run = ["run_id"] if "run_id" in table_named(table).column_names else []
-        rows = _frame(read(lake, table, [*_EVENT, *per_run]))
+        rows = as_frame(read(lake, table, [*_EVENT, *per_run]))
         count += len(rows)
         twice = len(rows) - rows.select([*_EVENT, *per_run]).n_unique()
         if twice:
@@ -310,7 +258,7 @@ def _keys_unique(lake: Lake) -> tuple[int, list[str]]:
         table = table_named(name)
         per_run = ["run_id"] if table.published_by is PublishedBy.RUN and name != "adjusted.bars_1d" else []
         keys = [*table.key, *per_run]
-        rows = _frame(read(lake, name, keys)).drop_nulls([*table.telling_key, *per_run])
+        rows = as_frame(read(lake, name, keys)).drop_nulls([*table.telling_key, *per_run])
         count += len(rows)
         twice = len(rows) - (rows.n_unique() if len(rows) else 0)
         if twice:
@@ -370,7 +318,7 @@ def _instruments_known(lake: Lake) -> tuple[int, list[str]]:
 
 def _lineage(lake: Lake) -> tuple[int, list[str]]:
     """Every agreed bar and factor names its inputs, and each input is a row."""
-    told = _frame(read(lake, "ops.lineage", ["output_event_id", "input_table", "input_event_id"])).unique()
+    told = as_frame(read(lake, "ops.lineage", ["output_event_id", "input_table", "input_event_id"])).unique()
     outputs = {name: set(derived_ids(table_named(name), read(lake, name)).to_pylist()) for name in (AGREED, FACTORS)}
     faults = []
     made = set(told["output_event_id"].to_list())
@@ -391,6 +339,12 @@ def _lineage(lake: Lake) -> tuple[int, list[str]]:
 def _event_ids(lake: Lake, table: str) -> list[str]:
     rows = read(lake, table, list(_EVENT))
     return pc.binary_join_element_wise(*(pc.cast(rows[name], pa.string()) for name in _EVENT), ":").to_pylist()  # type: ignore[no-any-return]
+
+
+def _placed(lake: Lake) -> tuple[int, list[str]]:
+    """Every data file holds rows of its own partition only: others would be missed by every question that prunes."""
+    faults = [f"{name}: {path} holds rows of other partitions" for name in TABLES for path in misplaced_files(lake, name)]
+    return len(TABLES), faults
 
 
 def _branches(lake: Lake) -> tuple[int, list[str]]:

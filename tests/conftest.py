@@ -14,6 +14,7 @@ import transforms.kernels
 from tests.crash.power import can_trace
 from tests.kafka.broker import kafka_broker, kafka_node
 from tests.object_store import object_store
+from tests.optional_parts import go_without
 from tests.postgres import postgres
 from tests.rest_catalog.server import rest_catalog
 
@@ -36,7 +37,6 @@ OPT_IN = {"ray", "spark"}
 """Parts so heavy that TICKHOUSE_REQUIRE=all does not ask for them: `pip install tickhouse[spark]` (467 MB) and a Java do;
 `pip install tickhouse[ray]` (80 MB, a small cluster a test) and TICKHOUSE_RAY=1 do."""
 
-_require = os.environ.get("TICKHOUSE_REQUIRE", "")
 _with_ray = os.environ.get("TICKHOUSE_RAY", "") == "1"
 if os.environ.get("TICKHOUSE_KERNELS") == "interpreted":
     transforms.kernels.prefer_source()
@@ -59,9 +59,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         for part in mark.args:
             if OPTIONAL_PARTS[part]():
                 continue
-            if _require == "all" and part not in OPT_IN:
-                pytest.fail(f"TICKHOUSE_REQUIRE=all, but {part} was not found on this machine")
-            pytest.skip(f"{part} was not found on this machine")
+            go_without(f"{part} was not found on this machine", is_opt_in=part in OPT_IN)
 
 
 @pytest.fixture(scope="session")

@@ -20,8 +20,8 @@ import pytest
 import sqlalchemy as sa
 
 from tests.kafka.broker import free_ports
+from tests.optional_parts import go_without
 
-_IS_REQUIRED = os.environ.get("TICKHOUSE_REQUIRE", "") == "all"
 PASSWORD = "s3cret/word"
 _SHOWN = "s3cret%2Fword"
 _WATCH = 'cat >/dev/null; "$1" -D "$2/data" -w -m immediate stop >/dev/null 2>&1; rm -rf "$2"'
@@ -112,8 +112,6 @@ def postgres() -> Iterator[Server]:
     """A PostgreSQL of our own, that a test may stop and start."""
     found = programs()
     if found is None:
-        if _IS_REQUIRED:
-            pytest.fail("TICKHOUSE_REQUIRE=all, but PostgreSQL was not found on this machine")
-        pytest.skip("PostgreSQL was not found on this machine")
+        go_without("PostgreSQL was not found on this machine")
     with Server(found) as server:
         yield server

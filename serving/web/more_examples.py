@@ -124,7 +124,7 @@ GAPS = _tabular(
 )
 HOLDS = _tabular(
     {
-        "hold_id": ["trades-binance-0.12"],
+        "hold_id": ["trades-binance-0.12-24"],
         "table_name": ["normalized.trades"],
         "row_count": [1000],
         "report": ['{"failing_rows":{}}'],

@@ -13,16 +13,17 @@ from contextlib import contextmanager
 from pathlib import Path
 
 SIZE_MIB = 128
+"""Of the disk that a lake lies on."""
 _UNLIMITED = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
 
 
-def mount(folder: Path) -> bool:
+def mount(folder: Path, size_mib: int = SIZE_MIB) -> bool:
     """Mount an empty small disk at `folder`; False when this machine does not let us."""
     folder.mkdir(parents=True, exist_ok=True)
     if os.geteuid() != 0 or shutil.which("mount") is None:
         return False
     done = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={SIZE_MIB}m", "tmpfs", str(folder)], capture_output=True, check=False
+        ["mount", "-t", "tmpfs", "-o", f"size={size_mib}m", "tmpfs", str(folder)], capture_output=True, check=False
     )
     return done.returncode == 0
 
@@ -67,8 +68,10 @@ def limited(size: int | None) -> Iterator[None]:
     if size is not None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
-    yield
-    unlimited()
+    try:
+        yield
+    finally:
+        unlimited()
 
 
 def unlimited() -> None:

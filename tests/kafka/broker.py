@@ -21,9 +21,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.optional_parts import go_without
+
 BOOTSTRAP = "KAFKA_BOOTSTRAP"
 _POM = Path(__file__).with_name("pom.xml")
-_IS_REQUIRED = os.environ.get("TICKHOUSE_REQUIRE", "") == "all"
 _LEAST_JAVA = 17
 _START_S, _STOP_S = 60, 10
 _ATTEMPTS = 3
@@ -193,9 +194,7 @@ def kafka_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
         finally:
             broker.stop()
     except NotHereError as error:
-        if _IS_REQUIRED:
-            pytest.fail(f"TICKHOUSE_REQUIRE=all, but there is no Kafka: {error}")
-        pytest.skip(f"there is no Kafka: {error}")
+        go_without(f"there is no Kafka: {error}")
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ import shutil
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 from lake import as_of
@@ -71,10 +72,10 @@ def outcome(home: Path) -> dict[str, object]:
         return found
 
 
-def together(act: Callable[[], object], processes: int) -> list[int]:
-    """Run `act` in forked children at once; return how each ended: 0, its exit code, or minus the signal that killed it."""
+def at_once(*acts: Callable[[], object]) -> list[int]:
+    """Run each act in a forked child of its own, all at once; return how each ended: 0, its exit code, or minus a signal."""
     children = []
-    for _ in range(processes):
+    for act in acts:
         child = os.fork()
         if child == 0:
             try:
@@ -85,6 +86,11 @@ def together(act: Callable[[], object], processes: int) -> list[int]:
                 os._exit(1)
         children.append(child)
     return [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+
+
+def together(act: Callable[[], object], processes: int) -> list[int]:
+    """Run `act` in forked children at once; return how each ended."""
+    return at_once(*[act] * processes)
 
 
 def in_child(act: Callable[[], object]) -> int:
@@ -139,14 +145,17 @@ def race(home: Path, processes: int) -> dict[str, object]:
 
 
 def keep_lease(home: Path, name: str, how: str) -> None:
-    """Take a lease, say so, then run on (`running`), stop (`stopped`) or stop inside a transaction that locks the state."""
+    """Take a lease, say so, then run on (`running`), stop (`stopped`) or stop in a transaction that locks the state.
+
+    `locked without a lease`: takes none.
+    """
     state = State(load_settings(home=home).state_url, system_clock)
     state.create()
-    with state.lease(name, 0):
+    with nullcontext() if how == "locked without a lease" else state.lease(name, 0):
         print("taken", flush=True)
-        if how == "locked":
+        if how.startswith("locked"):
             with state.writing() as connection:
-                connection.exec_driver_sql("DELETE FROM audit_log")
+                connection.exec_driver_sql("INSERT INTO documents VALUES ('job', 'of the stopped one', '{}')")
                 os.kill(os.getpid(), signal.SIGSTOP)
         if how == "stopped":
             os.kill(os.getpid(), signal.SIGSTOP)

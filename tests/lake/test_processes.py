@@ -17,6 +17,7 @@ import pytest
 from lake.errors import CommitConflictError
 from lake.instants import system_clock
 from lake.leases import Holder
+from lake.locks import kill_stopped_writer
 from lake.settings import load_settings
 from lake.state import State
 from tests.lake.processes import BATCH, LAST, RAW, TRADES
@@ -116,6 +117,31 @@ def test_a_stopped_holder_is_killed_first(tmp_path: Path, how: str) -> None:
         with state.lease("pipeline"):
             assert state.lease_holder("pipeline") == Holder.of_this_process()
         assert process.wait() == -signal.SIGKILL
+        state.close()
+
+
+def test_a_process_stopped_in_a_transaction_is_killed_by_the_next_writer(tmp_path: Path) -> None:
+    """Also one that has no lease to be found by: it may have been stopped while it took its first."""
+    with lease_kept(tmp_path, "locked without a lease") as process:
+        stop(process)
+        state = State(load_settings(home=tmp_path).state_url, system_clock)
+        assert state.lease_holder("pipeline") is None
+        state.save_job("next", {"n": 1})
+        assert state.job("next") == {"n": 1} and state.job("of the stopped one") is None
+        assert process.wait() == -signal.SIGKILL
+        state.close()
+
+
+def test_a_stopped_process_that_locks_nothing_is_let_be(tmp_path: Path) -> None:
+    with lease_kept(tmp_path, "stopped") as process:
+        stop(process)
+        path = Path(load_settings(home=tmp_path).state_url.removeprefix("sqlite:///"))
+        assert kill_stopped_writer(path) is None
+        state = State(load_settings(home=tmp_path).state_url, system_clock)
+        state.save_job("next", {"n": 1})
+        assert process.poll() is None
+        with state.writing():
+            assert kill_stopped_writer(path) is None, "a running writer is waited for"
         state.close()
 
 

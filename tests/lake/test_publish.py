@@ -16,6 +16,7 @@ from lake.publish import (
     discard,
     held_rows,
     hold,
+    hold_id_of,
     publish,
     read_staged,
     reject,
@@ -104,7 +105,7 @@ def test_a_held_batch_lets_the_feed_go_on_and_is_released_once(lake: Lake) -> No
     publish(lake, stage(lake, trade_batch(0, 4)))
     staged = stage(lake, trade_batch(5, 9))
     held = hold(lake, staged, {"failed": ["price_jump"]})
-    assert held.hold_id == "trades-binance-0.5"
+    assert held.hold_id == "trades-binance-0.5-10"
     assert (held.before, held.after, held.row_count) == ({"0": 5}, {"0": 10}, 5)
     assert branches(lake) == set()
     assert lake.head(TRADES).holds == (held,)
@@ -211,6 +212,36 @@ def test_a_hold_started_again_after_a_crash_replaces_its_own_files(lake: Lake) -
     assert held_rows(lake, held).num_rows == 5
     publish(lake, stage_release(lake, held))
     assert numbers(lake) == list(range(5))
+
+
+def test_two_attempts_at_one_hold_do_not_describe_each_other(lake: Lake) -> None:
+    """Of two writers that begin at the same offsets the longer batch is described last, the shorter is listed."""
+
+    class Crash(Exception):
+        pass
+
+    def crash() -> None:
+        raise Crash
+
+    def attempt() -> None:
+        with Lake.open(lake.settings, system_clock, At("hold.described", crash)) as other, pytest.raises(Crash):
+            hold(other, stage(other, trade_batch(0, 7)), {})
+
+    with Lake.open(lake.settings, system_clock, At("hold.described", attempt)) as first:
+        held = hold(first, stage(first, trade_batch(0, 4)), {})
+    assert lake.head(TRADES).position == {"binance": {"0": 5}}
+    assert sorted(held_rows(lake, held)["message_seq"].to_pylist()) == list(range(5))
+    clean_dead_branches(lake, TRADES)
+    publish(lake, stage(lake, trade_batch(5, 7)))
+    publish(lake, stage_release(lake, held))
+    assert numbers(lake) == list(range(8))
+
+
+def test_a_hold_of_many_partitions_has_a_name_that_a_folder_can_bear() -> None:
+    after = {str(key): 1_000_000 + key for key in range(64)}
+    name = hold_id_of("trades", "binance", {}, after)
+    assert len(name) < 64 and name != hold_id_of("trades", "binance", {}, {**after, "63": 2_000_000})
+    assert hold_id_of("trades", "binance", {"0": 3, "1": 7}, {"0": 3, "1": 9, "2": 4}) == "trades-binance-1.7-9_2.0-4"
 
 
 def test_an_empty_batch_advances(lake: Lake) -> None:

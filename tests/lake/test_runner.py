@@ -44,7 +44,10 @@ def home(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module", params=KINDS)
 def opened(request, home) -> Iterator[tuple[Lake, Runner]]:
-    """One lake and one runner of each kind for the tests that leave the lake as it was."""
+    """One lake and one runner of each kind for the tests that leave the lake as it was.
+
+    A test of what only other processes can suffer names ELSEWHERE in its place.
+    """
     settings = load_settings(home=home, runner=request.param, runner_workers=2, runner_timeout_s=60)
     with Lake.open(settings, system_clock) as lake, open_runner(lake) as runner:
         yield lake, runner
@@ -114,10 +117,9 @@ def test_a_task_that_fails_twice_is_a_clear_error_and_leaves_nothing(opened, tmp
     assert [value for _, (_, value) in runner.run(working.echo, [Task("next", arguments={"value": 1})])] == [1]
 
 
+@pytest.mark.parametrize("opened", ELSEWHERE, indirect=True)
 def test_a_worker_killed_twice_is_a_clear_error(opened, tmp_path):
     lake, runner = opened
-    if runner.kind is RunnerKind.LOCAL:
-        pytest.skip("a local death is the caller's own")
     job = new_job()
     with pytest.raises(WorkerError, match="part 2: 2 tries failed: the worker died"):
         list(runner.run(working.write_and_fail_once, tasks(job, tmp_path, "killed", always=True)))

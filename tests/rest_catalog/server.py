@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from tests.kafka.broker import NotHereError, free_ports, jars
+from tests.optional_parts import go_without
 
 _POM = Path(__file__).with_name("pom.xml")
-_IS_REQUIRED = os.environ.get("TICKHOUSE_REQUIRE", "") == "all"
 _START_S = 90
 
 
@@ -25,9 +25,7 @@ def rest_catalog(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     try:
         libraries = jars(_POM, "iceberg-rest")
     except NotHereError as error:
-        if _IS_REQUIRED:
-            pytest.fail(f"TICKHOUSE_REQUIRE=all, but there is no REST catalog: {error}")
-        pytest.skip(f"there is no REST catalog: {error}")
+        go_without(f"there is no REST catalog: {error}")
     folder = tmp_path_factory.mktemp("rest")
     (port,) = free_ports(1)
     address = f"http://127.0.0.1:{port}"

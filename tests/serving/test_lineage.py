@@ -120,7 +120,7 @@ def test_a_refused_fact_tells_its_rule(own: Lake) -> None:
 
 def test_a_held_fact_names_its_hold(own: Lake) -> None:
     (note,) = explain(own, f"{TRADES}:1:0").notes
-    assert note == "held back by the gate: trades-binance-start (normalized.trades)"
+    assert note == "held back by the gate: trades-binance-0.0-3 (normalized.trades)"
 
 
 def test_a_fact_that_added_no_row_says_so(own: Lake) -> None:

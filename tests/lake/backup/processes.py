@@ -6,7 +6,6 @@ Children are forked from a parent that has imported everything and started no th
 from __future__ import annotations
 
 import json
-import os
 import resource
 import shutil
 import sys
@@ -29,7 +28,7 @@ from lake.log.log import RAW_TOPIC
 from lake.scan import read
 from lake.steps import steps_of
 from tests.lake.backup.making import RAW, TRADES, capture_into, content, embedded_log, grow, settings_at
-from tests.lake.processes import in_child
+from tests.lake.processes import at_once, in_child
 
 
 def make(home: Path) -> None:
@@ -179,22 +178,6 @@ def beside(folder: Path) -> dict[str, object]:
             return {"raw": raw, "trades": trades, "positions": at, "faults": check_backup(store, newest_backup(store))}
 
     return {"codes": codes, "found": from_child(folder, ask)}
-
-
-def at_once(*acts: Callable[[], object]) -> list[int]:
-    """Run each act in a forked child of its own, all at once; return how they ended."""
-    children = []
-    for one in acts:
-        child = os.fork()
-        if child == 0:
-            try:
-                one()
-                os._exit(0)
-            except BaseException as error:
-                print(repr(error), file=sys.stderr)
-                os._exit(1)
-        children.append(child)
-    return [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
 
 
 def main(arguments: list[str]) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import random
-import shutil
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from lake.errors import CorruptedError, LogFullError, SettingsError
 from lake.instants import system_clock
 from lake.log.log import Block, Log
 from lake.log.segments import SegmentLog
+from tests.crash import disks
 from tests.lake.log.child import TOPIC, group, read_all
 from tests.lake.log.contract import EVERYTHING, LogContract, Watch, blocks, payloads, refuse_torn
 from tests.lake.log.implementations import open_dropping
@@ -25,6 +26,13 @@ from tests.lake.log.implementations import open_dropping
 
 def segment_files(place: Path) -> list[Path]:
     return sorted((place / TOPIC / "0").glob("*.db"))
+
+
+@contextmanager
+def nearly_full(disk: Path, room: int) -> Iterator[None]:
+    """Leave `room` bytes on a small disk of our own; on any other let no file grow beyond 64 KiB."""
+    with disks.filled(disk, room) as is_filled, disks.limited(None if is_filled else 1 << 16):
+        yield
 
 
 class TestSegmentLog(LogContract):
@@ -124,31 +132,24 @@ class TestSegmentLog(LogContract):
 
     @pytest.fixture
     def small_disk(self, tmp_path: Path) -> Iterator[Path]:
+        """A disk of 3 MiB; a plain folder where nobody may mount one."""
         disk = tmp_path / "disk"
-        disk.mkdir()
-        mount = shutil.which("mount")
-        if os.geteuid() != 0 or mount is None:
-            pytest.skip("a small disk needs root and mount")
-        if subprocess.run([mount, "-t", "tmpfs", "-o", "size=3m", "tickhouse-test", str(disk)], capture_output=True).returncode:
-            pytest.skip("this machine lets nobody mount a tmpfs")
+        disks.mount(disk, size_mib=3)
         yield disk
-        subprocess.run(["umount", str(disk)], check=True)
+        disks.unmount(disk)
 
     @pytest.mark.parametrize("size", [10, 3_000, 100_000])
     def test_a_full_disk_tears_nothing_and_passes(self, small_disk: Path, watch: Watch, size: int) -> None:
-        ballast = small_disk / "ballast"
-        ballast.write_bytes(bytes(1_500_000))
+        room = 200_000 if size == 10 else 1_500_000
         count = 0
         with SegmentLog(small_disk / "log", watch, segment_bytes=100_000, min_free_bytes=0, min_age_s=0) as log:
             log.release(TOPIC, "reader", {})
-            if size == 10:
-                (small_disk / "more").write_bytes(bytes(1_300_000))
-            with pytest.raises(LogFullError):
-                while True:
-                    log.append(TOPIC, 0, [Block("k", bytes(size), 1), Block("k", count.to_bytes(8, "big"), 1)])
-                    count += 1
-            assert [int.from_bytes(payload, "big") for payload in payloads(log)[1::2]] == list(range(count))
-            ballast.unlink()
+            with nearly_full(small_disk, room):
+                with pytest.raises(LogFullError):
+                    while True:
+                        log.append(TOPIC, 0, [Block("k", bytes(size), 1), Block("k", count.to_bytes(8, "big"), 1)])
+                        count += 1
+                assert [int.from_bytes(payload, "big") for payload in payloads(log)[1::2]] == list(range(count))
             assert log.append(TOPIC, 0, blocks(b"goes on")) == 2 * count
             assert payloads(log)[-1] == b"goes on"
             log.release(TOPIC, "reader", {0: 2 * count})

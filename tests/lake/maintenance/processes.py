@@ -21,7 +21,7 @@ from lake.settings import Settings, load_settings
 from lake.steps import steps_of
 from tests.lake.made import trade_batch
 from tests.lake.maintenance.answers import TRADES, data_files, on_disk, published
-from tests.lake.processes import in_child
+from tests.lake.processes import at_once, in_child
 
 BATCHES = 3
 RACED = 5
@@ -120,25 +120,9 @@ def race(home: Path) -> dict[str, object]:
             while not done.exists():
                 maintain(lake, [TRADES])
 
-    codes = together_each([promote, upkeep])
+    codes = at_once(promote, upkeep)
     in_child(lambda: work(home, ""))
     return {"codes": codes, **told(home)}
-
-
-def together_each(acts: list[Callable[[], None]]) -> list[int]:
-    """Run each act in a child of its own, at once; return how each ended."""
-    children = []
-    for act in acts:
-        child = os.fork()
-        if child == 0:
-            try:
-                act()
-                os._exit(0)
-            except BaseException as error:
-                print(repr(error), file=sys.stderr)
-                os._exit(1)
-        children.append(child)
-    return [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
 
 
 def _again(act: Callable[[], object]) -> None:
