@@ -28,6 +28,8 @@ from lake.tables import TABLES
 from serving.bars import bars_1d_at
 from serving.choices import LIMITS
 from serving.choices import Limits as Limits
+from serving.fx import VIEW_DOCS as FX_DOCS
+from serving.fx import VIEWS as FX_VIEWS
 from serving.integration.views import SCHEMA as INTEGRATION
 from serving.integration.views import VIEWS as INTEGRATION_VIEWS
 from serving.symbology import symbology_rows
@@ -39,7 +41,7 @@ _ROW_SOURCES = frozenset({"range", "generate_series", "unnest", "json_each", "js
 _BATCH_ROWS = 2_048
 """DuckDB's own vector: the least that can be looked at before it counts."""
 _STATEMENT = re.compile(r"StatementType\.(\w+)")
-VIEWS = {**INTEGRATION_VIEWS, "reference.symbology": symbology_rows}
+VIEWS = {**INTEGRATION_VIEWS, **FX_VIEWS, "reference.symbology": symbology_rows}
 """Tables that are made when asked for."""
 
 
@@ -248,7 +250,7 @@ def _repeatable(source: Any) -> Any:
 
 def _list_of_tables() -> pa.Table:
     names = sorted([*TABLES, *VIEWS, PUBLICATIONS])
-    views = {name: f"A view. {view.__doc__}" for name, view in VIEWS.items()}
+    views = {name: f"A view. {view.__doc__}" for name, view in VIEWS.items()} | FX_DOCS
     docs = [TABLES[name].doc if name in TABLES else views.get(name, _PUBLICATIONS_DOC) for name in names]
     return pa.table({"table_name": names, "one_row_is": docs})
 

@@ -40,6 +40,7 @@ from transforms.as_traded import DEFAULT_ZONE, dividend_as_paid, exchange_zones
 from transforms.calendars import Venue
 from transforms.exact import times, unscaled
 from transforms.factor_rows import ACTIONS, Effect, Factors, Outcome, Refusal, as_tables
+from transforms.fx import MINOR_UNITS
 from transforms.steps import Finding
 
 HIGHEST_FACTOR = Fraction(10)
@@ -48,7 +49,6 @@ HIGHEST_FACTOR = Fraction(10)
 NOTHING_ALLOWED: Mapping[tuple[int, date], Fraction] = MappingProxyType({})
 
 _STALE_SESSIONS = 10
-_MINOR_UNITS = {"GBp": ("GBP", 100), "GBX": ("GBP", 100), "ZAc": ("ZAR", 100), "ILA": ("ILS", 100)}
 _DUPLICATE_DAYS = 10
 
 Cell = tuple[str, date]
@@ -300,7 +300,7 @@ def _currency_scale(of: str | None, to: str | None) -> Fraction | None:
     """Return what an amount is multiplied by to be in the bars' unit (1 where one is not told); None: another currency."""
     if of is None or to is None or of == to:
         return Fraction(1)
-    (major, parts), (wanted, wanted_parts) = (_MINOR_UNITS.get(code, (code, 1)) for code in (of, to))
+    (major, parts), (wanted, wanted_parts) = (MINOR_UNITS.get(code, (code, 1)) for code in (of, to))
     return Fraction(wanted_parts, parts) if major == wanted else None
 
 

@@ -166,3 +166,16 @@ JOBS: dict[str, Any] = {
     "jobs": {"RECEIVED": 0, "VALIDATED": 0, "PROCESSED": 0, "DISTRIBUTED": 3, "FAILED": 0},
     "is_running": False,
 }
+FX = _tabular(
+    {
+        "base_currency": ["USD"],
+        "quote_currency": ["JPY"],
+        "session_date": ["2026-04-13"],
+        "ts_event": ["2026-04-13T12:15:00Z"],
+        "known_at": ["2026-04-13T14:00:00Z"],
+        "rate": ["159.833960972270"],
+        "method": ["via EUR"],
+        "rates_used": [["ECB:EURUSD 1.1684", "ECB:EURJPY 186.75"]],
+    },
+    basis="as_told",
+)
