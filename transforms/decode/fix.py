@@ -8,10 +8,12 @@ Source: PROVIDERS.md section 7; the specification at fixtrading.org.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from transforms.decode.decoded import (
     BOOK_EVENTS,
@@ -26,6 +28,7 @@ from transforms.decode.decoded import (
     texts,
 )
 from transforms.decode.delivery import json_object
+from transforms.decode.fix_columns import Columns
 from transforms.decode.fix_definitions import definition_rows, definitions_of
 from transforms.decode.fix_entries import (
     ENTRIES,
@@ -54,7 +57,8 @@ from transforms.decode.fix_values import (
     symbol_of,
 )
 from transforms.decode.readers import Reader, read_messages
-from transforms.numbers import NumberRefusedError
+from transforms.kernels import fix as kernel
+from transforms.numbers import Int64s, NumberRefusedError
 
 TABLES = (*(TRADES, TRADE_EVENTS, QUOTES, BOOK_EVENTS, STATUS_EVENTS, INDEX_LEVELS, OPTION_CONTRACTS, FUTURES_CONTRACTS),)
 CONTROL = frozenset(["0", "1", "2", "3", "4", "5", "A", "V", "Y", "R", "c", "e", "g", "v", "x", "b", "Z", "j", "n", "BE", "BF"])
@@ -65,9 +69,55 @@ _STATUS, _HALT_REASON, _LAST_PX, _HIGH, _LOW, _SESSION_STATUS, _TEXT = 326, 327,
 
 
 def decode(messages: pa.Table) -> Decoded:
-    """Return what FIX messages say about the market."""
+    """Return what FIX messages say about the market; frequent increments go through the kernel."""
+    return decode_with(messages, kernel.read_increments)
+
+
+def decode_with(messages: pa.Table, scan: Callable[[bytes, bytes], kernel.Increments] | None) -> Decoded:
+    """Return the same as `decode`: with `scan` for plain increments, or (None) all by the tree."""
+    if scan is None:
+        return _by_tree(messages)
+    index = np.flatnonzero(_is_plain(messages))
+    payload = messages["payload"].take(pa.array(index)).combine_chunks()
+    given = payload.cast(pa.large_binary()).fill_null(b"")
+    offsets = np.cumsum(np.concatenate([np.zeros(1, np.int64), pc.binary_length(given).to_numpy(zero_copy_only=False)]))
+    data = b"".join(given.to_pylist())
+    found = scan(data, offsets.astype(np.int64).tobytes())
+    unread = np.frombuffer(found.unread.getvalue(), np.int64)
+    left = np.sort(np.concatenate([np.setdiff1d(np.arange(messages.num_rows), index), index[unread]]))
+    rest = _by_tree(messages.take(pa.array(left)))
+    columns = Columns(found, index)
+    read = {BOOK_EVENTS: [columns.book_events(data)], INDEX_LEVELS: columns.index_levels()}
+    back = pa.array(left)
+    tables = {name: _in_order([_placed(table, back), *read.get(name, [])]) for name, table in rest.tables.items()}
+    return Decoded(tables, _placed(rest.refused, back), rest.control, rest.skipped)
+
+
+def _by_tree(messages: pa.Table) -> Decoded:
     reader = _FixReader(texts(messages, "capture_id"), _numbers(messages))
     return read_messages(reader, messages, reader.read)
+
+
+def _is_plain(messages: pa.Table) -> Int64s:
+    """Return which messages are neither repeats nor of numbers that began anew, as their requests tell."""
+    if "request" not in messages.column_names:
+        return np.ones(messages.num_rows, np.int64)
+    noted = pc.match_substring_regex(messages["request"], '"(repeats|session)"')
+    plain: Int64s = pc.invert(pc.fill_null(noted, False)).to_numpy().astype(np.int64)
+    return plain
+
+
+def _placed(rows: pa.Table, back: pa.Array) -> pa.Table:
+    """Return rows whose messages are counted as the caller counts them."""
+    at = rows.schema.get_field_index("message_index")
+    return rows.set_column(at, rows.schema.field(at), back.take(rows["message_index"]))
+
+
+def _in_order(parts: list[pa.Table]) -> pa.Table:
+    told = [part for part in parts if part.num_rows] or parts[:1]
+    if len(told) == 1:
+        return told[0]
+    return pa.concat_tables(told).sort_by([("message_index", "ascending"), ("ordinal", "ascending")])
 
 
 def _numbers(messages: pa.Table) -> Sequence[int]:

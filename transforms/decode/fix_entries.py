@@ -32,7 +32,7 @@ _STATISTICS = {
     "W": "fixing", "g": "simulated_price", "e": "electronic_volume", "f": "threshold_limits",
 }  # fmt: skip
 _CONTEXT = (48, 22, 55, 107, 207, 167, 460, 461, ENTRY_TYPE)
-_ORDER_ACTIONS = {"0": "add", "1": "modify", "2": "delete", "5": "modify"}
+ORDER_ACTIONS = {"0": "add", "1": "modify", "2": "delete", "5": "modify"}
 _EVENTS = {"1": "correction", "2": "cancel"}
 _SIDES = {"1": "buy", "2": "sell"}
 _TAKERS = {_BID: "buy", _OFFER: "sell"}
@@ -81,6 +81,11 @@ def conditions_of(entry: Fields, tag: int) -> str | None:
     """Return condition codes joined by commas; FIX parts them by blanks."""
     text = entry.text(tag)
     return None if text is None else ",".join(text.split())
+
+
+def measure_of(kind: str) -> str:
+    """Return what the price of an entry of an index measures."""
+    return "index_value" if kind == _INDEX else _STATISTICS.get(kind) or _OFFICIAL.get(kind) or f"entry_{kind}"
 
 
 def table_of(entry: Fields) -> str:
@@ -186,7 +191,7 @@ def _book_row(place: Place, index: int, entry: Fields, who: Row, kind: str, acti
             raise NumberRefusedError("malformed_number", None, "270, the price of a level")
         return row
     is_replaced = action != "2" and replaced is not None and replaced != order_id
-    acted = "replace" if is_replaced else _ORDER_ACTIONS[action]
+    acted = "replace" if is_replaced else ORDER_ACTIONS[action]
     named = {"order_id": replaced, "new_order_id": order_id} if is_replaced else {"order_id": order_id}
     return row | named | {"action": acted}
 
@@ -217,7 +222,7 @@ def _other_rows(place: Place, entry: Fields, who: Row, kind: str, action: str, i
     if kind == _TRADE:
         yield _trade(place, entry, who, action)
     elif who["symbol"] in indices and entry.text(PRICE) is not None:
-        measure = "index_value" if kind == _INDEX else _STATISTICS.get(kind) or _OFFICIAL.get(kind) or f"entry_{kind}"
+        measure = measure_of(kind)
         yield INDEX_LEVELS, _level(place, entry, who, measure, PRICE)
         if entry.text(_NET_CHANGE) is not None:
             yield INDEX_LEVELS, _level(place, entry, who, f"{measure}_net_change", _NET_CHANGE)
