@@ -2,8 +2,9 @@
 
 A part is what one provider told of one session. The rows of a part are a pure function of what the normalized tables had
 published at a position (owner `built`): input -> its last publication, `clock` -> when it was looked at, both in milliseconds
-since the epoch. Parts that publications since the last position touch are computed anew, and those in which a bar had
-not ended yet; what differs is published. Nothing derived is ever held: failing checks leave the position where it is.
+since the epoch. Parts that publications since the last position touch are computed anew, and those with bars to come, while a
+session goes on from the first minute that may differ; what differs is published. Nothing derived is ever held: failing checks
+leave the position where it is.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import date, datetime, timedelta
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -30,10 +32,11 @@ from quality_checks.differences import changes
 from quality_checks.inputs import last_published, milliseconds, moment_of, published_between
 from quality_checks.news import stamped
 from quality_checks.publishing import run_name, settle
-from transforms.bar_spans import venue_of_instrument
-from transforms.built_bars import BUILT, SETTLED_DAYS, Facts, built_bars
+from transforms.bar_spans import day_number, interval_of, spans, venue_of_instrument
+from transforms.built_bars import BUILT, MINUTE_US, SETTLED_DAYS, Facts, built_bars
 from transforms.calendars import STAMP, Venue
 from transforms.revisions import effective
+from transforms.standing import FOR_EVER
 from transforms.steps import BUILT_FROM
 
 OWNER = "built"
@@ -43,6 +46,8 @@ PUBLISHED_AT = "published_at"
 _STATE, _DUE = "building", "due"
 _MOST_NAMED = 256
 """A plan is pruned by no more instruments than this (lake/plans.py)."""
+_SKEW = timedelta(minutes=10)
+"""A venue's clock is not further ahead of ours than this."""
 PartKey = tuple[str, date]
 """Provider and session date."""
 
@@ -61,11 +66,19 @@ class BuildReport:
 
 
 @dataclass(frozen=True, slots=True)
+class Due:
+    """Bars to come: when the next can be known (milliseconds since the epoch), and where the first of the minutes opens (µs)."""
+
+    at_ms: int
+    since_us: int
+
+
+@dataclass(frozen=True, slots=True)
 class Part:
-    """What one part gives to write, and when its next bar can be known: milliseconds since the epoch, or None."""
+    """What one part gives to write, and what of it is still to come."""
 
     rows: pa.Table
-    due_ms: int | None
+    due: Due | None
 
 
 def build(lake: Lake, runner: Runner | None = None) -> BuildReport:
@@ -84,26 +97,43 @@ def build(lake: Lake, runner: Runner | None = None) -> BuildReport:
         inputs = last_published(lake, BUILT_FROM)
         clock_ms = milliseconds(to_datetime(lake.clock()))
         due = _due(lake, before)
-        waiting = {key for key, moment in due.items() if moment <= clock_ms}
+        waiting = {key for key, one in due.items() if one.at_ms <= clock_ms}
         if not inputs or (inputs == _inputs_of(before) and not waiting):
             return report
         after = {**inputs, CLOCK: clock_ms}
-        keys = sorted(touched_since(lake, before, after) | waiting)
+        touched = touched_since(lake, before, after)
+        keys = sorted({*touched, *waiting})
         run_id = run_name(BUILT, OWNER, before, after)
         tasks = [
-            Task(f"bars of {provider} on {day}", arguments={"part": (provider, day), "position": after, "run": run_id})
-            for provider, day in keys
+            Task(
+                f"bars of {key[0]} on {key[1]}",
+                arguments={
+                    "part": key,
+                    "position": after,
+                    "run": run_id,
+                    "since_us": _since_us(touched.get(key), due.get(key)),
+                },
+            )
+            for key in keys
         ]
         done = {task.partition: part for task, part in (runner or LocalRunner(lake)).run(build_part, tasks)}
         parts = [done[task.partition] for task in tasks]
         report.parts, report.rows = len(parts), _publish(lake, [part.rows for part in parts], before, after, run_id)
         report.runs += [run_id] if report.rows else []
-        told = {key: part.due_ms for key, part in zip(keys, parts, strict=True)}
-        due = {key: moment for key, moment in {**due, **told}.items() if moment is not None}
-        lake.state.save_document(
-            _STATE, _DUE, {"clock": clock_ms, "parts": [[p, d.isoformat(), ms] for (p, d), ms in due.items()]}
-        )
+        told = {key: part.due for key, part in zip(keys, parts, strict=True)}
+        waits = [
+            [provider, day.isoformat(), one.at_ms, one.since_us]
+            for (provider, day), one in {**due, **told}.items()
+            if one is not None
+        ]
+        lake.state.save_document(_STATE, _DUE, {"clock": clock_ms, "parts": waits})
     return report
+
+
+def _since_us(touched_us: int | None, due: Due | None) -> int:
+    """Return the begin of the first minute that may differ."""
+    found = [at for at in (touched_us, None if due is None else due.since_us) if at not in (None, FOR_EVER)]
+    return min(found, default=0) // MINUTE_US * MINUTE_US
 
 
 def _publish(lake: Lake, rows: Sequence[pa.Table], before: Vector, after: Vector, run_id: str) -> int:
@@ -123,12 +153,12 @@ def _inputs_of(position: Vector) -> Vector:
     return {name: moment for name, moment in position.items() if name != CLOCK}
 
 
-def _due(lake: Lake, position: Vector) -> dict[PartKey, int]:
+def _due(lake: Lake, position: Vector) -> dict[PartKey, Due]:
     """Return when parts have their next bar; where that was lost, every part that may have one is due at once."""
     told = lake.state.document(_STATE, _DUE)
     if told is not None and told["clock"] == position.get(CLOCK):
-        return {(provider, date.fromisoformat(day)): moment for provider, day, moment in told["parts"]}
-    return dict.fromkeys(open_parts(lake, position), 0)
+        return {(provider, date.fromisoformat(day)): Due(at_ms, since_us) for provider, day, at_ms, since_us in told["parts"]}
+    return dict.fromkeys(open_parts(lake, position), Due(0, 0))
 
 
 def open_parts(lake: Lake, position: Vector) -> set[PartKey]:
@@ -136,22 +166,28 @@ def open_parts(lake: Lake, position: Vector) -> set[PartKey]:
     if CLOCK not in position:
         return set()
     since = moment_of(position[CLOCK]).date() - timedelta(days=SETTLED_DAYS)
-    return {key for table in (TRADES, QUOTES) for key in _keys_where(lake, table, [Where("session_date", ">=", since)])}
+    return {key for table in (TRADES, QUOTES) for key in _first_of_parts(lake, table, [Where("session_date", ">=", since)])}
 
 
-def touched_since(lake: Lake, before: Vector, after: Vector) -> set[PartKey]:
-    """Return the parts that publications between two positions touch; from {}: every part."""
-    found: set[PartKey] = set()
-    for table in (TRADES, QUOTES):
-        for entry in published_between(lake, table, before, after):
-            found |= _keys_where(lake, table, _rows_of_entry(entry))
+def touched_since(lake: Lake, before: Vector, after: Vector) -> dict[PartKey, int]:
+    """Return the parts that publications between two positions touch, each with the first instant touched; from {}: every part.
+
+    Instants are of the facts' own clock, microseconds since the epoch.
+    """
+    if not before:
+        return _earliest(_first_of_parts(lake, table, []) for table in (TRADES, QUOTES))
+    found = [
+        _first_of_parts(lake, table, _rows_of_entry(entry))
+        for table in (TRADES, QUOTES)
+        for entry in published_between(lake, table, before, after)
+    ]
     for entry in published_between(lake, EVENTS, before, after):
         named = read(lake, EVENTS, ["trade_id", "new_trade_id"], [Where("run_id", "=", entry.run_id)])
         ids = sorted({one for name in named.column_names for one in named[name].unique().to_pylist() if one is not None})
         for start in range(0, len(ids), _MOST_NAMED):
-            some = ids[start : start + _MOST_NAMED]
-            found |= _keys_where(lake, TRADES, [Where("provider", "=", entry.owner), Where("trade_id", "in", some)])
-    return found
+            some = Where("trade_id", "in", ids[start : start + _MOST_NAMED])
+            found.append(_first_of_parts(lake, TRADES, [Where("provider", "=", entry.owner), some]))
+    return _earliest(found)
 
 
 def _rows_of_entry(entry: as_of.Settled) -> list[Where]:
@@ -166,24 +202,55 @@ def _rows_of_entry(entry: as_of.Settled) -> list[Where]:
     ]
 
 
-def _keys_where(lake: Lake, table: str, where: Sequence[Where]) -> set[PartKey]:
-    rows = read(lake, table, ["provider", "session_date"], where)
-    found = rows.group_by(["provider", "session_date"]).aggregate([])
-    return set(zip(found["provider"].to_pylist(), found["session_date"].to_pylist(), strict=True))
+def _first_of_parts(lake: Lake, table: str, where: Sequence[Where]) -> dict[PartKey, int]:
+    """Return the first instant of each part's rows that satisfy `where`."""
+    rows = read(lake, table, ["provider", "session_date", "ts_event", "ts_recv"], where)
+    at = pc.coalesce(rows["ts_event"], rows["ts_recv"]).cast(pa.int64())
+    found = rows.select(["provider", "session_date"]).append_column("at", at)
+    found = found.group_by(["provider", "session_date"]).aggregate([("at", "min")])
+    return {(row["provider"], row["session_date"]): row["at_min"] for row in found.to_pylist()}
+
+
+def _earliest(found: Iterable[Mapping[PartKey, int]]) -> dict[PartKey, int]:
+    first: dict[PartKey, int] = {}
+    for one in found:
+        for key, at in one.items():
+            first[key] = min(at, first.get(key, at))
+    return first
 
 
 # --- one part: what workers do
 
 
 def build_part(lake: Lake, task: Task) -> Part:
-    """Return what building one part gives to write; a step of `lake.runner`."""
+    """Return what building one part gives to write; a step of `lake.runner`.
+
+    arguments   part; position; run; since_us: no fact before it is new, and bars that ended before it are built
+
+    While the day goes on in every venue of the part, only minutes from `since_us` on are read and compared.
+    """
     key: PartKey = task.arguments["part"]
     position: Vector = task.arguments["position"]
-    computed, due_ms = compute(lake, position, key)
+    since = Where("ts_open", ">=", to_datetime(task.arguments["since_us"] * 1_000))
+    moments = _moments(position)
+    facts = facts_of(lake, key, moments, since_us=task.arguments["since_us"])
+    is_going_on = bool(facts.venues) and _first_end_us(facts.venues.values(), key[1]) > position[CLOCK] * 1_000
+    bars = built_bars(facts, ("1m",)) if is_going_on else built_bars(facts_of(lake, key, moments))
+    computed, due = _known_by(bars, position)
     table = table_named(BUILT)
-    rows = read(lake, BUILT, [*table.column_names, PUBLISHED_AT], where_part(key))
+    where = [*where_part(key), *([since] if is_going_on else [])]
+    rows = read(lake, BUILT, [*table.column_names, PUBLISHED_AT], where)
     change = changes(table, computed, effective(table, rows).select(list(table.column_names)))
-    return Part(stamped(BUILT, change.rows, task.arguments["run"]), due_ms)
+    if is_going_on:
+        end_ms = _first_end_us(facts.venues.values(), key[1]) // 1_000
+        due = Due(end_ms, FOR_EVER) if due is None else Due(min(due.at_ms, end_ms), due.since_us)
+    return Part(stamped(BUILT, change.rows, task.arguments["run"]), due)
+
+
+def _first_end_us(venues: Iterable[Venue], day: date) -> int:
+    """Return when a trading day first ends among venues."""
+    at, days = np.zeros(1, np.int64), np.full(1, day_number(day))
+    return min(int(spans(at, days, interval_of("1d"), venue).ends[0]) for venue in set(venues))
 
 
 def where_part(key: PartKey) -> list[Where]:
@@ -191,26 +258,48 @@ def where_part(key: PartKey) -> list[Where]:
     return [Where("provider", "=", key[0]), Where("session_date", "=", key[1])]
 
 
-def compute(lake: Lake, position: Vector, key: PartKey) -> tuple[pa.Table, int | None]:
-    """Return the bars of a part that follow from the inputs as they were published at `position`, and when the next is due."""
-    moments = {table: moment_of(position[table]) for table in BUILT_FROM if table in position}
-    bars = built_bars(facts_of(lake, key, moments))
+def compute(lake: Lake, position: Vector, key: PartKey) -> tuple[pa.Table, Due | None]:
+    """Return the bars of a part that follow from the inputs as they were published at `position`, and what is to come."""
+    return _known_by(built_bars(facts_of(lake, key, _moments(position))), position)
+
+
+def _moments(position: Vector) -> dict[str, datetime | None]:
+    return {table: moment_of(position[table]) for table in BUILT_FROM if table in position}
+
+
+def _known_by(bars: pa.Table, position: Vector) -> tuple[pa.Table, Due | None]:
+    """Return the bars known at the clock of a position, and what is to come of the others."""
     limit = pa.scalar(moment_of(position[CLOCK]), STAMP)
-    later = bars["known_at"].filter(pc.greater(bars["known_at"], limit))
-    due = None if not len(later) else milliseconds(pc.min(later).as_py()) + 1
-    return bars.filter(pc.less_equal(bars["known_at"], limit)), due
+    is_known = pc.less_equal(bars["known_at"], limit)
+    later = bars.filter(pc.invert(is_known))
+    if not later.num_rows:
+        return bars, None
+    opens = later.filter(pc.equal(later["interval"], "1m"))["ts_open"].cast(pa.int64())
+    since_us = pc.min(opens).as_py() if len(opens) else FOR_EVER
+    return bars.filter(is_known), Due(milliseconds(pc.min(later["known_at"]).as_py()) + 1, since_us)
 
 
 def facts_of(
-    lake: Lake, key: PartKey, moments: Mapping[str, datetime | None], instruments: Collection[int] | None = None
+    lake: Lake,
+    key: PartKey,
+    moments: Mapping[str, datetime | None],
+    instruments: Collection[int] | None = None,
+    since_us: int = 0,
 ) -> Facts:
     """Return what the bars of a part are built from.
 
     moments       input -> as of when it is read, None for now; an input left out counts as empty
     instruments   only these; None: everybody
+    since_us      nothing before this instant of the facts' own clock, microseconds since the epoch
     """
     mine = [] if instruments is None else [Where("instrument_id", "in", sorted(instruments))]
-    trades, quotes = (_inputs_at(lake, table, moments, [*where_part(key), *mine]) for table in (TRADES, QUOTES))
+    since = to_datetime(since_us * 1_000)
+    recent = [Where("ts_event", ">=", since)] if since_us else []
+    trades = _inputs_at(lake, TRADES, moments, [*where_part(key), *mine, *recent])
+    recent = [Where("ts_recv", ">=", since - _SKEW)] if since_us else []  # not every quote has a venue's clock
+    quotes = _inputs_at(lake, QUOTES, moments, [*where_part(key), *mine, *recent])
+    own = pc.coalesce(quotes["ts_event"], quotes["ts_recv"])
+    quotes = quotes.filter(pc.greater_equal(own, pa.scalar(since, STAMP))) if since_us else quotes
     ids = sorted({*trades["instrument_id"].unique().to_pylist(), *quotes["instrument_id"].unique().to_pylist()})
     # A correction may come sessions after its trade, never before it.
     after = [Where("provider", "=", key[0]), Where("session_date", ">=", key[1]), *mine]

@@ -214,7 +214,7 @@ def _built_parts(lake: Lake, table: Table, entries: Sequence[Settled], runner: R
     """Replay the positions of adjusted.built_bars part by part: those that an entry touched, or found with bars to come."""
     mine = [entry for entry in entries if entry.owner == building.OWNER and entry.act is Act.PUBLISH]
     changed = [
-        (entry, building.touched_since(lake, entry.before, entry.after) | building.open_parts(lake, entry.before))
+        (entry, {*building.touched_since(lake, entry.before, entry.after), *building.open_parts(lake, entry.before)})
         for entry in mine
     ]
     keys = read(lake, table.name, ["provider", "session_date"]).group_by(["provider", "session_date"]).aggregate([])

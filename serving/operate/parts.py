@@ -118,12 +118,14 @@ def _pipeline(lake: Lake, chosen: argparse.Namespace, stopping: threading.Event)
             raise _Stopped(words)
 
     log, turns, before = open_log(lake.settings), 0, time.monotonic()
-    kept = before
+    kept, built = before, -pipeline.BUILD_EVERY_S
     _tell_rows(lake)
     while not stopping.is_set():
         started = time.monotonic()
+        builds = started - built >= pipeline.BUILD_EVERY_S
+        built = started if builds else built
         try:
-            done = pipeline.turn(lake, log, say=on_the_way)
+            done = pipeline.turn(lake, log, say=on_the_way, builds=builds)
         except _Stopped:
             return
         except (CommitConflictError, ProviderUnavailableError) as error:

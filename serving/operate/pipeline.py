@@ -23,6 +23,8 @@ from quality_checks.promotion import PromotionReport, promote, providers_of
 from serving.topics.steps import still_wanted
 
 Say = Callable[[str], None]
+BUILD_EVERY_S = 20.0
+"""Bars are of whole minutes: a running pipeline need not look for them in every turn."""
 UPKEEP_REWRITES = 4
 """Most rewrites of data files between two turns."""
 
@@ -52,20 +54,23 @@ class Turn:
         return {"landed": self.landed, "promoted": promoted, "adjusted": self.adjusted, "built": self.built, "holds": self.holds}
 
 
-def turn(lake: Lake, log: Log, providers: Sequence[str] = (), say: Say = lambda text: None) -> Turn:
+def turn(lake: Lake, log: Log, providers: Sequence[str] = (), say: Say = lambda text: None, *, builds: bool = True) -> Turn:
     """Land and promote everything there is now; safe to repeat after any crash.
 
     providers   only these are promoted; none: every provider with data
     """
     done = Turn(landed=land(lake, log).document())
-    promote_all(lake, done, providers, say)
+    promote_all(lake, done, providers, say, builds=builds)
     return done
 
 
-def promote_all(lake: Lake, done: Turn, providers: Sequence[str], say: Say, runner: Runner | None = None) -> None:
+def promote_all(
+    lake: Lake, done: Turn, providers: Sequence[str], say: Say, runner: Runner | None = None, *, builds: bool = True
+) -> None:
     """Promote providers one after the other, then adjust, then build bars; fills `done`.
 
     runner    where instruments are adjusted and bars built, default: here
+    builds    whether bars are built too
 
     Raises NotFoundError for an unknown provider.
     """
@@ -80,8 +85,9 @@ def promote_all(lake: Lake, done: Turn, providers: Sequence[str], say: Say, runn
             done.promoted[provider] = report
     say("agreeing and adjusting")
     done.adjusted = adjust(lake, runner).document()
-    say("building bars")
-    done.built = build(lake, runner).document()
+    if builds:
+        say("building bars")
+        done.built = build(lake, runner).document()
 
 
 def upkeep(lake: Lake, log: Log, *, sweeps: bool, say: Say = lambda text: None) -> Report:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -19,16 +19,15 @@ from lake.scan import read
 from lake.settings import load_settings
 from lake.tables import rows as of_columns
 from lake.tables import table_named
-from quality_checks.building import BUILT, build, compute, touched_since, where_part
+from quality_checks.building import build, compute, touched_since, where_part
 from quality_checks.built_proof import built_bars_add_up
-from quality_checks.inputs import last_published
 from quality_checks.promotion import promote
 from quality_checks.rebuild import rebuild
 from quality_checks.verify import verify
 from tests.quality_checks import raw
+from transforms.built_bars import BUILT
 from transforms.revisions import effective
 from transforms.standing import standing
-from transforms.steps import BUILT_FROM
 
 DAY = date(2024, 8, 8)
 NOON = datetime(2024, 8, 8, 12, tzinfo=UTC)
@@ -94,7 +93,7 @@ def told_event(lake: Lake, number: int, **values: object) -> None:
         "run_id": f"event-{number}",
     }
     table = table_named("normalized.trade_events")
-    rows = {name: [value] for name, value in {**row, **values}.items()}
+    rows: dict[str, Sequence[object]] = {name: [value] for name, value in {**row, **values}.items()}
     before = lake.head(table.name).vector("binance")
     after = {"0": before.get("0", 0) + 1}
     publish(lake, stage(lake, Increment(table.name, "binance", of_columns(table, rows), before, after, f"event-{number}")))
@@ -152,18 +151,38 @@ def test_a_rebuild_gives_every_row_again(lake: Lake) -> None:
     assert verify(lake).failed == []
 
 
-def test_what_has_not_ended_waits_for_its_end(tmp_path: Path) -> None:
-    clock = Clock(NOON + timedelta(seconds=150))
+def test_minutes_come_while_the_day_goes_on_and_the_day_at_its_end(tmp_path: Path) -> None:
+    day = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    clock = Clock(day + timedelta(days=1, hours=12, minutes=30))  # tomorrow: commits are stamped by the machine's own clock
+    base = clock.moment - timedelta(minutes=10) - NOON
+
+    def at(number: int, price: int, seconds: float, late: float = 0) -> raw.Payload:
+        moment = NOON + base + timedelta(seconds=seconds)
+        body = raw.trade(number, price, at_ms=(moment - NOON) // timedelta(milliseconds=1) - number)
+        return to_ns(moment) + int(late * NS), body
+
+    def told(lake: Lake) -> list[tuple[int, list[int | None], int]]:
+        start = f"{NOON + base:%H:%M}"
+        return [(int(one[0][3:]) - int(start[3:]), one[2], one[3]) for one in minutes(lake)]
+
     with Lake.create(load_settings(home=tmp_path / "home"), clock) as lake:
-        raw.land(lake, "c1", frames((1, 100, 100, 0), (2, 110, 121_000, 0)))
+        raw.land(lake, "c1", [at(1, 100, 5), at(2, 110, 605)])
         promote(lake, "binance")
-        moment = max(last_published(lake, BUILT_FROM).values())
-        clock.moment = max(clock.moment, datetime.fromtimestamp(moment / 1000, UTC) + timedelta(seconds=1))
+        assert build(lake).rows == 1, "the second minute has not ended, nor has the day"
+        raw.land(lake, "c1", [at(3, 120, 606), at(4, 90, 30, late=570)], first_seq=2, with_capture=False)
+        promote(lake, "binance")
+        clock.moment += timedelta(seconds=50)
         build(lake)
-        assert [row[0] for row in minutes(lake)] in (["12:00"], ["12:00", "12:02"])
-        clock.moment = clock.moment + timedelta(days=3)
+        clock.moment += timedelta(seconds=30)
         build(lake)
-        assert [row[0] for row in minutes(lake)] == ["12:00", "12:02"]
+        late = (0, [100, 100, 90, 90], 2)
+        assert told(lake) == [(0, [100] * 4, 1), late, (10, [110, 120, 110, 120], 2)]
+        assert not read(lake, BUILT, where=[Where("interval", "=", "1d")]).num_rows
+        clock.moment += timedelta(days=1)
+        build(lake)
+        assert read(lake, BUILT, where=[Where("interval", "=", "1d")]).num_rows
+        assert_as_computed_anew(lake)
+        assert rebuild(lake, BUILT).is_same
         assert build(lake).parts == 0
 
 
