@@ -11,6 +11,7 @@ Source: PROVIDERS.md section 2; /stock/tick by Finnhub's documentation.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -20,9 +21,10 @@ from lake.errors import InvalidValueError
 from lake.instants import EPOCH
 from lake.values import Basis
 from transforms.calendars import NEW_YORK, zone_of
-from transforms.decode.decoded import BARS, TRADES, Decoded, quoted
+from transforms.decode.decoded import BARS, TRADES, Decoded, payloads, quoted, texts
 from transforms.decode.exchange_symbols import hints
-from transforms.decode.json_digits import document, exact, joined, text_of
+from transforms.decode.finnhub_frames import plain_trades
+from transforms.decode.json_digits import document, exact, is_repeat, joined, text_of
 from transforms.decode.readers import Object, Reader, Row, read_messages
 from transforms.numbers import PRICE_SCALE, SIZE_SCALE, NumberRefusedError
 
@@ -50,6 +52,24 @@ def decode_quotes(messages: pa.Table) -> Decoded:
 
 def decode_trades(messages: pa.Table) -> Decoded:
     """Return the trades of stream frames and ticks; pings, errors and frames that repeat another are control."""
+    repeats = [is_repeat(request) for request in texts(messages, "request")]
+    plain, left = plain_trades(payloads(messages), repeats)
+    index = pa.array(left, pa.int64())
+    others = read_trades(messages.take(index))
+    rows, refused = (_renumbered(table, index) for table in (others.tables[TRADES], others.refused))
+    if rows.num_rows:
+        plain = pa.concat_tables([plain, rows]).sort_by([("message_index", "ascending"), ("ordinal", "ascending")])
+    return replace(others, tables={TRADES: plain}, refused=refused)
+
+
+def _renumbered(table: pa.Table, numbers: pa.Array) -> pa.Table:
+    """Return rows of some messages with the numbers that these have among all."""
+    place = table.schema.get_field_index("message_index")
+    return table.set_column(place, table.schema.field(place), numbers.take(table["message_index"]))
+
+
+def read_trades(messages: pa.Table) -> Decoded:
+    """Return the same, one entry after the other."""
     reader = Reader((TRADES,))
 
     def read(payload: bytes) -> None:

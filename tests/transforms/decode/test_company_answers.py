@@ -14,6 +14,7 @@ from ingest.containers.finnhub import named_answer
 from ingest.containers.registry import CONTAINERS
 from ingest.containers.source import Source, Told
 from tests.transforms.decode.cases import SAMPLES, messages, sample
+from transforms.decode.finnhub import decode_trades, read_trades
 from transforms.feeds import feed_named
 
 B, F, L, X = "normalized.bars", "normalized.fundamentals", "normalized.index_levels", "normalized.alternative"
@@ -86,6 +87,37 @@ def test_ticks_of_rest_are_the_trades_of_the_stream():
     streamed, polled = (rows_of("finnhub", "trades", json.dumps(each).encode(), "normalized.trades") for each in (frame, columns))
     assert streamed == polled
     assert len(polled) == 2
+
+
+numbers_as_written = st.sampled_from(
+    ["1", "0", "0.0", "-1", "1e2", "168.645", "1.0000000001", "12345678901", '"5"', "null", "1E400"]
+)
+prints = st.fixed_dictionaries(
+    {
+        "s": st.sampled_from(['"AAPL"', '"BINANCE:BTCUSDT"', '""', "null"]) | st.just('"TSLA"'),
+        "p": numbers_as_written | st.just("2.5"),
+    },
+    optional={
+        "v": numbers_as_written | st.just("3"),
+        "t": st.sampled_from(["1644878285748", "-1", "9999999999999999", "1.5", '"1"', "null"]) | st.just("1644878285749"),
+        "c": st.sampled_from(['["1","24"]', "[]", "null", '"1"', "[1]", "[null]"]),
+    },
+)
+
+
+def frame_of(entries):
+    told = ["{" + ",".join(f'"{name}":{value}' for name, value in entry.items()) + "}" for entry in entries]
+    return f'{{"data":[{",".join(told)}],"type":"trade"}}'.encode()
+
+
+@given(st.lists(st.lists(prints, max_size=4), max_size=5), st.data())
+def test_trades_by_columns_are_the_trades_one_by_one(frames, data):
+    payloads = [frame_of(each) for each in frames]
+    requests = [data.draw(st.sampled_from([None, {"repeats": 0}])) for _ in payloads]
+    by_columns, one_by_one = (decode(messages(payloads, requests)) for decode in (decode_trades, read_trades))
+    assert by_columns.tables["normalized.trades"].equals(one_by_one.tables["normalized.trades"])
+    assert by_columns.refused.equals(one_by_one.refused)
+    assert (by_columns.control, by_columns.skipped) == (one_by_one.control, one_by_one.skipped)
 
 
 @pytest.mark.parametrize(
