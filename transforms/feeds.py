@@ -174,7 +174,7 @@ FEEDS: dict[tuple[str, str], Feed] = {
             venue="US",
         ),
         Feed("alpaca", "reference", NumberKind.EXACT, "lists of assets: raw only", (), alpaca_more.decode_reference),
-        Feed("databento", "dbn", NumberKind.EXACT, _DBN, dbn.TABLES, dbn.decode, True, most_messages=128),
+        Feed("databento", "dbn", NumberKind.EXACT, _DBN, dbn.TABLES, dbn.decode, True, most_messages=48),
         Feed(
             "databento",
             "reference",

@@ -27,6 +27,8 @@ RECORDS_TYPE = "application/vnd.databento.dbn"
 HEADER_TYPE = "application/vnd.databento.dbn-header"
 BATCH_BYTES = 128 * 1024
 """A batch of records, well inside one block of the log."""
+_LAST_RECEIPT_NS = 4_102_444_800_000_000_000
+"""The year 2100: a later receipt is damage or the undefined time."""
 _HEADER_PART_BYTES = 1024 * 1024
 _ZSTD = b"\x28\xb5\x2f\xfd"
 _SLICE_BYTES = 4096
@@ -164,7 +166,18 @@ def _batch(payload: bytes, starts: Int64s, header: Header, told: Told, number: i
         "repeats": repeats,
         "symbols": header.symbols.of(np.unique(ids)),
     }
-    return Piece(payload, RECORDS_TYPE, request=told.request(first_record=number, dbn=about))
+    return Piece(payload, RECORDS_TYPE, _receipt_ns(data, starts, header), told.request(first_record=number, dbn=about))
+
+
+def _receipt_ns(data: Bytes, starts: Int64s, header: Header) -> int | None:
+    """Return when Databento received the last record of a batch; None where records do not tell."""
+    last = int(starts[-1])
+    length = int(data[last]) * WORD
+    layout = layout_of(int(data[last + 1]), length, header.has_ts_out)
+    if layout is None or "ts_recv" not in (layout.names or ()):
+        return None
+    told = int(gathered(data, starts[-1:], layout, length)["ts_recv"][0])
+    return told if 0 < told < _LAST_RECEIPT_NS else None
 
 
 def _take_mapping(record: bytes, header: Header) -> None:

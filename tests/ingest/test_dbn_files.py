@@ -63,6 +63,7 @@ def test_a_large_file_is_cut_between_records_and_says_where(tmp_path):
     batches = [piece for piece in pieces if piece.content_type == RECORDS_TYPE]
     assert source.damage is None
     assert len(batches) == -(-10_000 * 56 // BATCH_BYTES)
+    assert batches[-1].ts_recv_ns == 1_609_156_800_000_009_999
     assert all(len(batch.payload) <= BATCH_BYTES and len(batch.payload) % 56 == 0 for batch in batches)
     counts = [len(batch.payload) // 56 for batch in batches]
     assert [batch.request["first_record"] for batch in batches] == [sum(counts[:number]) for number in range(len(counts))]
