@@ -12,6 +12,7 @@ from transforms.decode.fix_entries import ORDER_ACTIONS, measure_of
 from transforms.decode.fix_message import Fields
 from transforms.decode.fix_values import about
 from transforms.kernels import fix as kernel
+from transforms.kernels.fix_text import NOTHING
 from transforms.numbers import PRICE_SCALE, SIZE_SCALE, Int64s, decimals
 
 _UTC_MICROS = pa.timestamp("us", tz="UTC")
@@ -37,7 +38,7 @@ class Columns:
         self.price, self.size, self.order, self.order_end = rows[:, 5], rows[:, 6], rows[:, 7], rows[:, 8]
         self.net, self.has_net = rows[:, 11], rows[:, 12]
         clock = rows[:, 9]
-        has_clock = clock != kernel.NOTHING
+        has_clock = clock != NOTHING
         self.event = np.where(has_clock, _nearest(self.sent, clock), self.sent)
         self.nanos = np.where(has_clock, rows[:, 10], told[of, 4])
         self.entry = np.arange(len(rows)) - np.searchsorted(of, of)
@@ -141,6 +142,6 @@ def _named(codes: Int64s, names: Sequence[str | None]) -> pa.Array:
 
 def _told(scaled: Int64s, scale: int) -> pa.Array:
     """Return decimals, null where a number is not told."""
-    is_told = scaled != kernel.NOTHING
+    is_told = scaled != NOTHING
     found = decimals(np.where(is_told, scaled, 0), 18, scale)
     return found if is_told.all() else found.take(pa.array(np.arange(len(found)), mask=~is_told))
