@@ -82,7 +82,7 @@ class _Reader(Reader):
 
     def _quote(self, told: object) -> None:
         try:
-            quote = object_of(told, "a quote")
+            quote = _unformatted(object_of(told, "a quote"))
             who, at = _who(quote), _newest(quote)
         except NumberRefusedError as error:
             return self.refuse(QUOTES, error)
@@ -127,7 +127,8 @@ class _Reader(Reader):
     def _chain(self, result: Object, expirations: list[object]) -> None:
         """Append the underlying's quote and what is told of each contract."""
         quote = result.get("quote")
-        if isinstance(quote, dict) and quote:
+        quote = _unformatted(quote) if isinstance(quote, dict) else {}
+        if quote:
             self._quote(quote)
         underlying = text_of(result.get("underlyingSymbol"))
         for part in expirations:
@@ -137,11 +138,11 @@ class _Reader(Reader):
                     self.refuse(QUOTES, NumberRefusedError("malformed", part, "calls and puts: lists of contracts"))
                     continue
                 for contract in contracts:
-                    self._contract(contract, quote if isinstance(quote, dict) else {}, underlying)
+                    self._contract(contract, quote, underlying)
 
     def _contract(self, told: object, quote: Object, underlying: str | None) -> None:
         try:
-            contract = object_of(told, "a contract")
+            contract = _unformatted(object_of(told, "a contract"))
             who = {
                 "symbol": needed_text(contract.get("contractSymbol"), "symbol"),
                 "asset_class": "option",
@@ -181,6 +182,11 @@ def _who(told: Object) -> Row:
         "asset_class": asset_class,
         "name": text_of(told.get("longName")) or text_of(told.get("shortName")),
     }
+
+
+def _unformatted(told: Object) -> Object:
+    """Return an entry with the numbers themselves: asked with formatted=true they come as {"raw": 2.81, "fmt": "2.81"}."""
+    return {name: value.get("raw") if isinstance(value, dict) else value for name, value in told.items()}
 
 
 def _sides(who: Row, told: Object, at: datetime) -> Row:
