@@ -50,6 +50,8 @@ def print_report(report: Report) -> None:
             print(f"    {count:>10,} rows of {table}")
         for rule, count in sorted(refused.items()):
             print(f"    {count:>10,} quarantined: {rule}")
+    for told in report.holds:
+        print(f"held: {told}")
     silent = [file for file in report.files if file.captures and not file.rows]
     print(f"{len(silent)} files gave no row:")
     for file in silent:

@@ -9,15 +9,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ingest.imports import FileReport, import_paths
+from ingest.landing import land
 from ingest.mappings import load_mapping
 from lake.catalog import Lake
+from lake.errors import QualityError
+from lake.heads import Hold
 from lake.instants import parse_instant, system_clock
 from lake.log.segments import SegmentLog
 from lake.scan import read
 from lake.settings import load_settings
 from lake.tables import TABLES
-from serving.operate import pipeline
+from quality_checks.adjusting import adjust
+from quality_checks.holds import list_holds, release
+from quality_checks.promotion import promote
 from tests.verify_data.folders import NOT_DATA, Line
+
+_RELEASES = 3
+"""Times that rows which fail are taken out of a held batch before the rest is waived."""
 
 
 @dataclass(slots=True)
@@ -46,6 +54,8 @@ class Report:
 
     files: list[File]
     troubles: list[str] = field(default_factory=list)
+    holds: list[str] = field(default_factory=list)
+    """Batches that the gate held, with its reason and what became of them."""
 
     @property
     def unexplained(self) -> list[str]:
@@ -61,22 +71,56 @@ def data_files(data: Path, folders: Sequence[str] = ()) -> list[str]:
 
 
 def verify_data(lake: Lake, log: SegmentLog, data: Path, lines: Iterable[Line], folders: Sequence[str] = ()) -> Report:
-    """Import the files below `data` by `lines`, land and promote them; returns what became of each file."""
+    """Import the files below `data` by `lines`, land and promote them folder by folder; returns what became of each file.
+
+    A batch that the gate holds is looked at as an operator would: told with its reason, then released without the rows that
+    failed, which go to quarantine.
+    """
     files = {name: File(name) for name in data_files(data, folders)}
     report = Report(list(files.values()))
-    providers: set[str] = set()
+    by_folder: dict[str, list[Line]] = {}
     for line in lines:
-        if folders and line.files.split("/")[0] not in folders:
+        by_folder.setdefault(line.files.split("/")[0], []).append(line)
+    for folder, own in by_folder.items():
+        if folders and folder not in folders:
             continue
-        _tell(f"importing {line.files} as {line.provider} {line.feed} {line.mapping or ''}")
-        for one in _imported(lake, log, data, line):
-            _note(one, files, data, line)
-        providers.add(line.provider)
-    done = pipeline.turn(lake, log, sorted(providers), _tell)
-    report.troubles += [f"the gate holds {hold}" for hold in done.holds]
-    report.troubles += [f"{name}: {one.waiting} messages wait" for name, one in done.promoted.items() if one.waiting]
+        for line in own:
+            _tell(f"importing {line.files} as {line.provider} {line.feed} {line.mapping or ''}")
+            for one in _imported(lake, log, data, line):
+                _note(one, files, data, line)
+        _promote(lake, log, folder, sorted({line.provider for line in own}), report)
+    adjust(lake)
     _count(lake, report.files)
     return report
+
+
+def _promote(lake: Lake, log: SegmentLog, folder: str, providers: Sequence[str], report: Report) -> None:
+    """Land and promote what a folder brought, and settle what the gate holds of it."""
+    _tell(f"promoting {folder}")
+    land(lake, log)
+    for provider in providers:
+        waiting = promote(lake, provider).waiting
+        report.troubles += [f"{folder}: {waiting} messages of {provider} wait"] if waiting else []
+    for hold in list_holds(lake):
+        _settle(lake, folder, hold, report)
+
+
+def _settle(lake: Lake, folder: str, hold: Hold, report: Report) -> None:
+    """Release a held batch without the rows that failed; where their neighbours fail then, these too, and at last by a waiver."""
+    failed = hold.report.get("failed_checks")
+    reasons = [str(check) for check in failed] if isinstance(failed, list) else []
+    told = f"{folder}: {hold.row_count:,} rows of {hold.table} held for {', '.join(reasons)}"
+    for waived in (*[()] * _RELEASES, tuple(reasons)):
+        try:
+            why = f"verify-data: {', '.join(reasons)}"
+            settled = release(lake, hold.hold_id, why, without_failed=not waived, waive=waived, who="verify-data")
+        except QualityError as error:
+            last = str(error)
+            continue
+        how = f"{settled.quarantined:,} that failed" + (", the rest by a waiver" if waived else "")
+        report.holds.append(f"{told}; released without {how}")
+        return
+    report.troubles.append(f"{told}: {last}")
 
 
 def fresh_lake(home: Path) -> tuple[Lake, SegmentLog]:
