@@ -70,6 +70,15 @@ def decimals(scaled: Int64s, precision: int, scale: int) -> pa.Array:
     return pa.Array.from_buffers(pa.decimal128(precision, scale), len(scaled), [None, pa.py_buffer(wide)])
 
 
+def low_words(column: pa.ChunkedArray | pa.Array) -> Int64s:
+    """Return a decimal128 column of at most 18 digits as its scaled integers; what stands at a null is any number."""
+    chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
+    parts = [
+        np.frombuffer(one.buffers()[1], np.int64)[2 * one.offset : 2 * (one.offset + len(one)) : 2] for one in chunks if len(one)
+    ]
+    return np.concatenate(parts) if parts else np.zeros(0, np.int64)
+
+
 def restored(value: object, scale: int, digits: int = MOST_DIGITS) -> Decimal:
     """Return the decimal that a float image stands for, rounded half to even to `scale` places.
 
