@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import polars as pl
-import pyarrow as pa
 
 from lake.catalog import Lake
 from lake.conditions import Where
 from lake.scan import read
+from quality_checks.raw_proofs import as_frame
 from transforms.built_bars import BUILT
 
 _PART = ("instrument_id", "provider", "feed", "session_date")
@@ -17,11 +17,11 @@ _SUMS = ("volume", "trade_count", "dollar_volume")
 def built_bars_add_up(lake: Lake) -> tuple[int, list[str]]:
     """Return how many days were compared, and those whose sums differ from their minutes' or from what is on main."""
     names = [*_PART, "interval", "ts_open", "known_at", "published_at", *_SUMS]
-    rows = frame_of(read(lake, BUILT, names, [Where("price_type", "=", "trade")]))
+    rows = as_frame(read(lake, BUILT, names, [Where("price_type", "=", "trade")]))
     newest = rows.sort("known_at", "published_at").group_by(*_PART, "interval", "ts_open").last()
     days = newest.filter(pl.col("interval") == "1d")
     minutes = newest.filter(pl.col("interval") == "1m").group_by(_PART).agg(pl.col(name).sum() for name in _SUMS)
-    trades = frame_of(read(lake, "normalized.trades", list(_PART))).group_by(_PART).agg(there=pl.len())
+    trades = as_frame(read(lake, "normalized.trades", list(_PART))).group_by(_PART).agg(there=pl.len())
     both = days.join(minutes, on=_PART, how="left", suffix="_of_minutes").join(trades, on=_PART, how="left")
     differs = pl.any_horizontal(pl.col(name).ne_missing(pl.col(f"{name}_of_minutes")) for name in _SUMS)
     wrong = both.filter(differs | (pl.col("trade_count") > pl.col("there").fill_null(0)))
@@ -31,8 +31,3 @@ def built_bars_add_up(lake: Lake) -> tuple[int, list[str]]:
         for row in wrong.iter_rows(named=True)
     ]
     return len(days), shown
-
-
-def frame_of(rows: pa.Table) -> pl.DataFrame:
-    """Return rows as a frame of Polars."""
-    return pl.DataFrame({name: pl.from_arrow(rows[name]) for name in rows.column_names})

@@ -28,9 +28,9 @@ from lake.tables import TABLES, PublishedBy, table_named
 from lake.values import Vector
 from quality_checks.adjusting import ACTIONS, AGREED, BARS, FACTORS
 from quality_checks.built_proof import built_bars_add_up
-from quality_checks.built_proof import frame_of as _frame
 from quality_checks.holds import left_for_good
 from quality_checks.promotion import adds_up, tables_of
+from quality_checks.raw_proofs import as_frame, captures_known, landed, messages_dense, payloads
 from transforms.decode.decoded import FACTS
 from transforms.steps import derived_ids
 
@@ -99,6 +99,7 @@ def verify(lake: Lake, log: Log | None = None) -> VerifyReport:
         ("instruments_known", lambda: _instruments_known(lake)),
         ("lineage_complete", lambda: _lineage(lake)),
         ("built_bars_add_up", lambda: built_bars_add_up(lake)),
+        ("files_in_their_partition", lambda: _placed(lake)),
         ("no_audit_branch", lambda: _branches(lake)),
     ]
     if log is not None:
