@@ -69,6 +69,8 @@ _CSV: tuple[Line, ...] = (
     *_csv("fx_rates", "ecb_rates", "fx_rates/eurofxref-hist.zip"),
 )
 
+_LISTS = ("venues", "market_hours", "properties", "currencies", "listings", "equities", "constituents", "membership", "changes")
+
 LINES: tuple[Line, ...] = (
     *_CSV,
     Line("crypto_ws/binance_spot_*", "binance", "spot"),
@@ -86,6 +88,13 @@ LINES: tuple[Line, ...] = (
     *_of("nyse_taq", "taq_ticks/", "trades", "quotes"),
     *_of("ibkr", "ibkr/", "wire", "history"),
     *_of("tradier", "options/", "market"),
+    *_of("yahoo", "options/", "quote"),
+    *_of("iex", "iex_hist/", "tops", "deep"),
+    *_of("nasdaq", "nasdaq_itch/", "itch"),
+    *_of("reference", "calendars/", "sessions"),
+    *_of("reference", "reference/", *_LISTS),
+    Line("alpaca/historical_stock_data__get_snapshot_multi_empty_response.json", "alpaca", "sip"),
+    Line("tiingo/invalid_url.html", "tiingo", "daily"),
     Line("adjustment/ice_reorg/reorg.*", "ice", "reorg"),
 )
 
