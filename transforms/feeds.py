@@ -17,6 +17,7 @@ from transforms.decode import (
     alpha_vantage_company,
     alpha_vantage_indicators,
     alpha_vantage_news,
+    alpha_vantage_options,
     binance,
     csv_facts,
     csv_files,
@@ -238,6 +239,15 @@ FEEDS: dict[tuple[str, str], Feed] = {
             "NEWS_SENTIMENT",
             alpha_vantage_news.NEWS_TABLES,
             alpha_vantage_news.decode_news,
+        ),
+        Feed(
+            "alpha_vantage",
+            "options",
+            NumberKind.EXACT,
+            "HISTORICAL_OPTIONS and REALTIME_OPTIONS, JSON or CSV",
+            (OPTION_OPEN_INTEREST,),
+            alpha_vantage_options.decode_options,
+            venue="US",
         ),
         Feed(
             "alpha_vantage",

@@ -18,7 +18,7 @@ _LISTS = (
 )
 _ECONOMIC = re.compile(rb'\{"name":"[^"]*","interval":"[^"]*","unit":"[^"]*","data":\[')
 _ACTIONS = re.compile(rb'\{"symbol":"[^"]*","data":\[(\{"(ex_dividend_date|effective_date)":|\])')
-_BULK = re.compile(rb'\{"endpoint":"[^"]*","message":')
+_BULK = re.compile(rb'\{"endpoint":"RealtimeBulkQuotes","message":')
 _CSV = re.compile(rb"(time|timestamp),open,|symbol,open,high,low,price,", re.IGNORECASE)
 _REFUSALS = (b"AlphaVantage", b'{"ErrorMessage":"', b"alphavantage.co")
 
@@ -43,6 +43,7 @@ _LOOKS: dict[str, Callable[[bytes], bool]] = {
     "fundamentals": lambda packed: any(word in packed for word in _COMPANY) or _is_refusal(packed),
     "indicators": lambda packed: any(word in packed for word in _INDICATORS) or _ECONOMIC.match(packed) is not None,
     "news": lambda packed: b'"sentiment_score_definition":' in packed,
+    "options": lambda packed: b'"contractID":' in packed or packed.startswith(b"contractID,"),
     "reference": lambda packed: any(word in packed for word in _LISTS),
 }
 ALPHA_VANTAGE_FEEDS = tuple(_LOOKS)

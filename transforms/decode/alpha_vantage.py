@@ -20,13 +20,13 @@ from transforms.decode.alpha_vantage_actions import read_action, split_ratio
 from transforms.decode.alpha_vantage_series import (
     QUOTE_CSV_HEAD,
     Series,
+    csv_records,
     csv_series,
     is_csv,
     is_refusal,
     json_series,
     named,
     pair_class,
-    quote_records,
     stamp_of,
 )
 from transforms.decode.decoded import BARS, CORPORATE_ACTIONS, FX_RATES, QUOTES, Decoded
@@ -77,7 +77,7 @@ class _Reader(Reader):
         if not body or body.startswith(b"<"):
             return
         if body.startswith(QUOTE_CSV_HEAD) and "stock" in self.classes:
-            for quote in quote_records(body):
+            for quote in csv_records(body):
                 self.add(BARS, self._day_so_far, quote)
             return
         found = csv_series(payload, self.params) if is_csv(body) else document(body)

@@ -175,8 +175,8 @@ def csv_series(payload: bytes, params: Mapping[str, str]) -> Series:
     return Series(symbol, asset_class, interval, zone, zone_name, None, rows)
 
 
-def quote_records(body: bytes) -> list[dict[str, object]]:
-    """Return the records of a GLOBAL_QUOTE in CSV by the names that JSON has. Raises NumberRefusedError (malformed)."""
+def csv_records(body: bytes) -> list[dict[str, object]]:
+    """Return the records of a CSV answer by the names that JSON has. Raises NumberRefusedError (malformed)."""
     try:
         head, *lines = csv.reader(io.StringIO(body.decode("utf-8-sig")), strict=True)
     except (UnicodeDecodeError, csv.Error, ValueError) as error:

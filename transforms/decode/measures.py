@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from transforms.decode.json_digits import Digits, rounded
 from transforms.decode.readers import Object, Row
+from transforms.numbers import NumberRefusedError
 
 NUMBER_SCALE, NUMBER_DIGITS = 12, 38
 _NUMBER_TEXT = re.compile(r"-?\d{1,30}(\.\d{1,30})?\Z")
@@ -33,6 +34,15 @@ def text_value_of(value: object) -> Row:
             return {}
         return value_of(Digits(told)) if _NUMBER_TEXT.match(told) else {"text_value": told}
     return value_of(value)
+
+
+def number_in(text: object) -> Digits | None:
+    """Return the number that a text holds, None for null and "". Raises NumberRefusedError (malformed_number) for other texts."""
+    if text is None or text == "":
+        return None
+    if not isinstance(text, str) or not _NUMBER_TEXT.match(text):
+        raise NumberRefusedError("malformed_number", text, "digits as text")
+    return Digits(text)
 
 
 def lines(

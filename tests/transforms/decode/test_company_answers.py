@@ -125,7 +125,7 @@ def test_trades_by_columns_are_the_trades_one_by_one(frames, data):
     [
         *(
             ("alpha_vantage", folder)
-            for folder in ("fundamentals", "indicators", "news", "reference", "actions", "rates", "stocks")
+            for folder in ("fundamentals", "indicators", "news", "reference", "actions", "rates", "stocks", "options")
         ),
         *(
             ("finnhub", folder)

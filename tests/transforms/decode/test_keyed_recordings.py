@@ -251,5 +251,6 @@ def test_the_new_feeds_are_listed():
         *(("alpaca", feed) for feed in ("news", "screener", "contracts", "reference")),
         *(("finnhub", feed) for feed in ("quote", "trades", "candles", "bbo", "actions")),
         *(("finnhub", feed) for feed in ("rates", "news", "company", "reference")),
-        *(("alpha_vantage", feed) for feed in ("stocks", "currencies", "fundamentals", "indicators", "news", "reference")),
+        *(("alpha_vantage", feed) for feed in ("stocks", "currencies", "fundamentals", "indicators", "news")),
+        *(("alpha_vantage", feed) for feed in ("options", "reference")),
     }  # fmt: skip
