@@ -82,7 +82,7 @@ def normalize(
     known_at: what the payload itself says; else ts_recv for a live capture; else the end of a bar (its delivery, when it was
     delivered before its end), the announcement of an action, or its ex-date, at midnight of the exchange. delivered_at: what
     the decoder found; else ts_recv, unless the capture is an import. Reference facts: what the list says, else its delivery,
-    else ts_recv. Raises InvalidValueError for a capture without a kind.
+    else ts_recv, and never later. Raises InvalidValueError for a capture without a kind.
     """
     unknown = set(messages["capture_id"].unique().to_pylist()) - set(kinds)
     if unknown:
@@ -116,7 +116,8 @@ def _normalize_table(
     columns: dict[str, pa.Array] = {name: rows[name].combine_chunks() for name in rows.column_names}
     is_live = _of_capture(columns["capture_id"], {name: kind is CaptureKind.LIVE for name, kind in kinds.items()})
     is_import = _of_capture(columns["capture_id"], {name: kind is CaptureKind.IMPORT for name, kind in kinds.items()})
-    arrival = pc.if_else(is_import, pa.scalar(None, STAMP), columns["ts_recv"])
+    is_undated = is_import if table.namespace != "reference" else pa.scalar(False)  # a list is delivered when it is brought in
+    arrival = pc.if_else(is_undated, pa.scalar(None, STAMP), columns["ts_recv"])
     if "delivered_at" in table.column_names:
         columns["delivered_at"] = arrival = pc.coalesce(columns["delivered_at"], arrival)
     group, places = _by_era(feed, columns, group, places, arrival, eras)
@@ -258,7 +259,8 @@ def _times(table: Table, columns: dict[str, pa.Array], venue: Venue, is_live: pa
         known = pc.if_else(is_live, columns["ts_recv"], calendars.midnights(told, venue.zone))
         return {"known_at": pc.coalesce(columns["known_at"], known)}
     if table.namespace == "reference":
-        known = pc.coalesce(columns["known_at"], columns["delivered_at"], columns["ts_recv"])
+        told, received = pc.coalesce(columns["known_at"], columns["delivered_at"]), columns["ts_recv"]
+        known = pc.if_else(pc.less(told, received), told, received)
         return {"known_at": known, "session_date": columns.get("session_date")}
     event = columns["ts_event"] if table.is_revised else pc.coalesce(columns["ts_event"], columns["ts_recv"])
     placed = {"session_date": calendars.session_dates(event, venue)}

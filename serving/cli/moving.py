@@ -1,4 +1,4 @@
-"""Verbs that move data: import, capture, land, promote, rebuild."""
+"""Verbs that move data: import, calendars, capture, land, promote, rebuild."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from serving.outcomes import outcome_of
 def add_to(app: typer.Typer) -> None:
     """Register the verbs of this module."""
     app.command("import", rich_help_panel="Bring data in")(import_)
+    app.command("calendars", rich_help_panel="Bring data in")(calendars)
     app.command("capture", rich_help_panel="Bring data in")(capture)
     app.command("land", rich_help_panel="Move it on")(land)
     app.command("promote", rich_help_panel="Move it on")(promote)
@@ -72,6 +73,27 @@ def import_(
     output.answer(document, lambda console: reports.print_import(console, report, done, refused))
     if any(file.status == "failed" for file in report.files):
         raise typer.Exit(outcome_of(InvalidValueError()).exit_code)
+
+
+def calendars(
+    mics: Annotated[list[str], typer.Argument(help="MICs with a calendar, like XNYS XHKG CMES.", metavar="MIC...")],
+    home: Home = None,
+    json: Json = False,
+) -> None:
+    """Bring the sessions of exchanges into reference.sessions: holidays, half days, lunch breaks, special sessions."""
+    import tempfile
+
+    from ingest.calendars import write_calendars
+    from ingest.imports import import_paths
+    from serving.operate import pipeline
+
+    output = Output(as_json=json)
+    with open_lake(home) as lake, tempfile.TemporaryDirectory() as folder:
+        log = open_log(lake.settings)
+        report = import_paths(lake, log, "reference", "sessions", write_calendars(mics, Path(folder)))
+        with output.working("Landing and promoting"):
+            done = pipeline.turn(lake, log, ("reference",))
+    output.answer({**report.document(), **done.document()}, lambda console: console.print(f"{len(report.files)} calendars read"))
 
 
 def capture(

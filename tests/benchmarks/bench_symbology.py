@@ -132,7 +132,7 @@ def by_duckdb(rows: pa.Table, names: list[str]) -> Callable[[], int]:
             "SELECT count(*) FROM asked JOIN names USING (name)"
             " WHERE coalesce(start_date <= ?, true) AND coalesce(end_date > ?, true)",
             [DAY, DAY],
-        ).fetchone()
-        return int(found[0]) if found else 0
+        ).fetchall()
+        return int(found[0][0])
 
     return run
