@@ -223,6 +223,7 @@ def _table(
     place = np.arange(count, dtype=np.int64)
     instant = pa.timestamp("us", tz="UTC")
     given = columns | {
+        "venue_session": None,
         "ts_event": pa.array(ts_us).cast(instant),
         "ts_event_nanos": pa.array(nanos),
         "ts_recv": pa.array(recv_us).cast(instant),
