@@ -2,6 +2,7 @@
 
 import json
 
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -82,7 +83,7 @@ def replaced(draw, key):
 
 def assert_accounted(feed, payload, request, status=None, headers=None):
     table = messages([payload, payload], statuses=[status, None], headers=[headers, None])
-    table = table.set_column(table.schema.get_field_index("request"), "request", [[request, request]])
+    table = table.set_column(table.schema.get_field_index("request"), "request", pa.array([request, request], pa.string()))
     found = feed.decode(table)
     told = set(found.refused["message_index"].to_pylist())
     for name, rows in found.tables.items():

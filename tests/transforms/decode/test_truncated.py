@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pyarrow as pa
 import pytest
 
 from tests.transforms.decode.cases import SAMPLES, messages, sample
@@ -20,7 +21,7 @@ def test_every_cut_of_a_message_is_accounted_for(folder):
             continue
         cuts = [payload[:length] for length in range(len(payload))]
         table = messages(cuts)
-        table = table.set_column(table.schema.get_field_index("request"), "request", [[request] * len(cuts)])
+        table = table.set_column(table.schema.get_field_index("request"), "request", pa.array([request] * len(cuts), pa.string()))
         found = feed.decode(table)
         told = set(found.refused["message_index"].to_pylist())
         for rows in found.tables.values():
