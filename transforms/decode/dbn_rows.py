@@ -39,7 +39,7 @@ _OLD_INTERVALS = {"ohlcv-1s": "1s", "ohlcv-1m": "1m", "ohlcv-1h": "1h", "ohlcv-1
 _ORDER_ACTIONS = {ord("A"): "add", ord("M"): "modify", ord("C"): "cancel", ord("R"): "clear", ord("F"): "fill"}
 _CLEAR = ord("R")
 _QUOTE_SLOT, _TRADE_SLOT, _LEVEL_SLOT, _ORDER_SLOT = 0, 1, 2, 0
-"""Place of a fact in its record; levels take twenty from theirs on."""
+"""Place of a fact in its record; levels take twenty-one from theirs on."""
 
 
 def trades(group: Group, who: Who) -> Mapping[str, pa.Table]:
@@ -119,22 +119,24 @@ def bars(group: Group, who: Who) -> Mapping[str, pa.Table]:
 
 
 def book_levels(group: Group, who: Who) -> Mapping[str, pa.Table]:
-    """Return the ten levels a side that an mbp-10 record tells: a snapshot, its last row complete."""
+    """Return the ten levels a side that an mbp-10 record tells: the book is cleared, then they stand; the last is complete."""
     found = group.records
     names = [(side, number) for side in ("bid", "ask") for number in range(kinds.LEVELS)]
-    price = np.stack([found[f"{side}_px_{number:02}"] for side, number in names], axis=1)
-    size = np.stack([found[f"{side}_sz_{number:02}"] for side, number in names], axis=1)
+    empty = np.full(len(found), kinds.UNDEF_PRICE)
+    price = np.stack([empty, *(found[f"{side}_px_{number:02}"] for side, number in names)], axis=1)
+    size = np.stack([np.full(len(found), kinds.UNDEF_SIZE), *(found[f"{side}_sz_{number:02}"] for side, number in names)], axis=1)
     told = price != kinds.UNDEF_PRICE
+    told[:, 0] = True
     record, place = np.nonzero(told)
     some = Group(group.kind, group.schema, found[record], group.message[record], group.number[record], group.abouts)
     whose = Who(who.codes[record], who.places)
     is_last = np.append(record[1:] != record[:-1], True)[: len(record)]
-    index = event_index(group)[record] * len(names) + place
     arrays = {
         **whose.columns(),
-        **_book(some, whose, index, "/mbp-10"),
-        "event": pa.repeat("snapshot", len(record)),
-        "side": pa.array(["buy", "sell"]).take(pa.array((place >= kinds.LEVELS).astype(np.int64))),
+        **_book(some, whose, event_index(group)[record] * price.shape[1] + place, "/mbp-10"),
+        "event": pa.repeat("update", len(record)),
+        "action": taken((place > 0).astype(np.int64), ["clear", None]),
+        "side": taken(np.ceil(place / kinds.LEVELS).astype(np.int64), [None, "buy", "sell"]),
         "price": prices(price[told]),
         "size": sizes(size[told]),
         "is_complete": pa.array(is_last),
@@ -148,7 +150,8 @@ def orders(group: Group, who: Who) -> Mapping[str, pa.Table]:
     """Return what happened to single orders (mbo); an order's size is its own when added, what is left when modified.
 
     `fill` says that a resting order was executed; the cancel or modification that takes it off the book follows. The trade
-    itself is one of normalized.trades, and a record without an action tells flags alone.
+    itself is one of normalized.trades, and a record without an action tells flags alone. A snapshot clears the book by itself and
+    adds its orders under sequences of its own channel: its records are updates like others, `snapshot` among their conditions.
     """
     actions = group.records["action"]
     is_event = np.isin(actions, tuple(_ORDER_ACTIONS))
@@ -160,7 +163,7 @@ def orders(group: Group, who: Who) -> Mapping[str, pa.Table]:
     arrays = {
         **whose.columns(),
         **_book(some, whose, index, ""),
-        "event": pa.array(["update", "snapshot"]).take(pa.array(((found["flags"] & kinds.SNAPSHOT) > 0).astype(np.int64))),
+        "event": pa.repeat("update", len(found)),
         "action": chosen(found["action"], _ORDER_ACTIONS),
         "order_id": pc.if_else(pa.array(is_clear), pa.scalar(None, pa.string()), numbers),
         "side": chosen(found["side"], _SIDES),

@@ -157,7 +157,8 @@ def test_ten_levels_say_what_the_records_say(path):
     for one in expected:
         wanted += [("buy", price(top.bid_px), Decimal(top.bid_sz)) for top in one.levels if top.bid_px not in NONE]
         wanted += [("sell", price(top.ask_px), Decimal(top.ask_sz)) for top in one.levels if top.ask_px not in NONE]
-    assert [(row["side"], row["price"], row["size"]) for row in found] == wanted
+    assert [(row["side"], row["price"], row["size"]) for row in found if row["action"] is None] == wanted
+    assert sum(row["action"] == "clear" for row in found) == len(expected)
     assert sum(row["is_complete"] for row in found) == len(expected)
 
 

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pytest
 
 from tests.transforms.decode.dbn_files import FOLDER, bytes_messages, file_messages, header, record
+from transforms.books import best_quotes
 from transforms.decode import dbn
 from transforms.decode.dbn_layout import LAYOUTS, MBO, UNDEF_PRICE
 from transforms.decode.decoded import BARS, BOOK_EVENTS, QUOTES, TRADES
@@ -41,51 +42,42 @@ def test_bars_of_trades_are_the_vendors_bars(dataset, whole):
         ]
 
 
-def top_of(orders):
-    """Best bid and offer of resting orders: price and size of each side."""
-    found = []
-    for side, best in (("buy", max), ("sell", min)):
-        standing = [(price, size) for price, size, of in orders.values() if of == side]
-        price = best((price for price, _ in standing), default=None)
-        found += [price, sum(size for at, size in standing if at == price) if price is not None else 0]
-    return tuple(found)
-
-
 def tops(events):
-    """Apply the events of orders one by one; yields time and top after each event that is complete."""
-    orders = {}
-    for row in events:
-        size = row["size"]
-        if row["action"] == "clear":
-            orders.clear()
-        elif row["action"] in ("add", "modify"):
-            orders[row["order_id"]] = (row["price"], size, row["side"])
-        elif row["action"] == "cancel":
-            price, standing, side = orders.pop(row["order_id"])
-            if standing > size:
-                orders[row["order_id"]] = (price, standing - size, side)
-        if row["is_complete"]:
-            yield (row["ts_event"], row["ts_event_nanos"]), top_of(orders)
+    """Best bid and offer by our book after each event that changed them, by time."""
+    count = events.num_rows
+    more = {name: [name] * count for name in ("provider", "feed", "capture_id")}
+    more |= {name: pa.array([0] * count, pa.int64()) for name in ("instrument_id", "message_seq")}
+    more |= {"session_date": pa.nulls(count, pa.date32()), "ts_recv": events["ts_event"]}
+    for name, values in more.items():
+        events = events.append_column(name, pa.array(values) if isinstance(values, list) else values)
+    return by_time(best_quotes(events))
+
+
+def by_time(quotes):
+    sides = ("bid_price", "bid_size", "ask_price", "ask_size")
+    found = {(row["ts_event"], row["ts_event_nanos"]): tuple(row[name] for name in sides) for row in quotes.to_pylist()}
+    return {at: tuple(None if value == 0 else value for value in top) for at, top in found.items()}
 
 
 def test_the_book_of_orders_has_the_vendors_best_bid_and_offer():
-    ours = dict(tops(rows("XNAS.ITCH", "mbo", BOOK_EVENTS).to_pylist()))
-    quotes = rows("XNAS.ITCH", "mbp-1", QUOTES).to_pylist()
-    theirs = {
-        (row["ts_event"], row["ts_event_nanos"]): tuple(
-            row[f"{side}_{what}"] for side in ("bid", "ask") for what in ("price", "size")
-        )
-        for row in quotes
-    }
+    ours, theirs = tops(rows("XNAS.ITCH", "mbo", BOOK_EVENTS)), by_time(rows("XNAS.ITCH", "mbp-1", QUOTES))
     both = [at for at in theirs if at in ours]
     assert len(both) == 3  # the fourth order stands deeper, which mbp-1 leaves out
     assert [ours[at] for at in both] == [theirs[at] for at in both]
 
 
+@pytest.mark.parametrize(("dataset", "schema"), [("XNAS.ITCH", "mbp-10"), ("versions", "mbp-10.v1"), ("versions", "mbp-10.v3")])
+def test_the_book_of_ten_levels_has_the_best_bid_and_offer_of_its_records(dataset, schema):
+    ours, theirs = tops(rows(dataset, schema, BOOK_EVENTS)), by_time(rows(dataset, schema, QUOTES))
+    assert ours
+    assert {at: theirs[at] for at in ours} == ours
+
+
 def test_ten_levels_begin_with_the_best_bid_and_offer():
     levels, quotes = rows("versions", "mbp-10.v3", BOOK_EVENTS).to_pylist(), rows("versions", "mbp-10.v3", QUOTES).to_pylist()
     for number, quote in enumerate(quotes):
-        of_record = levels[number * 20 : number * 20 + 20]
+        assert levels[number * 21]["action"] == "clear"
+        of_record = levels[number * 21 + 1 : number * 21 + 21]
         assert (of_record[0]["price"], of_record[0]["size"]) == (quote["bid_price"], quote["bid_size"])
         assert (of_record[10]["price"], of_record[10]["size"]) == (quote["ask_price"], quote["ask_size"])
         bids, asks = [row["price"] for row in of_record[:10]], [row["price"] for row in of_record[10:]]
@@ -115,5 +107,4 @@ def test_a_fill_and_a_trade_leave_the_book_to_the_cancel_behind_them():
     assert found.tables[BOOK_EVENTS]["action"].to_pylist() == ["clear", "add", "add", "fill", "cancel", "modify"]
     assert [row["order_id"] for row in found.tables[BOOK_EVENTS].to_pylist()] == [None, "5", "6", "5", "5", "6"]
     assert (found.tables[TRADES].num_rows, found.skipped) == (1, 1)
-    *_, (_, top) = tops(found.tables[BOOK_EVENTS].to_pylist())
-    assert top == (1, 16, None, 0)
+    assert list(tops(found.tables[BOOK_EVENTS]).values()) == [(1, 16, None, None)]
