@@ -32,7 +32,7 @@ from serving.fx import VIEW_DOCS as FX_DOCS
 from serving.fx import VIEWS as FX_VIEWS
 from serving.integration.views import SCHEMA as INTEGRATION
 from serving.integration.views import VIEWS as INTEGRATION_VIEWS
-from serving.symbology import symbology_rows
+from serving.symbology import option_rows, symbology_rows
 
 PUBLICATIONS = "ops.publications"
 _PUBLICATIONS_DOC = "Which run published which messages of a table, and when: the ledger behind --as-of."
@@ -41,7 +41,7 @@ _ROW_SOURCES = frozenset({"range", "generate_series", "unnest", "json_each", "js
 _BATCH_ROWS = 2_048
 """DuckDB's own vector: the least that can be looked at before it counts."""
 _STATEMENT = re.compile(r"StatementType\.(\w+)")
-VIEWS = {**INTEGRATION_VIEWS, **FX_VIEWS, "reference.symbology": symbology_rows}
+VIEWS = {**INTEGRATION_VIEWS, **FX_VIEWS, "reference.symbology": symbology_rows, "reference.options": option_rows}
 """Tables that are made when asked for."""
 
 

@@ -8,6 +8,7 @@ from functools import lru_cache
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from lake import scan
 from lake.catalog import Lake
@@ -19,12 +20,14 @@ from serving.answers import Answered, snapshots_of, told
 from serving.instruments import MAX_NAME, instrument_named
 from serving.reference import fresh_of
 from transforms.decode.decoded import IDENTIFIERS, INSTRUMENT_JOINS, SYMBOL_CHANGES
+from transforms.occ import occ_terms
 from transforms.revisions import effective
 from transforms.symbology import Symbology, day_numbers, intervals, symbology
 
 TABLES = ("reference.instruments", "reference.listings", IDENTIFIERS, SYMBOL_CHANGES, INSTRUMENT_JOINS)
 MAX_NAMES = 100_000
 _KEPT = 4
+_OPRA = "listing:OPRA/"
 
 
 def resolve(lake: Lake, names: Sequence[str], on: date | None = None, as_of: datetime | None = None) -> Answered:
@@ -85,6 +88,16 @@ def names_of(lake: Lake, text: str, as_of: datetime | None = None) -> Answered:
 def symbology_rows(lake: Lake, as_of: datetime | None, known_as_of: datetime | None) -> pa.Table:
     """One name of one instrument in [start_date, end_date): symbols of each provider, identifiers, identity keys."""
     return symbology_of(lake, as_of).rows
+
+
+def option_rows(lake: Lake, as_of: datetime | None, known_as_of: datetime | None) -> pa.Table:
+    """One US option met: what its OCC symbol says; terms that a list tells beyond it stand in reference.option_contracts."""
+    met = scan.read(lake, "reference.instruments", ["instrument_id", "identity"], as_of=as_of)
+    met = met.filter(pc.starts_with(met["identity"], _OPRA))
+    symbols = pc.utf8_slice_codeunits(met["identity"], len(_OPRA)).combine_chunks()
+    terms = occ_terms(symbols)
+    columns = [met["instrument_id"], symbols, *terms.columns]
+    return pa.table(columns, names=["instrument_id", "symbol", *terms.column_names])
 
 
 def symbology_of(lake: Lake, as_of: datetime | None = None) -> Symbology:

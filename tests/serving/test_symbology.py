@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from pathlib import Path
 
 import httpx
@@ -21,6 +22,7 @@ from tests.serving.market_lake import served
 from tests.serving.small_lake import AAPL, put
 
 DAY = date(2020, 8, 28)
+OPTION = instrument_id_of("listing:OPRA/AAPL240126P00050000")
 NOON = datetime(2020, 8, 28, 12, tzinfo=UTC)
 
 
@@ -46,6 +48,8 @@ def named(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lake]:
         put(lake, "reference.identifiers", {**told, **isin}, "r2")
         change = {"feed": ["changes"], "scope": ["US"], "old_symbol": ["AAPL"], "new_symbol": ["APPL"], "start_date": [DAY]}
         put(lake, "reference.symbol_changes", {**told, **change, "run_id": ["r3"]}, "r3")
+        option = {"instrument_id": [OPTION], "identity": ["listing:OPRA/AAPL240126P00050000"], "is_provisional": [False]}
+        put(lake, "reference.instruments", {**option, "run_id": ["r4"]}, "r4")
         yield lake
 
 
@@ -80,6 +84,12 @@ def test_sql_resolves_any_identifier_at_any_date(named: Lake) -> None:
     assert sql.answer(named, query).table["instrument_id"].to_pylist() == [AAPL]
     listed = sql.answer(named, "SHOW TABLES").table["table_name"].to_pylist()
     assert "reference.symbology" in listed
+
+
+def test_sql_tells_the_terms_of_every_option_met(named: Lake) -> None:
+    rows = sql.answer(named, "SELECT * EXCLUDE (is_adjusted) FROM reference.options WHERE underlying = 'AAPL'").table.to_pylist()
+    terms = {"root": "AAPL", "underlying": "AAPL", "expiry_date": date(2024, 1, 26), "option_right": "put", "strike": Decimal(50)}
+    assert rows == [{"instrument_id": OPTION, "symbol": "AAPL240126P00050000", **terms}]
 
 
 def test_the_command_line_resolves_and_reverses(named: Lake, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
