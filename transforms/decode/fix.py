@@ -2,7 +2,8 @@
 
 A message whose length, sum or group counts are wrong is refused whole; session messages, requests and rejects are control; other
 application messages are refused as not_market_data. Rows are numbered by ApplSeqNum, else MsgSeqNum, within `venue_session`
-(sender and day, and how often its numbers began anew); without any, by the message's place in its capture. Instants are UTC.
+(sender and day, and how often its numbers began anew); without any, by the message's place in its capture. A message sent again
+(PossDup) was sent when it first was. Instants are UTC.
 Source: PROVIDERS.md section 7; the specification at fixtrading.org.
 """
 
@@ -63,6 +64,7 @@ from transforms.numbers import Int64s, NumberRefusedError
 TABLES = (*(TRADES, TRADE_EVENTS, QUOTES, BOOK_EVENTS, STATUS_EVENTS, INDEX_LEVELS, OPTION_CONTRACTS, FUTURES_CONTRACTS),)
 CONTROL = frozenset(["0", "1", "2", "3", "4", "5", "A", "V", "Y", "R", "c", "e", "g", "v", "x", "b", "Z", "j", "n", "BE", "BF"])
 """Session messages, requests for market data and definitions, their rejections, acknowledgements of quotes."""
+_POSS_DUP, _ORIG_SENDING_TIME = 43, 122
 _SETS, _QUOTES, _SET_ID = 296, 295, 302
 _BID_PX, _OFFER_PX, _BID_SIZE, _OFFER_SIZE, _BID_SPOT, _OFFER_SPOT = 132, 133, 134, 135, 188, 190
 _STATUS, _HALT_REASON, _LAST_PX, _HIGH, _LOW, _SESSION_STATUS, _TEXT = 326, 327, 31, 332, 333, 340, 58
@@ -157,6 +159,8 @@ class _FixReader(Reader):
 
     def _place(self, body: Fields) -> Place:
         sent = stamp(body, SENDING_TIME)
+        if body.text(_POSS_DUP) == "Y" and body.text(_ORIG_SENDING_TIME) is not None:
+            sent = stamp(body, _ORIG_SENDING_TIME)
         day = "" if sent is None else f"/{sent[0]:%Y%m%d}"
         restarts = f".{self._restarts}" if self._restarts else ""
         for tag, sender in ((1181, body.text(1180)), (34, body.text(49))):

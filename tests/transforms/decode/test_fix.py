@@ -140,3 +140,14 @@ def test_any_fields_give_a_tree_or_a_reason(parts):
 def test_bars_part_fields_as_well():
     assert fields_of(b"35=0|34=1|", b"|") == [(35, b"0"), (34, b"1")]
     assert parse(BY_HAND[18]).kind == "0"
+
+
+def test_a_message_sent_again_is_the_same_fact():
+    entry = [(268, b"1"), (279, b"0"), (269, b"2"), (278, b"t"), (55, b"A"), (270, b"1.5"), (271, b"2")]
+    first = [(35, b"X"), (49, b"S"), (56, b"T"), (34, b"7"), (52, b"20240105-23:59:59.500"), *entry]
+    again = [*first[:4], (43, b"Y"), (52, b"20240106-00:00:10"), (122, b"20240105-23:59:59.500"), *entry]
+    one, two = fix.decode(messages([written(first), written(again)])).tables["normalized.trades"].to_pylist()
+    assert {name: one[name] for name in one if name != "message_index"} == {
+        name: two[name] for name in two if name != "message_index"
+    }
+    assert f"{one['ts_event']:%H:%M:%S}" == "23:59:59"
