@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import csv
+import gzip
 import io
 import zipfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
@@ -164,10 +166,50 @@ def ecb_cells(lake: Lake, data: Path) -> Truth:
     )
 
 
+def sessions_of_exchanges(lake: Lake, data: Path) -> Truth:
+    """Every line of every calendar is a session: open, close and break."""
+    checked = 0
+    for path in sorted((data / "calendars").glob("*.csv.gz")):
+        given = _table(gzip.decompress(path.read_bytes()).decode())
+        names = ["session_date", "opens_at", "closes_at", "break_start", "break_end"]
+        mic = path.name.partition(".")[0].upper()
+        rows = read(lake, "reference.sessions", names, [Where("mic", "=", mic)]).to_pylist()
+        ours = {row["session_date"]: [_stamp(row[name]) for name in names[1:]] for row in rows}
+        for line in given:
+            told = [line[name] for name in ("open", "close", "break_start", "break_end")]
+            if ours.get(date.fromisoformat(line[""][:10])) != told:
+                return Truth("sessions of exchanges", "", f"{mic} {line['']}: {told}")
+        if len(ours) != len(given):
+            return Truth("sessions of exchanges", "", f"{mic}: {len(ours):,} sessions of {len(given):,} lines")
+        checked += len(given)
+    return Truth("sessions of exchanges", f"{checked:,} sessions")
+
+
+def membership_intervals(lake: Lake, data: Path) -> Truth:
+    """The newest version of each membership is the interval that its list tells."""
+    given = _table((data / "reference" / "sp500_ticker_start_end.csv").read_text())
+    names = ["symbol", "start_date", "end_date", "known_at"]
+    rows = read(lake, "reference.index_constituents", names, [Where("feed", "=", "membership")]).sort_by("known_at").to_pylist()
+    ours = {(row["symbol"], row["start_date"].isoformat()): row["end_date"] and row["end_date"].isoformat() for row in rows}
+    theirs = {(line["ticker"], line["start_date"]): line["end_date"] or None for line in given}
+    wrong = sorted(key for key in {*ours, *theirs} if ours.get(key, "") != theirs.get(key, ""))
+    return Truth("membership intervals", f"{len(theirs):,} intervals", f"{wrong[0]}" if wrong else None)
+
+
+def _table(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def _stamp(instant: datetime | None) -> str:
+    return "" if instant is None else f"{instant:%Y-%m-%dT%H:%M:%SZ}"
+
+
 TRUTHS: dict[str, tuple[Callable[[Lake, Path], Truth], ...]] = {
     "fx_ticks": (bars_of_fxcm_ticks,),
     "adjustment": (ice_split, quandl_adjustment, csvdir_trap, closes_without_dividends),
     "fx_rates": (ecb_cells,),
+    "calendars": (sessions_of_exchanges,),
+    "reference": (membership_intervals,),
 }
 """Folder of the data -> what is compared once its files are promoted."""
 
