@@ -19,7 +19,9 @@ import pyarrow.compute as pc
 
 from lake.catalog import Lake
 from lake.scan import Where, read
+from lake.tables import table_named
 from transforms.bars import quote_bars
+from transforms.books import executions
 from transforms.calendars import Market, Venue
 
 FXCM_CLOCK = Venue(Market.ZONE, "Etc/GMT+5")
@@ -204,7 +206,20 @@ def _stamp(instant: datetime | None) -> str:
     return "" if instant is None else f"{instant:%Y-%m-%dT%H:%M:%SZ}"
 
 
+def databento_fills(lake: Lake, data: Path) -> Truth:
+    """Every fill of the excerpt of ES orders hits an order that stands in its book, at the best price."""
+    where = [Where("provider", "=", "databento"), Where("feed", "=", "glbx.mdp3"), Where("symbol", "=", "ESM4")]
+    events = read(lake, "normalized.book_events", list(table_named("normalized.book_events").column_names), where)
+    found = executions(events).to_pylist()
+    wrong = [row["order_id"] for row in found if not (row["is_known"] and row["is_at_top"])]
+    name = "fills of Databento's orders"
+    if (events.num_rows, len(found)) != (13_791, 5):
+        return Truth(name, "", f"{events.num_rows:,} events with {len(found)} fills; expected 13,791 with 5")
+    return Truth(name, f"{len(found)} fills at the best price", f"orders {wrong}" if wrong else None)
+
+
 TRUTHS: dict[str, tuple[Callable[[Lake, Path], Truth], ...]] = {
+    "databento": (databento_fills,),
     "fx_ticks": (bars_of_fxcm_ticks,),
     "adjustment": (ice_split, quandl_adjustment, csvdir_trap, closes_without_dividends),
     "fx_rates": (ecb_cells,),
