@@ -19,6 +19,7 @@ from ingest.asks import Gap
 from ingest.containers.registry import CONTAINERS, Container, container_named
 from ingest.containers.source import Piece, Source, Told, manifest_entry, sources_of
 from ingest.history import HISTORY_OWNER, HISTORY_PARTITION, captures_announced, gap_rows
+from ingest.mappings import shipped_mappings
 from ingest.recorder import Recorder, code_version, messages_in_log
 from lake.catalog import Lake
 from lake.errors import CorruptedError, InvalidValueError, NotFoundError
@@ -124,7 +125,8 @@ def _sources(path: Path) -> tuple[list[Source], str | None]:
 
 def _check_mapping(feed: str, mapping: Mapping[str, object] | None) -> None:
     if mapping is None:
-        raise InvalidValueError(f"import of csv {feed} needs a mapping that says what the columns are")
+        shipped = ", ".join(shipped_mappings())
+        raise InvalidValueError(f"import of csv {feed} needs a mapping that says what the columns are; shipped are {shipped}")
     found = parse_mapping(dict(mapping)).kind
     if found != feed:
         raise InvalidValueError(f"import of csv {feed} with a mapping of kind {found!r}; expected kind = {feed!r}")

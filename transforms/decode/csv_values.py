@@ -67,7 +67,8 @@ def file_of(mapping: CsvMapping, name: object, delivered: datetime | None) -> Fi
     stem = name.removesuffix(".gz") if isinstance(name, str) else ""
     found = re.search(mapping.file_pattern, stem[:255]) if mapping.file_pattern else None
     groups = {} if found is None else {key: text for key, text in found.groupdict().items() if text is not None}
-    interval = groups.get("interval", mapping.interval)
+    told = groups.get("interval", mapping.interval)
+    interval = "60m" if told == "1h" else told
     if not is_interval(interval):
         raise NumberRefusedError("unknown_interval", name, "a file whose name tells an interval like 5m, 1d, 1wk")
     return File(mapping, groups, delivered, mapping.zone(), known_zone(mapping.time_zone), interval)

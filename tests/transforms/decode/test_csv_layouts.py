@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from ingest.mappings import shipped_mappings
+from ingest.mappings import load_mapping, shipped_mappings
 from lake.instants import parse_instant
 from lake.values import CaptureKind
 from tests.transforms.decode.csv_messages import csv_messages, read_csv, rows_of
@@ -171,6 +171,11 @@ LAYOUTS: dict[str, tuple[str, str, dict[str, object]]] = {
         "DATE,OPEN,HIGH,LOW,CLOSE\n2026-07-22,17.420000,19.490000,16.640000,16.640000\n",
         {"symbol": "VIX", "price_type": "index", "session_date": "2026-07-22"},
     ),
+    "cboe_days_us": (
+        "VIX_History.csv",
+        "DATE,OPEN,HIGH,LOW,CLOSE\n07/22/2026,17.420000,19.490000,16.640000,16.640000\n",
+        {"symbol": "VIX", "session_date": "2026-07-22", "high": "19.490000000"},
+    ),
     "csvdir_days": (
         "AAPL.csv",
         "date,open,high,low,close,volume,dividend,split\n2012-01-03,58.485714,58.92857,58.42857,58.747143,75555200,0.0,1.0\n",
@@ -213,6 +218,11 @@ LAYOUTS: dict[str, tuple[str, str, dict[str, object]]] = {
         LEAN + "\n",
         {"symbol": "OANDA:EURUSD", "ts_open": "2014-05-07 00:00:00+00:00"},
     ),
+    "ecb_rates_daily": (
+        "eurofxref.csv",
+        "Date, USD, JPY, \n13 April 2026, 1.1684, 186.75, \n",
+        {"symbol": "ECB:EURUSD", "rate": "1.168400000000", "session_date": "2026-04-13"},
+    ),
     "ecb_rates": (
         "eurofxref-hist.csv",
         "Date,USD,JPY,BGN,\n2026-04-13,1.1684,186.75,N/A,\n",
@@ -235,6 +245,7 @@ COUNTS = {
     "csvdir_actions": 2,
     "lean_fxcm_ticks": 2,
     "ecb_rates": 2,
+    "ecb_rates_daily": 2,
 }
 
 
@@ -256,17 +267,9 @@ def test_every_shipped_mapping_is_proven_and_says_what_it_is_for() -> None:
 @pytest.mark.parametrize("mapping", LAYOUTS)
 def test_rows_of_every_layout_find_their_place(mapping: str) -> None:
     file, text, _ = LAYOUTS[mapping]
-    given = csv_messages(mapping, file, text)
-    found = normalized(given, feed_named("csv", read_kind(mapping)).decode(given), read_kind(mapping))
+    given, kind = csv_messages(mapping, file, text), str(load_mapping(mapping)["kind"])
+    found = normalized(given, feed_named("csv", kind).decode(given), kind)
     assert found.num_rows >= 1
-
-
-def read_kind(mapping: str) -> str:
-    words = {"actions": "actions", "ticks": "trades", "trades": "trades", "deals": "trades", "quotes": "quotes", "book": "book"}
-    words |= {"rates": "fx_rates", "returns": "index_levels", "series": "index_levels", "us": "index_levels"}
-    if mapping in ("lean_fxcm_ticks",):
-        return "quotes"
-    return words.get(mapping.rpartition("_")[2], "bars")
 
 
 def normalized(given: pa.Table, found: Decoded, kind: str) -> pa.Table:
@@ -302,6 +305,12 @@ def test_bars_of_the_ticks_read_are_the_bars_read() -> None:
         columns = ["price_type", "ts_open", "open", "high", "low", "close"]
         order = [("price_type", "ascending"), ("ts_open", "ascending")]
         assert made.select(columns).sort_by(order).equals(told.select(columns).sort_by(order).cast(made.select(columns).schema))
+
+
+def test_an_hour_of_a_table_is_sixty_minutes() -> None:
+    text = f"{OHLC},Adj Close,Volume,Dividends,Stock Splits\n2026-05-26 09:30:00-04:00,1,2,1,2,2,5,0,0\n"
+    (row,) = rows_of(read_csv("yahoo_tables", "EA-1h-no-bad-divs.csv", text))
+    assert (row["interval"], row["ts_open"]) == ("60m", "2026-05-26 13:30:00+00:00")
 
 
 def test_a_delivery_before_the_end_of_a_bar_is_not_final() -> None:
