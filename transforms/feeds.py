@@ -280,9 +280,7 @@ FEEDS: dict[tuple[str, str], Feed] = {
         ),
         Feed("iex", "tops", NumberKind.EXACT, _TOPS, iex.TOPS_TABLES, iex.decode_tops, True, "US", most_messages=64),
         Feed("iex", "deep", NumberKind.EXACT, _DEEP, iex.DEEP_TABLES, iex.decode_deep, True, "US", most_messages=64),
-        Feed(
-            "nasdaq", "itch", NumberKind.EXACT, _ITCH, nasdaq_itch.TABLES, nasdaq_itch.decode, True, "US", most_messages=64
-        ),
+        Feed("nasdaq", "itch", NumberKind.EXACT, _ITCH, nasdaq_itch.TABLES, nasdaq_itch.decode, True, "US", most_messages=64),
         Feed("iex_cloud", "market", NumberKind.EXACT, _IEX_MARKET, iex_cloud.MARKET_TABLES, iex_cloud.decode_market, True, "US"),
         Feed("iex_cloud", "stock", NumberKind.EXACT, _IEX_STOCK, iex_cloud_stock.STOCK_TABLES, iex_cloud_stock.decode_stock),
         Feed("iex_cloud", "reference", NumberKind.EXACT, "lists: raw only", (), iex_cloud_stock.decode_reference),
