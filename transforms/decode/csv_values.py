@@ -93,7 +93,7 @@ def _instrument(file: File, record: Mapping[str, str | None], column: str | None
     if not plain:
         raise NumberRefusedError("missing_symbol", None, "a symbol, in the record, the mapping or the file's name")
     symbol = plain.upper() if mapping.symbol_case == "upper" else plain
-    found = {
+    found: dict[str, object] = {
         "mic": known.get("mic") or mapping.mic,
         "asset_class": mapping.asset_class,
         "currency": record.get("currency") or mapping.currency,
