@@ -25,6 +25,7 @@ from lake import scan
 from lake.catalog import Lake
 from lake.errors import InvalidValueError, NotFoundError
 from lake.tables import TABLES
+from quality_checks.building import venues_of
 from serving.bars import bars_1d_at
 from serving.choices import LIMITS
 from serving.choices import Limits as Limits
@@ -33,6 +34,7 @@ from serving.fx import VIEWS as FX_VIEWS
 from serving.integration.views import SCHEMA as INTEGRATION
 from serving.integration.views import VIEWS as INTEGRATION_VIEWS
 from serving.symbology import option_rows, symbology_rows
+from transforms.derived import DERIVED, HOURS, VENUES, Derived, instrument_venues, venue_hours
 
 PUBLICATIONS = "ops.publications"
 _PUBLICATIONS_DOC = "Which run published which messages of a table, and when: the ledger behind --as-of."
@@ -161,10 +163,10 @@ def _name_table(path: list[str], ctes: frozenset[str], named: _Named) -> None:
     name = ".".join(path).lower()
     if len(path) == 1 and f"{INTEGRATION}.{name}" in VIEWS:
         name = f"{INTEGRATION}.{name}"
-    if name in TABLES or name in VIEWS or name == PUBLICATIONS:
+    if name in TABLES or name in VIEWS or name in DERIVED or name == PUBLICATIONS:
         named.tables[name] = named.tables.get(name, 0) + 1
         return
-    known = [*TABLES, *VIEWS, PUBLICATIONS]
+    known = [*TABLES, *VIEWS, *DERIVED, PUBLICATIONS]
     near = [table for table in known if table.partition(".")[2] == path[-1].lower()]
     hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(sorted(known))}"
     raise NotFoundError(f"no table {'.'.join(path)!r} in SQL; {hint}")
@@ -175,19 +177,29 @@ def _run(lake: Lake, query: str, named: _Named, as_of: datetime | None, known_as
     with _connection(limits) as connection:
         snapshots = {}
         for name in named.tables:
-            source = _source(lake, name, as_of, known_as_of)
-            if name in TABLES:
-                snapshots[name] = lake.head(name).snapshot_id
+            read_of = DERIVED[name].table if name in DERIVED else name
+            source = _source(lake, read_of, as_of, known_as_of)
+            if read_of in TABLES:
+                snapshots[read_of] = lake.head(read_of).snapshot_id
             schema, _, short = name.partition(".")
             handle = f"lake_{schema}_{short}"
             connection.register(handle, source)
             connection.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}").fetchall()
-            connection.execute(f"CREATE VIEW {schema}.{short} AS SELECT * FROM {handle}").fetchall()
+            rows = _derived(lake, connection, DERIVED[name], handle) if name in DERIVED else f"SELECT * FROM {handle}"
+            connection.execute(f"CREATE VIEW {schema}.{short} AS {rows}").fetchall()
             if name in VIEWS:
                 connection.execute(f"CREATE VIEW {short} AS SELECT * FROM {handle}").fetchall()
         connection.execute("SET lock_configuration = true").fetchall()
         table, truncated = _fetch(connection, query, limits)
     return Answer(table, truncated, snapshots, time.monotonic() - started)
+
+
+def _derived(lake: Lake, connection: duckdb.DuckDBPyConnection, view: Derived, handle: str) -> str:
+    """Return the query of a derived view, and register what it reads beside its table."""
+    venues = venues_of(lake, scan.read(lake, "reference.instruments", ["instrument_id"])["instrument_id"].unique().to_pylist())
+    connection.register(f"{handle}_{VENUES}", instrument_venues(venues))
+    connection.register(f"{handle}_{HOURS}", venue_hours(venues))
+    return view.select(handle, f"{handle}_{VENUES}", f"{handle}_{HOURS}")
 
 
 def _fetch(connection: duckdb.DuckDBPyConnection, query: str, limits: Limits) -> tuple[pa.Table, bool]:
@@ -249,8 +261,9 @@ def _repeatable(source: Any) -> Any:
 
 
 def _list_of_tables() -> pa.Table:
-    names = sorted([*TABLES, *VIEWS, PUBLICATIONS])
+    names = sorted([*TABLES, *VIEWS, *DERIVED, PUBLICATIONS])
     views = {name: f"A view. {view.__doc__}" for name, view in VIEWS.items()} | FX_DOCS
+    views |= {name: f"A view. {view.doc}" for name, view in DERIVED.items()}
     docs = [TABLES[name].doc if name in TABLES else views.get(name, _PUBLICATIONS_DOC) for name in names]
     return pa.table({"table_name": names, "one_row_is": docs})
 

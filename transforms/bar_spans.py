@@ -88,7 +88,7 @@ def spans(at: Int64s, days: Int64s, interval: Interval, venue: Venue, *, tells_o
     if interval.step_us == 0:
         return _whole_days(days, interval.unit, venue)
     first, last, step = int(days.min()), int(days.max()), interval.step_us
-    edges = _edges_of_days(first, last, venue)
+    edges = session_edges(first, last, venue)
     if first == last:
         index: Int64s | int = 0
     else:
@@ -110,7 +110,7 @@ def spans(at: Int64s, days: Int64s, interval: Interval, venue: Venue, *, tells_o
 
 
 @lru_cache(maxsize=1_024)
-def _edges_of_days(first: int, last: int, venue: Venue) -> tuple[Int64s, Int64s, Int64s, Int64s, Int64s]:
+def session_edges(first: int, last: int, venue: Venue) -> tuple[Int64s, Int64s, Int64s, Int64s, Int64s]:
     """Return open, pause, resume and close of each day's session, and the end of its trading day; all of them of a range."""
     whole = np.arange(first, last + 1, dtype=np.int64)
     days = whole.astype("datetime64[D]")
