@@ -1,7 +1,7 @@
 """Data files: sorted Parquet with field ids, written through to disk, one file a partition value; and the links of holds.
 
-PyIceberg's own writer has no encodings per column, does not sort and does not fsync. Encodings come from the quantities
-(lake/tables/quantities.py); decimals of up to 18 digits are stored as integers. Names are never used again.
+PyIceberg's own writer has no encodings per column, does not sort and does not fsync. Encodings: lake/encodings.py. Names are
+never used again.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -34,14 +33,12 @@ from lake.durable import (
     size_of,
     sync_folder,
 )
+from lake.encodings import ROW_GROUP_ROWS, parquet_options, sample_of
 from lake.errors import CommitConflictError, InvalidValueError, StorageError
 from lake.ordering import partitions
 from lake.row_groups import read_footer, read_groups
-from lake.tables import Encoding, Table
+from lake.tables import Table
 
-ROW_GROUP_ROWS = 16_384
-"""Small, for the reader of few rows (lake/row_groups.py): half the time of 65,536 for 1.2 % more bytes."""
-ZSTD_LEVEL = 3
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.+-]")
 
 
@@ -208,29 +205,11 @@ def safe_name(text: str) -> str:
 # --- writing one file
 
 
-def parquet_options(table: Table, level: int = ZSTD_LEVEL) -> dict[str, Any]:
-    """Return how pyarrow writes the data files of a table: encodings per quantity, zstd, decimals as integers."""
-    plain = {column.name for column in table.columns if column.type == "boolean"}
-    dictionary = [one.name for one in table.columns if one.encoding is Encoding.DICTIONARY and one.name not in plain]
-    encodings = {
-        column.name: Encoding.PLAIN.value if column.name in plain else column.encoding.value
-        for column in table.columns
-        if column.name not in dictionary
-    }
-    return {
-        "compression": "zstd",
-        "compression_level": level,
-        "use_dictionary": dictionary or False,
-        "column_encoding": encodings or None,
-        "store_decimal_as_integer": True,
-        "store_schema": False,  # rows come with dictionaries here and there: how they were held is nobody's business
-    }
-
-
 def _write(path: Place, table: Table, rows: pa.Table) -> pq.FileMetaData:
     footers: list[pq.FileMetaData] = []
     with new_file(path) as file:
-        pq.write_table(rows, file, row_group_size=ROW_GROUP_ROWS, metadata_collector=footers, **parquet_options(table))
+        options = parquet_options(table, sample=sample_of(rows))
+        pq.write_table(rows, file, row_group_size=ROW_GROUP_ROWS, metadata_collector=footers, **options)
     return footers[0]
 
 

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 
 from lake.content import SUMS, hash_of_sums, number_sql
 from lake.durable import Place, make_folder, readable
+from lake.encodings import QUIET_GROUP_ROWS
 from lake.errors import CorruptedError
 from lake.objects import ObjectFiles
 from lake.scan import source
@@ -30,7 +31,7 @@ MEMORY_BYTES = 384 << 20
 """What DuckDB may hold; with Arrow batches, the Parquet writer and the libraries themselves it stays below 1 GB."""
 BATCH_BYTES = 64 << 20
 """Rows of large payloads come in smaller batches, and row groups."""
-BATCH_ROWS = 65_536
+BATCH_ROWS = QUIET_GROUP_ROWS
 _LEAST_ROWS = 2_048
 _LINEAGE = ("capture_id", "message_seq", "ordinal", "run_id")
 """Ties of the table's order are broken by these, so that a rewrite gives the same files again."""

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from lake.catalog import Lake
 from lake.dropped import dropped_of
+from lake.encodings import QUIET_ZSTD_LEVEL
 from lake.errors import CommitConflictError
 from lake.expiry import SLACK, expire
-from lake.files import ZSTD_LEVEL
 from lake.instants import NANOS_PER_SECOND
 from lake.log.log import Log
 from lake.log.segments import SegmentLog
@@ -155,7 +155,7 @@ def maintain(
 
 def compacted_place(lake: Lake) -> Place:
     """Return where and how compaction writes."""
-    return Place("compact", None, ZSTD_LEVEL, lake.settings.compact_target_bytes)
+    return Place("compact", None, QUIET_ZSTD_LEVEL, lake.settings.compact_target_bytes)
 
 
 def _one(

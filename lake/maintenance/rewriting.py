@@ -23,6 +23,7 @@ from lake.catalog import LANDED, Lake
 from lake.commits import Plan, Summary, commit_to_main
 from lake.durable import Place as FilePlace
 from lake.durable import exists, location_of, make_folder, new_file, place_of, size_of, sync_folder
+from lake.encodings import ROW_GROUP_ROWS, group_rows, parquet_options, sample_of
 from lake.errors import CommitConflictError, CorruptedError
 from lake.heads import ACT, HOLDS, POSITION, RUN, Act, Head, compact
 from lake.maintenance.engine import Connection, Proof, batch_rows_of, prove, sorted_batches, spilling
@@ -163,10 +164,10 @@ def _fill(
 ) -> pa.Table | None:
     """Write batches into one file until it has the target size; return the next batch, None at the end."""
     waiting: pa.Table | None = batch
-    options = files.parquet_options(table, place.level)
+    options = parquet_options(table, place.level, sample_of(batch, ROW_GROUP_ROWS))
     with pq.ParquetWriter(file, table.arrow_schema(), metadata_collector=footers, **options) as writer:
         while waiting is not None:
-            writer.write_table(waiting, row_group_size=files.ROW_GROUP_ROWS)
+            writer.write_table(waiting, row_group_size=group_rows(table, waiting, is_quiet=True))
             waiting = next(batches, None)
             if file.tell() >= place.target_bytes:
                 break

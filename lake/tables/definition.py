@@ -46,6 +46,8 @@ class Encoding(StrEnum):
     """Stamps, sequences, ids and integer prices: never a dictionary on stamps."""
     DELTA_BYTES = "DELTA_BYTE_ARRAY"
     """Text that differs a little from row to row, like trade ids."""
+    DELTA_LENGTHS = "DELTA_LENGTH_BYTE_ARRAY"
+    """Text of one length or nearly, that has little in common from row to row; never declared, found (lake/encodings.py)."""
     DICTIONARY = "RLE_DICTIONARY"
     """Few distinct values: symbols, venues, conditions, sizes."""
     PLAIN = "PLAIN"

@@ -1,8 +1,8 @@
 """`python -m tests.benchmarks.lake_sizes [SCALE]`: bytes a trade, CPU of writing, and the peak memory of each engine.
 
-Bytes: the same trades (one busy feed; 5,000 symbols), whole schema, by us at zstd 3 and at zstd 9 (what a compaction may
-choose), by PyIceberg's append, DuckDB's COPY and chDB's MergeTree with codecs. Memory: each engine in a child process
-answers the same questions, and tells its peak.
+Bytes: the same trades (one busy feed; 5,000 symbols), whole schema, by us as committed and as compacted,
+by PyIceberg's append, DuckDB's COPY and chDB's MergeTree with codecs. Memory: each engine in a child process answers the
+same questions, and tells its peak.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyiceberg.catalog.sql import SqlCatalog
 
-from lake.files import ROW_GROUP_ROWS, parquet_options
+from lake.encodings import ASKED_ROWS, QUIET_ZSTD_LEVEL, ROW_GROUP_ROWS, ZSTD_LEVEL, group_rows, parquet_options, sample_of
 from lake.ordering import partitions
 from lake.tables import table_named
 from tests.benchmarks import ticks
@@ -36,8 +36,8 @@ def bytes_a_trade(scale: float) -> None:
     for feed, rows in (("one busy feed", ticks.busy_feed(count)), ("5,000 symbols", ticks.session(0, count))):
         writers: dict[str, Callable[[Path, pa.Table], object]] = {
             "PyIceberg append": _pyiceberg,
-            "tickhouse": _ours(3),
-            "tickhouse, zstd 9": _ours(9),
+            "tickhouse": _ours(is_quiet=False),
+            "tickhouse, compacted": _ours(is_quiet=True),
             "DuckDB COPY, sorted": _copy,
         }
         if missing("chdb") is None:
@@ -97,10 +97,15 @@ def _weight(folder: Path, pattern: str) -> int:
     return sum(one.stat().st_size for one in folder.rglob(pattern) if one.is_file())
 
 
-def _ours(level: int) -> Callable[[Path, pa.Table], None]:
+def _ours(*, is_quiet: bool) -> Callable[[Path, pa.Table], None]:
+    """Return what writes the files of a commit, or (`is_quiet`) those of a compaction."""
+    level = QUIET_ZSTD_LEVEL if is_quiet else ZSTD_LEVEL
+
     def write(folder: Path, rows: pa.Table) -> None:
         for number, (_, part) in enumerate(partitions(TABLE, rows)):
-            pq.write_table(part, folder / f"{number}.parquet", row_group_size=ROW_GROUP_ROWS, **parquet_options(TABLE, level))
+            options = parquet_options(TABLE, level, sample_of(part, ROW_GROUP_ROWS if is_quiet else ASKED_ROWS))
+            groups = group_rows(TABLE, part, is_quiet=is_quiet)
+            pq.write_table(part, folder / f"{number}.parquet", row_group_size=groups, **options)
 
     return write
 

@@ -65,7 +65,10 @@ _HANDLE = re.compile(r"(-?\w+)(?:<(.*)>)?\Z", re.S)
 
 
 def calls(record: Path) -> Iterator[Call]:
-    """Yield the calls of a record that succeeded, in the order in which they ended."""
+    """Yield the calls of a record that succeeded, in the order in which they ended; a close in that in which they began.
+
+    From then on its number is free: another thread may open a file under it before the close is told to have ended.
+    """
     begun: dict[str, str] = {}
     with record.open(encoding="latin-1") as lines:
         for line in lines:
@@ -75,6 +78,8 @@ def calls(record: Path) -> Iterator[Call]:
             pid, rest = found["pid"], found["rest"]
             if rest.endswith("<unfinished ...>"):
                 begun[pid] = rest[: -len("<unfinished ...>")].rstrip()
+                if begun[pid].startswith("close("):
+                    yield Call("close", (begun.pop(pid).removeprefix("close("),), "0")
                 continue
             if resumed := _RESUMED.match(rest):
                 rest = begun.pop(pid, "") + resumed[1]

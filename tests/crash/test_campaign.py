@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from tests.crash.plan import KINDS, plan_of
-from tests.crash.power import Call, Disk
+from tests.crash.power import Call, Disk, calls
 
 ROOT = Path(__file__).parents[2]
 SEED, COUNT = 4, 10
@@ -67,3 +67,26 @@ def test_a_disk_keeps_what_was_synced_and_no_more(tmp_path: Path) -> None:
     assert found["nothing"] == {"old": b"before", "synced": b"whole"}
     assert found["all"] == {"new": b"AFTERe", "synced": b"whole and more", "nameless": b"bytes"}
     assert [json.loads(line.partition("raw ")[2]) for line in disk.acknowledged] == [{"0": 3}]
+
+
+def test_a_number_closed_by_one_thread_and_opened_by_another_is_the_others(tmp_path: Path) -> None:
+    image, record, root = tmp_path / "image", tmp_path / "record", tmp_path / "root"
+    image.mkdir()
+    old, new, folder = (quoted(str(path).encode()) for path in (root / "old", root / "new", root))
+    lines = (
+        f"1 openat(AT_FDCWD</>, {old}, O_WRONLY|O_CREAT, 0666) = 3<a>",
+        f"2 openat(AT_FDCWD</>, {new}, O_WRONLY|O_CREAT, 0666 <unfinished ...>",
+        "1 close(3<a> <unfinished ...>",
+        "2 <... openat resumed>) = 3<b>",
+        "1 <... close resumed>) = 0",
+        f"2 write(3<b>, {quoted(b'whole')}, 5) = 5",
+        "2 fsync(3<b>) = 0",
+        f"2 openat(AT_FDCWD</>, {folder}, O_RDONLY|O_DIRECTORY) = 4<c>",
+        "2 fsync(4<c>) = 0",
+    )
+    record.write_text("\n".join(lines), encoding="latin-1")
+    disk = Disk(root, image)
+    for call in calls(record):
+        disk.do(call)
+    disk.put(tmp_path / "kept", random.Random(1), "nothing")
+    assert {one.name: one.read_bytes() for one in (tmp_path / "kept").iterdir()} == {"old": b"", "new": b"whole"}

@@ -18,7 +18,7 @@ from lake import few_rows
 from lake.catalog import Lake
 from lake.commits import append
 from lake.durable import local_path
-from lake.files import parquet_options
+from lake.encodings import parquet_options
 from lake.hot_rows import HotRows
 from lake.instants import system_clock, to_datetime
 from lake.plans import PlanCache
