@@ -25,7 +25,6 @@ from lake import scan
 from lake.catalog import Lake
 from lake.errors import InvalidValueError, NotFoundError
 from lake.tables import TABLES
-from quality_checks.building import venues_of
 from serving.bars import bars_1d_at
 from serving.choices import LIMITS
 from serving.choices import Limits as Limits
@@ -196,6 +195,8 @@ def _run(lake: Lake, query: str, named: _Named, as_of: datetime | None, known_as
 
 def _derived(lake: Lake, connection: duckdb.DuckDBPyConnection, view: Derived, handle: str) -> str:
     """Return the query of a derived view, and register what it reads beside its table."""
+    from quality_checks.building import venues_of  # with what promotes: not for every query
+
     venues = venues_of(lake, scan.read(lake, "reference.instruments", ["instrument_id"])["instrument_id"].unique().to_pylist())
     connection.register(f"{handle}_{VENUES}", instrument_venues(venues))
     connection.register(f"{handle}_{HOURS}", venue_hours(venues))
