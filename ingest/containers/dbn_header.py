@@ -81,6 +81,7 @@ class _Reader:
         self.data, self.at = data, 0
 
     def take(self, length: int, what: str) -> bytes:
+        """Return the next `length` bytes, which are `what`."""
         found = self.data[self.at : self.at + length]
         if len(found) < length:
             raise ProtocolError(f"DBN header ends within {what}, at byte {self.at} of {len(self.data)}")
@@ -91,6 +92,7 @@ class _Reader:
         return int.from_bytes(self.take(length, what), "little")
 
     def text(self, length: int, what: str) -> str:
+        """Return the next `length` bytes as a text without its closing zeros."""
         found = self.take(length, what)
         try:
             return found.rstrip(b"\0").decode("utf-8")

@@ -226,7 +226,7 @@ def test_openapi_is_complete_and_has_examples(client: httpx.Client) -> None:
     assert ARROW in bars["responses"]["200"]["content"]
     assert {parameter["name"] for parameter in bars["parameters"]} == {
         *("symbol", "interval", "start", "end", "adjustment", "as_of", "known_as_of", "provider"),
-        *("format", "max_age", "min_quality"),
+        *("format", "max_age", "min_quality", "source", "price_type"),
     }
 
 
