@@ -159,7 +159,7 @@ def _import_file(
 ) -> FileReport:
     try:
         if not container.is_one(source.name, source.beginning()) and not (
-            is_told and (mapping is not None or _could_be(named, source))
+            is_told and (_is_table(source, mapping) or _could_be(named, source))
         ):
             wrong = f"does not look like {named[0]} {named[1]}"
             return FileReport(source.label, "failed" if is_told else "skipped", error=source.damage or wrong)
@@ -172,6 +172,14 @@ def _import_file(
         return _append(lake, log, capture, container.split(source, told), source, sleep)
     except (InvalidValueError, CorruptedError) as error:
         return FileReport(source.label, "failed", error=str(error))
+
+
+def _is_table(source: Source, mapping: Mapping[str, object] | None) -> bool:
+    """Whether a file begins as a table of a mapping's delimiter does, whatever other feed it may look like."""
+    if mapping is None:
+        return False
+    first, _, _ = source.beginning().lstrip(b"\r\n").partition(b"\n")
+    return str(mapping.get("delimiter", ",")).encode() in first
 
 
 def _could_be(named: tuple[str, str], source: Source) -> bool:

@@ -15,7 +15,6 @@ from lake.catalog import Lake
 from lake.errors import InvalidValueError
 from lake.instants import to_datetime
 from lake.tables import table_named
-from quality_checks.naming import eras_known
 from serving.answers import Answered, snapshots_of, told
 from serving.instruments import MAX_NAME, instrument_named
 from serving.reference import fresh_of
@@ -132,6 +131,8 @@ def _read(lake: Lake, as_of: datetime | None) -> Symbology:
     listings = scan.read(lake, "reference.listings", names, as_of=as_of)
     table = table_named(IDENTIFIERS)
     told_ids = scan.read(lake, IDENTIFIERS, [*table.column_names, scan.PUBLISHED_AT], as_of=as_of)
+    from quality_checks.naming import eras_known  # only who asks for names waits for it
+
     return symbology(intervals(instruments, listings, effective(table, told_ids), eras_known(lake, as_of)))
 
 
