@@ -65,6 +65,14 @@ _READERS: dict[int, tuple[_Read, ...]] = {
 _SPOKEN_FOR = (kinds.SYMBOL_MAPPING, kinds.SYSTEM)
 """Records that say nothing of a market: symbols, which the splitter took into requests, and heartbeats."""
 _MOST_RECORDS = 1 << 32
+_MOST_PRICE = 10**18
+"""In units of 1e-9: what a price has nine digits for."""
+_PRICES = frozenset(
+    {
+        *("price", "open", "high", "low", "close", "strike_price"),
+        *("ref_price", "cont_book_clr_price", "ind_match_price", "lower_collar", "upper_collar"),
+    }
+)
 
 
 def decode(messages: pa.Table) -> Decoded:
@@ -98,6 +106,7 @@ def _read(group: Group, names: Names, parts: Parts, refused: Refusals) -> int:
     if group.kind == kinds.ERROR:
         _refuse_errors(group, refused)
         return 0
+    group = _without_impossible(group, refused)
     who = who_of(group, names)
     told = np.zeros(len(group.records), np.bool_)
     for read in _READERS[group.kind]:
@@ -106,6 +115,20 @@ def _read(group: Group, names: Names, parts: Parts, refused: Refusals) -> int:
                 parts[table].append(rows)
                 told[_records_of(group, rows)] = True
     return int(len(told) - told.sum())
+
+
+def _without_impossible(group: Group, refused: Refusals) -> Group:
+    """Return the records whose prices fit our columns; the others are refused, each as a whole."""
+    fits = np.ones(len(group.records), np.bool_)
+    for name in group.records.dtype.names or ():
+        if name in _PRICES or name.startswith(("bid_px_", "ask_px_")):
+            values = group.records[name]
+            fits &= (values > -_MOST_PRICE) & (values < _MOST_PRICE) | (values == kinds.UNDEF_PRICE)
+    if fits.all():
+        return group
+    for message, number in zip(group.message[~fits].tolist(), group.number[~fits].tolist(), strict=True):
+        refused.add(message, number * PLACES, MESSAGES, "price_out_of_range", None, "prices below 1,000,000,000")
+    return group.of(fits)
 
 
 def _records_of(group: Group, rows: pa.Table) -> Int64s:

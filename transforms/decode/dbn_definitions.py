@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from transforms.decode.dbn_batch import Group, Who, prices, stamps
 from transforms.decode.dbn_layout import UNDEF_PRICE, UNDEF_STAMP
 from transforms.decode.decoded import CLASSIFICATIONS, FUTURES_CONTRACTS, OPTION_CONTRACTS, TRADING_RULES, columns_table
-from transforms.numbers import Int64s
+from transforms.numbers import PRICE_SCALE, Int64s, decimals
 
 _OPTIONS = {ord("C"): "call", ord("P"): "put"}
 _FUTURES = tuple(map(ord, "FSMT"))
@@ -165,7 +165,8 @@ def _dates(ns: npt.NDArray[np.uint64]) -> pa.Array:
 
 def _amount(values: Int64s) -> pa.Array:
     """Return amounts in units of 1e-9; the undefined one is null."""
-    return prices(values).cast(_AMOUNT)
+    whole = decimals(values.astype(np.int64), 19, PRICE_SCALE).cast(_AMOUNT)
+    return pc.if_else(pa.array(values != UNDEF_PRICE), whole, pa.scalar(None, _AMOUNT))
 
 
 def _lots(values: npt.NDArray[np.int32]) -> pa.Array:

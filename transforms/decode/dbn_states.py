@@ -92,7 +92,7 @@ def statistics(group: Group, who: Who) -> Mapping[str, pa.Table]:
     undefined = UNDEF_PRICE if found.dtype["quantity"].itemsize == 8 else UNDEF_OLD_QUANTITY
     quantity = found["quantity"].astype(np.int64)
     is_told = quantity != undefined
-    fits = np.abs(quantity) < 10 ** (18 - SIZE_SCALE)
+    fits = (quantity > -(10 ** (18 - SIZE_SCALE))) & (quantity < 10 ** (18 - SIZE_SCALE))
     arrays = {
         **_common(group, who),
         "kind": pa.array(["statistic", "official_price", "price_band"]).take(

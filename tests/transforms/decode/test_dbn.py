@@ -257,6 +257,14 @@ def test_an_unknown_record_is_refused_and_the_others_are_read():
     assert found.refused["ordinal"].to_pylist() == [32]
 
 
+@pytest.mark.parametrize("beyond", [10**18, -(10**18), -(2**63), 2**63 - 2])
+def test_a_price_beyond_our_digits_is_refused_and_the_others_are_read(beyond):
+    found = dbn.decode(bytes_messages(header({}) + a_trade() + a_trade(price=beyond) + a_trade(price=10**18 - 1)))
+    assert found.tables[TRADES].num_rows == 2
+    assert found.refused["rule"].to_pylist() == ["price_out_of_range"]
+    found.tables[TRADES].validate(full=True)
+
+
 def test_records_of_one_length_need_no_walk():
     one = np.frombuffer(a_trade() * 5, np.uint8)
     other = np.frombuffer(a_trade() * 2 + a_trade(ts_out=1) + a_trade() * 2, np.uint8)
