@@ -46,8 +46,6 @@ PUBLISHED_AT = "published_at"
 _STATE, _DUE = "building", "due"
 _MOST_NAMED = 256
 """A plan is pruned by no more instruments than this (lake/plans.py)."""
-_SKEW = timedelta(minutes=10)
-"""A venue's clock is not further ahead of ours than this."""
 PartKey = tuple[str, date]
 """Provider and session date."""
 
@@ -296,10 +294,7 @@ def facts_of(
     since = to_datetime(since_us * 1_000)
     recent = [Where("ts_event", ">=", since)] if since_us else []
     trades = _inputs_at(lake, TRADES, moments, [*where_part(key), *mine, *recent])
-    recent = [Where("ts_recv", ">=", since - _SKEW)] if since_us else []  # not every quote has a venue's clock
     quotes = _inputs_at(lake, QUOTES, moments, [*where_part(key), *mine, *recent])
-    own = pc.coalesce(quotes["ts_event"], quotes["ts_recv"])
-    quotes = quotes.filter(pc.greater_equal(own, pa.scalar(since, STAMP))) if since_us else quotes
     ids = sorted({*trades["instrument_id"].unique().to_pylist(), *quotes["instrument_id"].unique().to_pylist()})
     # A correction may come sessions after its trade, never before it.
     after = [Where("provider", "=", key[0]), Where("session_date", ">=", key[1]), *mine]

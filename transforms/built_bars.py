@@ -60,8 +60,8 @@ def built_bars(facts: Facts, intervals: Sequence[str] = INTERVALS) -> pa.Table:
         found += _by_venue(standing(trades, _of_feed(facts.events, feed), _known(trades)), facts, intervals, is_trades=True)
     for feed in _distinct(facts.quotes, "feed"):
         quotes = _of_feed(facts.quotes, feed)
-        at = pc.coalesce(quotes["ts_event"], quotes["ts_recv"])
-        quotes = _with_liveness(quotes.set_column(quotes.schema.get_field_index("ts_event"), "ts_event", at), facts.live)
+        # A bar on our own clock would differ with each capture of the same market: no venue's time, no bar.
+        quotes = _with_liveness(quotes.filter(pc.is_valid(quotes["ts_event"])), facts.live)
         start = _known(quotes)
         quotes = quotes.append_column(FROM, pa.array(start)).append_column(UNTIL, pa.array(np.full(len(start), FOR_EVER)))
         found += _by_venue(quotes, facts, intervals, is_trades=False)

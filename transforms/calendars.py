@@ -154,7 +154,8 @@ def session_dates(instants: pa.Array, venue: Venue) -> pa.Array:
     number = np.searchsorted(sessions.opens, whole, side="right") - 1
     number += local.fill_null(date(1970, 1, 1)).to_numpy() > sessions.days[np.clip(number, 0, None)]
     inside = (number >= 0) & (number < len(sessions.days) - 1)
-    days = np.where(inside, sessions.days[np.clip(number, 0, None)], local.fill_null(date(1970, 1, 1)).to_numpy())
+    last = len(sessions.days) - 1  # beyond the calendar, where the local day stands
+    days = np.where(inside, sessions.days[np.clip(number, 0, last)], local.fill_null(date(1970, 1, 1)).to_numpy())
     return pa.array(days.astype("datetime64[D]"), pa.date32(), mask=stamps.is_null().to_numpy())
 
 
