@@ -128,7 +128,7 @@ def quote_bars(
 ) -> pa.Table:
     """Return the bars of bids, asks and mids, kind by kind, as `trade_bars` does.
 
-    quotes    instrument_id, session_date, ts_event (our clock where the venue has none), bid_price, ask_price
+    quotes    instrument_id, session_date, ts_event, bid_price, ask_price
 
     A side that a quote does not tell makes no bar of it, and no mid. A mid is rounded once, half to even.
     """
