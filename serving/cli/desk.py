@@ -80,6 +80,7 @@ def release(
     from quality_checks import holds as gate_holds
     from quality_checks import waivers
     from quality_checks.adjusting import adjust
+    from quality_checks.building import build
 
     output = Output(as_json=json)
     if hold_id.startswith(waivers.PREFIX):
@@ -89,10 +90,8 @@ def release(
         decision = gate_holds.release(
             lake, hold_id, reason, without_failed=without_failed, waive=tuple(waive or ()), who=getpass.getuser()
         )
-        adjusted = adjust(lake).document()
-    output.answer(
-        {**decision.document(), "adjusted": adjusted}, lambda console: console.print(Text(words(decision)), soft_wrap=True)
-    )
+        derived = {"adjusted": adjust(lake).document(), "built": build(lake).document()}
+    output.answer({**decision.document(), **derived}, lambda console: console.print(Text(words(decision)), soft_wrap=True))
 
 
 def reject(hold_id: HoldId, reason: Reason, home: Home = None, json: Json = False) -> None:

@@ -24,6 +24,7 @@ from lake.heads import Hold
 from lake.log.log import Log
 from lake.scan import read
 from quality_checks import holds
+from quality_checks.building import build
 from serving.operate import asking, pipeline
 
 
@@ -142,6 +143,7 @@ def _decide(lake: Lake, say: Say) -> list[dict[str, Any]]:
             decision = holds.release(lake, hold_id, "demo: prices a hundred times too high", without_failed=True, who="demo")
             story["decision"] = decision.document()
             lake.state.save_job(_HELD, told)
+    build(lake)  # released trades are in bars too
     return list(told.values())
 
 
