@@ -69,8 +69,8 @@ ACTION = Quantity(
     "action",
     "string",
     "Of an order: `add` (size: its own), `modify` (size: what it is now), `replace` (new_order_id, price and size stand "
-    "instead), `cancel` (size: taken off), `delete`, `execute` (size: executed), `fill` (size: executed, taken off by the cancel or "
-    "modify that follows). `clear` empties the book. Null for a level.",
+    "instead), `cancel` (size: taken off), `delete`, `execute` (size: executed), `fill` (size: executed, taken off by the cancel "
+    "or modify that follows). `clear` empties the book. Null for a level.",
 )
 ORDER_ID = Quantity("order_id", "string", "The venue's id of the order; null for a price level.", Encoding.DELTA_BYTES)
 NEW_ORDER_ID = Quantity("new_order_id", "string", "Id of the order that replaces it.", Encoding.DELTA_BYTES)
