@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
 import tomllib
 from dataclasses import asdict
 from datetime import datetime
@@ -75,16 +76,20 @@ def open_log(lake: Lake) -> Log:
     return opening.open_log(lake.settings, system_clock)
 
 
+def waited(seconds: float) -> None:
+    """Wait, but at most a second: a broker that is started again needs real time, a provider's wish for patience does not."""
+    threading.Event().wait(min(seconds, 1.0))
+
+
 def captured(lake: Lake, log: Log) -> None:
-    """Poll Yahoo and listen to Binance, each once; a capture that died is begun anew."""
+    """Poll Yahoo and listen to Binance, each once; a capture that died is begun anew. Only a broker is waited for."""
+    sleep = waited if str(lake.settings.log_url).startswith("kafka") else lambda seconds: None
     with Simulator(faults=FAULTS, excerpt=FRAMES, markets=("spot",)) as sim:
         asks = [ask for ask in sim.yahoo_asks() if ask.symbol in ASKED]
         capture_once(
             lake,
             "yahoo",
-            lambda: capture_pages(
-                lake, log, Chart(), asks, sim.yahoo, provider="yahoo", feed="chart", sleep=lambda seconds: None
-            ),
+            lambda: capture_pages(lake, log, Chart(), asks, sim.yahoo, provider="yahoo", feed="chart", sleep=sleep),
         )
         capture_once(
             lake,
@@ -96,7 +101,7 @@ def captured(lake: Lake, log: Log) -> None:
                 sim.binance("spot"),
                 provider="binance",
                 feed="spot",
-                sleep=lambda seconds: None,
+                sleep=sleep,
             ),
         )
 
