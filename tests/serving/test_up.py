@@ -74,11 +74,12 @@ class System:
             stream.close()
 
     def parts(self) -> dict[str, int]:
-        """Return the process of every part, by its name."""
+        """Return the process of every part, by its name; a child that has just ended, or not yet begun, has no words."""
         pid = self.process.pid
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
         words = {child: Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0") for child in children}
-        return {line[line.index(b"serving.operate.parts") + 1].decode(): int(child) for child, line in words.items()}
+        told = {child: line for child, line in words.items() if b"serving.operate.parts" in line}
+        return {line[line.index(b"serving.operate.parts") + 1].decode(): int(child) for child, line in told.items()}
 
 
 @contextmanager
