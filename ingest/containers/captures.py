@@ -13,13 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ingest.asks import Gap
+from ingest.containers.runs import RUN_BYTES, run_pieces
 from ingest.containers.sequences import Sequences
 from ingest.containers.source import Piece, Source, Told
 from transforms.decode.binary import gather, ints
 from transforms.kernels import packets as kernel
 
-CHUNK_BYTES = 128 * 1024
-"""A message ends with the packet that reaches this, well inside one block of the log."""
 PCAP_TYPE, PCAPNG_TYPE = "application/vnd.tcpdump.pcap", "application/x-pcapng"
 _MOST_UNREAD_BYTES = 32 * 1024 * 1024
 _MAGICS = (b"\xd4\xc3\xb2\xa1", b"\xa1\xb2\xc3\xd4", b"\x4d\x3c\xb2\xa1", b"\xa1\xb2\x3c\x4d", b"\x0a\x0d\x0d\x0a")
@@ -47,22 +46,8 @@ def is_capture_of(protocols: tuple[int, ...]) -> Callable[[str, bytes], bool]:
 
 
 def capture_packets(source: Source, told: Told) -> Iterator[Piece]:
-    """Yield runs of whole packets, each a capture of its own, with the gaps that their session's numbers show."""
-    cutter = _Cutter(told)
-    pending = bytearray()
-    for chunk in source.chunks():
-        pending += chunk
-        while len(pending) >= CHUNK_BYTES:
-            piece, taken = cutter.cut(bytes(pending), is_last=len(pending) > _MOST_UNREAD_BYTES)
-            if piece is None:
-                break
-            del pending[:taken]
-            yield piece
-    while pending:
-        piece, taken = cutter.cut(bytes(pending), is_last=True)
-        assert piece is not None
-        del pending[:taken]
-        yield piece
+    """Return runs of whole packets, each a capture of its own, with the gaps that their session's numbers show."""
+    return run_pieces(source, _Cutter(told), _MOST_UNREAD_BYTES)
 
 
 class _Cutter:
@@ -76,10 +61,10 @@ class _Cutter:
     def cut(self, data: bytes, *, is_last: bool) -> tuple[Piece | None, int]:
         """Return the next message and how many bytes of `data` it is; None where more bytes must come first."""
         form, found = self._form.copy(), kernel.Packets()
-        end = kernel.walk(data, 0, len(data), form, CHUNK_BYTES, found, with_messages=False)
-        if end < CHUNK_BYTES and not is_last and not form.is_damaged:
+        end = kernel.walk(data, 0, len(data), form, RUN_BYTES, found, with_messages=False)
+        if end < RUN_BYTES and not is_last and not form.is_damaged:
             return None, 0
-        taken = end or min(len(data), CHUNK_BYTES)  # what is no packet is cut by length
+        taken = end or min(len(data), RUN_BYTES)  # what is no packet is cut by length
         kind = PCAPNG_TYPE if form.kind == kernel.PCAPNG else PCAP_TYPE
         stamps = ints(found.segment_stamp.getvalue())
         first_ns = int(stamps[0]) if len(stamps) and stamps[0] > 0 else None

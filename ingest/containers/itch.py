@@ -14,6 +14,7 @@ from datetime import date
 import numpy as np
 import numpy.typing as npt
 
+from ingest.containers.runs import RUN_BYTES, run_pieces
 from ingest.containers.source import Piece, Source, Told
 from lake.errors import InvalidValueError
 from transforms.decode.binary import gather, ints
@@ -21,8 +22,6 @@ from transforms.decode.nasdaq_itch import framing
 from transforms.kernels import itch as kernel
 from transforms.numbers import Int64s
 
-CHUNK_BYTES = 128 * 1024
-"""A message ends with the ITCH message that reaches this, well inside one block of the log."""
 CONTENT_TYPE = "application/x-itch50"
 _LEAST_MESSAGES = 3
 _DIGITS = re.compile(r"(?<!\d)(\d{8}|\d{6})(?!\d)")
@@ -69,21 +68,7 @@ def itch_messages(source: Source, told: Told) -> Iterator[Piece]:
     prefix = framing(source.beginning())
     if prefix is None:
         raise InvalidValueError(f"{told.file}: no messages of ITCH 5.0 at its beginning")
-    cutter = _Cutter(told, prefix)
-    pending = bytearray()
-    for chunk in source.chunks():
-        pending += chunk
-        while len(pending) >= CHUNK_BYTES:
-            piece, taken = cutter.cut(bytes(pending), is_last=False)
-            if piece is None:
-                break
-            del pending[:taken]
-            yield piece
-    while pending:
-        piece, taken = cutter.cut(bytes(pending), is_last=True)
-        assert piece is not None
-        del pending[:taken]
-        yield piece
+    yield from run_pieces(source, _Cutter(told, prefix))
 
 
 class _Cutter:
@@ -102,13 +87,13 @@ class _Cutter:
         found = kernel.Found()
         end = 0
         if not self._is_damaged:
-            end = kernel.walk(data, 0, len(data), self._prefix, CHUNK_BYTES, found)
-        if end < CHUNK_BYTES and not is_last and not found.is_damaged and not self._is_damaged:
+            end = kernel.walk(data, 0, len(data), self._prefix, RUN_BYTES, found)
+        if end < RUN_BYTES and not is_last and not found.is_damaged and not self._is_damaged:
             return None, 0
         self._is_damaged = self._is_damaged or found.is_damaged
         if data[end:] == b"\0\0" and is_last:
             end = len(data)  # the mark of the end that some files have
-        taken = end or min(len(data), CHUNK_BYTES)
+        taken = end or min(len(data), RUN_BYTES)
         at = found.at.getvalue()
         request = self._told.request(date=self._day, prefix=self._prefix, first=self._first, **self._leans_on(data, at))
         self._first += len(at) // 8

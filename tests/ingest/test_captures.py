@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ingest.containers.captures import CHUNK_BYTES, capture_packets, is_capture_of
+from ingest.containers.captures import capture_packets, is_capture_of
 from ingest.containers.registry import CONTAINERS
+from ingest.containers.runs import RUN_BYTES
 from ingest.containers.sequences import Sequences
 from ingest.containers.source import Source, Told
 from ingest.imports import import_paths
@@ -49,7 +50,7 @@ def test_messages_without_their_repeated_headers_are_the_file(tmp_path, capture,
         pieces = pieces_of(tmp_path, capture[:cut])
         assert b"".join([pieces[0].payload, *(piece.payload[head:] for piece in pieces[1:])]) == capture[:cut]
         assert all(piece.payload.startswith(capture[:head]) for piece in pieces)
-        assert len(pieces) > 2 and max(len(piece.payload) for piece in pieces) < CHUNK_BYTES + 1_000
+        assert len(pieces) > 2 and max(len(piece.payload) for piece in pieces) < RUN_BYTES + 1_000
         assert [piece.request["run"] for piece in pieces] == list(range(len(pieces)))
         assert pieces[0].ts_recv_ns // 1000 == 1_499_697_277_643_876 and not any(piece.gaps for piece in pieces)
 
