@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from transforms.decode.binance_json import JsonFrames, LevelColumns, QuoteColumns, TradeColumns
 from transforms.decode.binary import flat_payloads, ints
-from transforms.decode.decoded import BOOK_EVENTS, QUOTES, TRADES, Decoded, columns_table, decoded, texts
+from transforms.decode.decoded import BOOK_EVENTS, QUOTES, TRADES, Decoded, columns_table, decoded, in_order, texts
 from transforms.kernels import binance as kernel
 from transforms.numbers import PRICE_SCALE, SIZE_SCALE, Int64s, decimals
 
@@ -57,7 +57,7 @@ def decode_frames(messages: pa.Table, scan: Callable[[bytes, bytes], kernel.Fram
         parts[TRADES] += _trades(rest.trades)
         parts[QUOTES] += _quotes(rest.quotes)
         parts[BOOK_EVENTS] += _levels(rest.levels)
-    return decoded({name: _in_order(name, tables) for name, tables in parts.items()}, rest.refused, messages.num_rows)
+    return decoded({name: in_order(name, tables) for name, tables in parts.items()}, rest.refused, messages.num_rows)
 
 
 def quote_asset(symbol: str) -> str | None:
@@ -309,12 +309,3 @@ def _level_table(
         "ordinal": places,
     }
     return [columns_table(BOOK_EVENTS, arrays)]
-
-
-def _in_order(table: str, parts: list[pa.Table]) -> pa.Table:
-    """Return the rows of `parts` by message and ordinal, whichever way they were read."""
-    if not parts:
-        return columns_table(table, {})
-    if len(parts) == 1:
-        return parts[0]
-    return pa.concat_tables(parts).sort_by([("message_index", "ascending"), ("ordinal", "ascending")])

@@ -33,8 +33,8 @@ from transforms.decode.decoded import (
     TRADING_RULES,
     Decoded,
     Refusals,
-    columns_table,
     decoded,
+    in_order,
     payloads,
     texts,
 )
@@ -87,7 +87,7 @@ def decode(messages: pa.Table) -> Decoded:
     names = names_of(abouts)
     parts: Parts = {table: [] for table in TABLES}
     skipped = sum(_read(group, names, parts, refused) for group in groups(bodies, abouts, refused))
-    return decoded({name: _in_order(name, tables) for name, tables in parts.items()}, refused, messages.num_rows, skipped)
+    return decoded({name: in_order(name, tables) for name, tables in parts.items()}, refused, messages.num_rows, skipped)
 
 
 def _fault(request: str | None) -> str | None:
@@ -141,12 +141,3 @@ def _records_of(group: Group, rows: pa.Table) -> Int64s:
 def _refuse_errors(group: Group, refused: Refusals) -> None:
     for message, number, text in zip(group.message.tolist(), group.number.tolist(), group.records["text"].tolist(), strict=True):
         refused.add(message, number * PLACES, MESSAGES, "gateway_error", bytes(text).split(b"\0")[0], "no error of the gateway")
-
-
-def _in_order(table: str, parts: list[pa.Table]) -> pa.Table:
-    """Return the rows of all parts by message and ordinal."""
-    if not parts:
-        return columns_table(table, {})
-    if len(parts) == 1:
-        return parts[0]
-    return pa.concat_tables(parts).sort_by([("message_index", "ascending"), ("ordinal", "ascending")])

@@ -242,3 +242,11 @@ def quoted(value: object) -> str | None:
     text = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
     text = text.encode("utf-8", "replace").decode("utf-8")
     return text if len(text) <= _LONGEST_VALUE else text[:_LONGEST_VALUE] + "…"
+
+
+def in_order(table: str, parts: Sequence[pa.Table]) -> pa.Table:
+    """Return the rows of `parts` of one table by message and ordinal, whichever way they were read."""
+    told = [part for part in parts if part.num_rows]
+    if len(told) <= 1:
+        return told[0] if told else columns_table(table, {})
+    return pa.concat_tables(told).sort_by([("message_index", "ascending"), ("ordinal", "ascending")])

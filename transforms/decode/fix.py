@@ -26,6 +26,7 @@ from transforms.decode.decoded import (
     TRADE_EVENTS,
     TRADES,
     Decoded,
+    in_order,
     texts,
 )
 from transforms.decode.delivery import json_object
@@ -91,7 +92,7 @@ def decode_with(messages: pa.Table, scan: Callable[[bytes, bytes], kernel.Increm
     columns = Columns(found, index)
     read = {BOOK_EVENTS: [columns.book_events(data)], INDEX_LEVELS: columns.index_levels()}
     back = pa.array(left)
-    tables = {name: _in_order([_placed(table, back), *read.get(name, [])]) for name, table in rest.tables.items()}
+    tables = {name: in_order(name, [_placed(table, back), *read.get(name, [])]) for name, table in rest.tables.items()}
     return Decoded(tables, _placed(rest.refused, back), rest.control, rest.skipped)
 
 
@@ -113,13 +114,6 @@ def _placed(rows: pa.Table, back: pa.Array) -> pa.Table:
     """Return rows whose messages are counted as the caller counts them."""
     at = rows.schema.get_field_index("message_index")
     return rows.set_column(at, rows.schema.field(at), back.take(rows["message_index"]))
-
-
-def _in_order(parts: list[pa.Table]) -> pa.Table:
-    told = [part for part in parts if part.num_rows] or parts[:1]
-    if len(told) == 1:
-        return told[0]
-    return pa.concat_tables(told).sort_by([("message_index", "ascending"), ("ordinal", "ascending")])
 
 
 def _numbers(messages: pa.Table) -> Sequence[int]:

@@ -45,6 +45,7 @@ from transforms.decode.decoded import (
     Refusals,
     columns_table,
     decoded,
+    in_order,
 )
 from transforms.kernels import packets as kernel
 from transforms.numbers import Int64s
@@ -141,7 +142,7 @@ def _decode(messages: pa.Table, protocols: tuple[int, ...], tables: tuple[str, .
                 records, message[where], ordinal[where], number[where], header["session"][where], header["channel"][where]
             )
             parts[reader.table] += _rows(reader, _sound(reader, given, refused))
-    return decoded({name: _in_order(name, parts[name]) for name in tables}, refused, messages.num_rows, skipped)
+    return decoded({name: in_order(name, parts[name]) for name in tables}, refused, messages.num_rows, skipped)
 
 
 def _walk(data: bytes, offsets: Int64s, found: kernel.Packets, refused: Refusals) -> Int64s:
@@ -238,12 +239,6 @@ def _levels(records: Records) -> dict[str, pa.Array]:
         "size": sizes(records["size"]),
         "is_complete": pa.array((records["code"] & 1).astype(np.bool_)),
     }
-
-
-def _in_order(table: str, parts: list[pa.Table]) -> pa.Table:
-    if len(parts) <= 1:
-        return parts[0] if parts else columns_table(table, {})
-    return pa.concat_tables(parts).sort_by([("message_index", "ascending"), ("ordinal", "ascending")])
 
 
 _KINDS: Mapping[int, _Kind] = {

@@ -46,6 +46,7 @@ from transforms.decode.decoded import (
     Refusals,
     columns_table,
     decoded,
+    in_order,
     texts,
 )
 from transforms.kernels import itch as kernel
@@ -126,7 +127,7 @@ def decode(messages: pa.Table) -> Decoded:
             parts[TRADE_EVENTS].append(_rows(TRADE_EVENTS, mine, records, broken))
         elif name in ("E", "C", "P", "Q"):
             _trade_parts(name, mine, run, records, parts, refused)
-    tables = {name: _in_order(name, found) for name, found in parts.items()}
+    tables = {name: in_order(name, found) for name, found in parts.items()}
     return decoded(tables, refused, messages.num_rows)
 
 
@@ -317,9 +318,3 @@ def _executed(run: Run, kind: int) -> tuple[Int64s, npt.NDArray[np.int64]]:
         if side and digits.isascii() and digits.isdigit() and len(digits) < 11:
             prices[number], sides[number] = int(digits), side
     return prices[kinds == kind], sides[kinds == kind]
-
-
-def _in_order(table: str, parts: list[pa.Table]) -> pa.Table:
-    if len(parts) <= 1:
-        return parts[0] if parts else columns_table(table, {})
-    return pa.concat_tables(parts).sort_by([("message_index", "ascending"), ("ordinal", "ascending")])
