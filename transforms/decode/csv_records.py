@@ -40,15 +40,9 @@ def records(payload: bytes, mapping: CsvMapping) -> Iterator[Record | NumberRefu
     has_undecoded = _UNDECODED.search(text) is not None
     lines = csv.reader(io.StringIO(_beyond(text, mapping), newline=""), delimiter=mapping.delimiter)
     layout = _layout(_header(lines, mapping), mapping)
-    while True:
-        try:
-            values = next(lines, None)
-        except csv.Error as error:
-            yield NumberRefusedError("malformed", str(error), "a record of comma-separated values")
-            continue
-        if values is None:
-            return
-        if not values:
+    for values in parted(lines):
+        if isinstance(values, NumberRefusedError):
+            yield values
             continue
         line = mapping.delimiter.join(values)
         if has_undecoded and _UNDECODED.search(line):
@@ -57,6 +51,20 @@ def records(payload: bytes, mapping: CsvMapping) -> Iterator[Record | NumberRefu
             yield NumberRefusedError("column_count", line, f"{layout.width} columns")
         else:
             yield _record(values, layout, mapping)
+
+
+def parted(lines: Iterator[list[str]]) -> Iterator[list[str] | NumberRefusedError]:
+    """Yield the values of each record of a csv.reader, or why it is none; an empty line is none and no matter."""
+    while True:
+        try:
+            values = next(lines, None)
+        except csv.Error as error:
+            yield NumberRefusedError("malformed", str(error), "a record of comma-separated values")
+            continue
+        if values is None:
+            return
+        if values:
+            yield values
 
 
 def alone(payload: bytes, line: str, mapping: CsvMapping) -> bytes:

@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 
+from transforms.decode.csv_records import parted
 from transforms.decode.decoded import Decoded, Refusals, Rows, decoded, payloads, texts
 from transforms.decode.delivery import delivered_at, json_object
 from transforms.numbers import NumberRefusedError
@@ -165,17 +166,11 @@ def csv_records(payload: bytes, needed: Sequence[Sequence[str]]) -> Iterator[Rec
     if not any(set(columns) <= set(header) for columns in needed) or len(set(header)) != len(header):
         wanted = " or ".join(", ".join(columns) for columns in needed)
         raise NumberRefusedError("missing_column", ",".join(header), f"a header with {wanted}")
-    while True:
-        try:
-            values = next(lines, None)
-        except csv.Error as error:
-            yield NumberRefusedError("malformed", str(error), "a record of comma-separated values")
-            continue
-        if values is None:
-            return
-        if not any(value.strip() for value in values) or values[0].startswith("#"):
-            continue
-        yield _record(header, values)
+    for values in parted(lines):
+        if isinstance(values, NumberRefusedError):
+            yield values
+        elif any(value.strip() for value in values) and not values[0].startswith("#"):
+            yield _record(header, values)
 
 
 def _record(header: Sequence[str], values: Sequence[str]) -> Record | NumberRefusedError:
