@@ -22,7 +22,7 @@ from lake.tables.reference import INSTRUMENTS, LISTINGS
 from lake.values import CaptureKind, event_id
 from transforms import calendars
 from transforms.calendars import STAMP, Venue
-from transforms.decode.decoded import Decoded
+from transforms.decode.decoded import FUNDAMENTALS, Decoded
 from transforms.feeds import Feed
 from transforms.instruments import ASSET_CLASSES, Instrument, instrument_of, yahoo_asset_class, yahoo_mic
 from transforms.revisions import ENTRY_DATED_FEEDS
@@ -82,7 +82,8 @@ def normalize(
     known_at: what the payload itself says; else ts_recv for a live capture; else the end of a bar (its delivery, when it was
     delivered before its end), the announcement of an action, or its ex-date, at midnight of the exchange. delivered_at: what
     the decoder found; else ts_recv, unless the capture is an import. Reference facts: what the list says, else its delivery,
-    else ts_recv, and never later. Raises InvalidValueError for a capture without a kind.
+    else ts_recv, and never later. Statements: not before their receipt, unless the payload says
+    so. Raises InvalidValueError for a capture without a kind.
     """
     unknown = set(messages["capture_id"].unique().to_pylist()) - set(kinds)
     if unknown:
@@ -268,6 +269,8 @@ def _times(table: Table, columns: dict[str, pa.Array], venue: Venue, is_live: pa
         return placed
     if "session_date" in columns:
         placed["session_date"] = pc.coalesce(columns["session_date"], placed["session_date"])
+    if table.name == FUNDAMENTALS:  # its instant is the end of a period, weeks before anybody knew of it
+        return placed | {"known_at": pc.coalesce(columns["known_at"], columns["ts_recv"])}
     return placed | {"known_at": pc.coalesce(columns["known_at"], pc.if_else(is_live, columns["ts_recv"], event))}
 
 

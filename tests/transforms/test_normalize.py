@@ -13,6 +13,7 @@ from transforms.feeds import Feed
 from transforms.normalize import Normalized, fullest, normalize, reference_news
 
 BARS, ACTIONS, TRADES, BOOKS = (f"normalized.{name}" for name in ("bars", "corporate_actions", "trades", "book_events"))
+FUNDAMENTALS = "normalized.fundamentals"
 RECEIVED = datetime(2025, 2, 20, 12, tzinfo=UTC)
 NEW_YORK = {"exchange_zone": "America/New_York", "asset_class": "equity"}
 BAR = {"symbol": "AAPL", "interval": "1d", "close": Decimal(1), "basis": "as_traded", "price_type": "trade", "is_final": True}
@@ -163,3 +164,11 @@ def test_of_two_descriptions_of_an_instrument_the_fuller_stays_in_any_order():
     assert fullest(instruments, tables[0]).equals(fullest(instruments, tables[1]))
     assert reference_news(instruments, tables[2], tables[3]).to_pylist()[0]["name"] == "Apple Inc."
     assert reference_news(instruments, tables[3], tables[2]).num_rows == 0
+
+
+def test_a_statement_is_not_known_before_it_was_received_unless_it_says_so():
+    """Its instant is the end of the period: known_at of that instant would be a look-ahead of weeks."""
+    line = {"statement": "income", "item": "revenue", "period": "quarter", "period_end": date(2020, 6, 30), "value": Decimal(1)}
+    quarter = NEW_YORK | line | {"exchange": "NMS", "symbol": "AAPL", "ts_event": at("2020-06-30")}
+    filed = quarter | {"known_at": at("2020-07-30")}
+    assert normal(FUNDAMENTALS, quarter, filed).tables[FUNDAMENTALS]["known_at"].to_pylist() == [RECEIVED, at("2020-07-30")]
