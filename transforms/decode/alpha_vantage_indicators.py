@@ -32,7 +32,7 @@ _LISTS = ("top_gainers", "top_losers", "most_actively_traded")
 _PERCENT = re.compile(r"(-?\d{1,10}(?:\.\d{1,10})?)%\Z")
 _CLOCK = re.compile(r"(\d\d:\d\d) (AM|PM) ET (\d\d/\d\d/\d{4})\Z")
 _ZONED = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) (\S+)\Z")
-_NO_VALUE = frozenset({".", "", "None"})
+_NO_VALUE = (".", "", "None")
 
 
 def decode_indicators(messages: pa.Table) -> Decoded:
