@@ -145,7 +145,9 @@ def held(console: Console, told: Tour) -> None:
             console.print(Text(f"refused   tickhouse release {story['hold_id']} --reason …", style="yellow"))
             console.print(Text(f"          {story['refusal']}", style="yellow"))
         console.print(Text(f"released  tickhouse release {story['hold_id']} --reason … --without-failed", style="green"))
+        meanwhile = story["row_count"] - story["to_quarantine"] - story["released"]
         counts = f"{story['to_quarantine']:,} rows to quarantine, {story['released']:,} audited again and published"
+        counts += f", {meanwhile:,} had been delivered again and published meanwhile" if meanwhile else ""
         console.print(Text(f"          {counts}: {story['rows_before']:,} → {story['rows_after']:,} trades", style="green"))
 
 
