@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from tests.transforms.decode.cases import SAMPLES, messages, sample
 from transforms.feeds import FEEDS
 
+pytestmark = pytest.mark.hypothesis
+
 LARGEST = 6_000
 """Payloads longer than this are cut: the same paths, sooner."""
 

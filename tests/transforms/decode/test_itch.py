@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.containers.itch import CHUNK_BYTES, date_in, is_itch, itch_messages
+from ingest.containers.itch import date_in, is_itch, itch_messages
+from ingest.containers.runs import RUN_BYTES
 from ingest.containers.source import Source, Told
 from tests.transforms.decode.cases import SAMPLES, messages
 from tests.transforms.decode.itch_made import (
@@ -28,6 +29,8 @@ from tests.transforms.decode.itch_made import (
 )
 from transforms.decode.decoded import BOOK_EVENTS, STATUS_EVENTS, TRADE_EVENTS, TRADES
 from transforms.decode.nasdaq_itch import decode
+
+pytestmark = pytest.mark.hypothesis
 
 RITCH = SAMPLES / "nasdaq" / "itch" / "ex20101224.TEST_ITCH_50.gz"
 NOTES = {"date": "2010-12-24", "symbols": {"1": "ALC"}, "executed": ["100000B", "100100S", "99900B"]}
@@ -131,7 +134,7 @@ def test_runs_are_the_file_and_note_what_they_lean_on(tmp_path):
     (tmp_path / "01302019.NASDAQ_ITCH50").write_bytes(content + b"\0\0")
     pieces = list(itch_messages(Source(tmp_path / "01302019.NASDAQ_ITCH50"), Told("01302019.NASDAQ_ITCH50")))
     assert b"".join(piece.payload for piece in pieces) == content + b"\0\0"
-    assert len(pieces) == 2 and len(pieces[0].payload) < CHUNK_BYTES + 100
+    assert len(pieces) == 2 and len(pieces[0].payload) < RUN_BYTES + 100
     assert [pieces[1].request[name] for name in ("date", "symbols", "executed")] == ["2019-01-30", {"1": "ALC"}, ["10007S"]]
     found = decode(messages([piece.payload for piece in pieces], [piece.request for piece in pieces]))
     assert texts(found, TRADES, "price", "side", "symbol", "sequence") == [("1.000700000", "buy", "ALC", "5001")]
