@@ -60,7 +60,8 @@ def test_every_sector_has_its_level_of_every_rank():
 
 
 def test_a_value_that_is_a_list_is_refused_and_the_next_one_read():
-    payload = b'{"name":"Real GDP","interval":"annual","unit":"USD","data":[{"date":"2020-01-01","value":[1]},{"date":"2021-01-01","value":"2.5"}]}'
+    observed = [{"date": "2020-01-01", "value": [1]}, {"date": "2021-01-01", "value": "2.5"}]
+    payload = json.dumps({"name": "Real GDP", "interval": "annual", "unit": "USD", "data": observed}).encode()
     told = feed_named("alpha_vantage", "indicators").decode(messages([payload], [None]))
     assert [row["value"] for row in told.tables[L].to_pylist()] == [Decimal("2.5")]
     assert told.refused.num_rows == 1
