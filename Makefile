@@ -98,8 +98,10 @@ bench-lake: install ## bytes a trade, memory of each engine, commits against his
 	@$(BIN)/python -m tests.benchmarks.lake_sizes $(SCALE)
 	@$(BIN)/python -m tests.benchmarks.lake_commits
 
-fuzz: install ## property tests with 40 times the examples; SEED=n repeats a run
+fuzz: install ## readers of files by coverage, SECONDS=n each, and property tests with 40 times the examples; SEED=n repeats a run
+	@$(PIP) atheris || echo "atheris could not be installed: readers are not fuzzed by coverage"
 	@echo "SEED=$(SEED)"
+	@$(BIN)/python -W ignore -m tests.fuzz --seconds $(or $(SECONDS),60) --seed $(SEED)
 	@HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest -m hypothesis --hypothesis-seed=$(SEED)
 
 crash: install ## 200 lakes through kills, zombies, failing and full disks, power cuts; SEED=n and COUNT=n repeat a run
