@@ -6,6 +6,7 @@ and the symbols of just the instruments in the batch. So each batch can be read 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -30,6 +31,7 @@ BATCH_BYTES = 128 * 1024
 _LAST_RECEIPT_NS = 4_102_444_800_000_000_000
 """The year 2100: a later receipt is damage or the undefined time."""
 _HEADER_PART_BYTES = 1024 * 1024
+_DATASET = re.compile(r"[A-Za-z0-9]+(\.[A-Za-z0-9]+)+")
 _ZSTD = b"\x28\xb5\x2f\xfd"
 _SLICE_BYTES = 4096
 """Compressed bytes decoded at once: so much of a damaged file's last good part can be lost."""
@@ -41,11 +43,10 @@ def is_dbn(name: str, beginning: bytes) -> bool:
     return dataset_of(beginning) is not None or (is_named and beginning.startswith(_ZSTD))
 
 
-def file_dataset(source: Source) -> str | None:
-    """Return the dataset of a file, like `XNAS.ITCH`; None where its header cannot be read."""
-    stream = _Stream(source)
-    _, header, _ = _header(stream)
-    return None if header is None else header.dataset
+def file_feed(source: Source) -> str | None:
+    """Return the feed of a file's dataset, like `xnas.itch`; None where its header cannot be read or names no dataset."""
+    _, header, _ = _header(_Stream(source))
+    return None if header is None or not _DATASET.fullmatch(header.dataset) else header.dataset.lower()
 
 
 def dataset_of(beginning: bytes) -> str | None:

@@ -18,7 +18,7 @@ from ingest.containers.runs import RUN_BYTES, run_pieces
 from ingest.containers.source import Piece, Source, Told
 from lake.errors import InvalidValueError
 from transforms.decode.binary import gather, ints
-from transforms.decode.nasdaq_itch import framing
+from transforms.decode.nasdaq_itch import framing, is_whole
 from transforms.kernels import itch as kernel
 from transforms.numbers import Int64s
 
@@ -95,14 +95,15 @@ class _Cutter:
             end = len(data)  # the mark of the end that some files have
         taken = end or min(len(data), RUN_BYTES)
         at = found.at.getvalue()
-        request = self._told.request(date=self._day, prefix=self._prefix, first=self._first, **self._leans_on(data, at))
+        whole = ints(at)[is_whole(np.frombuffer(data, np.uint8)[ints(at)], ints(found.length.getvalue()))]
+        request = self._told.request(date=self._day, prefix=self._prefix, first=self._first, **self._leans_on(data, whole))
         self._first += len(at) // 8
         return Piece(data[:taken], CONTENT_TYPE, request=request), taken
 
-    def _leans_on(self, data: bytes, at: bytes) -> dict[str, object]:
-        if not at:
+    def _leans_on(self, data: bytes, places: Int64s) -> dict[str, object]:
+        if not len(places):
             return {}
-        view, places = np.frombuffer(data, np.uint8), ints(at)
+        view = np.frombuffer(data, np.uint8)
         kinds = view[places]
         for kind in np.unique(kinds).tolist():
             if kind in _STOCK_AT:
@@ -110,11 +111,11 @@ class _Cutter:
         nameless = places[~np.isin(kinds, [*_STOCK_AT, *map(ord, "SVW")])]
         locates = np.unique(gather(view, nameless, _NAMED)["locate"]).tolist()
         symbols = {str(one): self._symbols[one] for one in locates if one in self._symbols}
-        return {"symbols": symbols, "executed": self._executed(data, at, view, places, kinds)}
+        return {"symbols": symbols, "executed": self._executed(data, view, places, kinds)}
 
-    def _executed(self, data: bytes, at: bytes, view: Bytes, places: Int64s, kinds: Bytes) -> list[str]:
+    def _executed(self, data: bytes, view: Bytes, places: Int64s, kinds: Bytes) -> list[str]:
         """Return price and side of the order that each execution hits, also where the order is told after it in the run."""
-        told = ints(kernel.follow(data, at, self._orders)).reshape(-1, 2).tolist()
+        told = ints(kernel.follow(data, places.tobytes(), self._orders)).reshape(-1, 2).tolist()
         found = ["" if price < 0 else f"{price}{'S' if shares < 0 else 'B'}" for price, shares in told]
         if "" in found:
             added = gather(view, places[np.isin(kinds, [ord("A"), ord("F")])], _ADDED)

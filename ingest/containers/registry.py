@@ -10,7 +10,7 @@ from ingest.containers.alpaca import alpaca_answer, is_alpaca, is_alpaca_market
 from ingest.containers.alpha_vantage import ALPHA_VANTAGE_FEEDS, is_alpha_vantage
 from ingest.containers.answers import iex_answer_or_events, is_iex_cloud, is_polygon, is_tiingo, polygon_answer
 from ingest.containers.captures import capture_packets, is_capture_of
-from ingest.containers.dbn import dbn_batches, file_dataset, is_dbn, is_reference_lines, reference_lines
+from ingest.containers.dbn import dbn_batches, file_feed, is_dbn, is_reference_lines, reference_lines
 from ingest.containers.finnhub import FINNHUB_FEEDS, is_finnhub, named_answer, ticks_or_frames
 from ingest.containers.fix import fix_messages, is_fix
 from ingest.containers.ibkr import history_records, is_history, is_wire, wire_messages
@@ -85,7 +85,7 @@ CONTAINERS: dict[tuple[str, str], Container] = {
     ("fix", "market"): Container(fix_messages, is_fix),
     ("ibkr", "wire"): Container(wire_messages, is_wire),
     ("ibkr", "history"): Container(history_records, is_history),
-    ("databento", "dbn"): Container(dbn_batches, is_dbn, lambda source: (file_dataset(source) or "").lower() or None),
+    ("databento", "dbn"): Container(dbn_batches, is_dbn, file_feed),
     ("databento", "reference"): Container(reference_lines, is_reference_lines),
     ("tradier", "market"): Container(
         whole_document("application/json"),

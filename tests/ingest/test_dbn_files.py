@@ -77,6 +77,14 @@ def test_every_order_of_a_sequence_has_its_own_number_over_all_batches(same_sequ
     assert rows["order_id"].to_pylist() == [str(number) for number in range(10_000)]
 
 
+@pytest.mark.parametrize("words", [1, 3])
+def test_a_record_shorter_than_every_header_ends_what_can_be_read(words):
+    content = many_orders(3) + bytes((words,)) * 4 * words + many_orders(1)[-56:]
+    found = dbn.decode(bytes_messages(content))
+    assert found.tables["normalized.book_events"].num_rows == 3
+    assert found.refused["rule"].to_pylist() == ["dbn_unreadable"]
+
+
 def test_any_cut_of_zstd_frames_gives_the_same(tmp_path):
     whole = many_orders(500)
     path = tmp_path / "frames.dbn.zst"

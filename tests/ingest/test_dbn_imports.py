@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 import zstandard
 
-from ingest.containers.dbn import BATCH_BYTES, dbn_batches, reference_lines
+from ingest.containers.dbn import BATCH_BYTES, dbn_batches, file_feed, reference_lines
 from ingest.containers.registry import CONTAINERS
 from ingest.containers.source import Source, Told
 from ingest.imports import import_paths
@@ -78,6 +78,19 @@ def test_any_dataset_is_a_feed_and_other_names_are_none():
     assert feed_named("databento", "abcd.new").feed == "abcd.new"
     assert feed_of("databento", "nothing") is None
     assert feed_of("binance", "spot.new") is None
+
+
+def test_a_damaged_name_of_a_dataset_is_no_feed_and_loses_no_record(lake, log, tmp_path):
+    path, named = tmp_path / "damaged.dbn", {}
+    for dataset in ("XNAS.ITCH", "g     p3", "../../x", "XNAS.", "", "XNAS*ITCH"):
+        path.write_bytes(many_orders(3).replace(b"XNAS.ITCH", dataset.encode().ljust(9, b"\0")))
+        named[dataset] = file_feed(Source(path))
+    assert named.pop("XNAS.ITCH") == "xnas.itch" and set(named.values()) == {None}
+    (file,) = import_paths(lake, log, "databento", "dbn", [path]).files
+    assert (file.status, file.error, file.messages) == ("imported", None, 2)
+    land(lake, log)
+    assert promote(lake, "databento").tables["normalized.book_events"].rows == 3
+    assert set(read(lake, "normalized.book_events", ["feed"])["feed"].to_pylist()) == {"dbn"}
 
 
 def test_memory_is_a_batch_whatever_the_file(tmp_path):

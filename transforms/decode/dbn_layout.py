@@ -43,6 +43,7 @@ _HEADER: list[_Field] = [
     ("instrument_id", "<u4"),
     ("ts_event", "<u8"),
 ]
+_LEAST_WORDS = np.dtype(_HEADER).itemsize // WORD
 _TRADE: list[_Field] = [
     *_HEADER,
     *[("price", "<i8"), ("size", "<u4"), ("action", "u1"), ("side", "u1"), ("flags", "u1"), ("depth", "u1")],
@@ -232,9 +233,9 @@ def layout_of(kind: int, length: int, has_ts_out: bool) -> np.dtype[Any] | None:
 def record_starts(data: Bytes) -> npt.NDArray[np.int64]:
     """Return where each whole record of `data` begins, in order; what follows the last is no whole record.
 
-    Files of one schema have records of one length, which needs no walk.
+    Files of one schema have records of one length, which needs no walk. A record shorter than what all begin with is none.
     """
-    if len(data) == 0 or data[0] == 0:
+    if len(data) == 0 or data[0] < _LEAST_WORDS:
         return np.empty(0, np.int64)
     length = int(data[0]) * WORD
     even = np.arange(0, len(data) - length + 1, length, dtype=np.int64)
@@ -246,7 +247,7 @@ def record_starts(data: Bytes) -> npt.NDArray[np.int64]:
     at = starts[-1] + length if starts else 0
     while at < len(lengths):
         step = lengths[at] * WORD
-        if step == 0 or at + step > len(lengths):
+        if step < _LEAST_WORDS * WORD or at + step > len(lengths):
             break
         starts.append(at)
         at += step

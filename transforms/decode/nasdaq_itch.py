@@ -55,6 +55,8 @@ from transforms.numbers import Int64s
 TABLES = (TRADES, TRADE_EVENTS, BOOK_EVENTS, STATUS_EVENTS)
 NEW_YORK = "America/New_York"
 _DAY_NS = 86_400_000_000_000
+_LEAST_BYTES = np.array([kernel.LENGTHS.get(chr(code), 1 << 20) for code in range(256)])
+_EXECUTIONS = (ord("E"), ord("C"))
 _CROSSES = {"O": "cross_open", "C": "cross_close", "H": "cross_halt", "I": "cross_intraday", "A": "cross_extended"}
 _ORDER = [*nasdaq_itch_states.HEAD, ("order_id", ">u8")]
 _NEW = [*_ORDER, ("side", "u1"), ("size", ">u4"), ("symbol", "S8"), ("price", ">u4")]
@@ -87,18 +89,23 @@ class Notes(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """The messages of all payloads: where each lies, its kind, its payload, its number there, and what was noted."""
+    """The messages of all payloads: where each lies, its kind, its payload, its number there, and what was noted.
+
+    execution   for executions, their number among the whole ones of the payload, by which the importer noted them
+    """
 
     view: npt.NDArray[np.uint8]
     at: Int64s
     kind: npt.NDArray[np.uint8]
     message: Int64s
     number: Int64s
+    execution: Int64s
     notes: Sequence[Notes]
 
     def of(self, mask: Mask) -> Run:
         """Return the messages where `mask` is True."""
-        return Run(self.view, self.at[mask], self.kind[mask], self.message[mask], self.number[mask], self.notes)
+        at, kind, message = self.at[mask], self.kind[mask], self.message[mask]
+        return Run(self.view, at, kind, message, self.number[mask], self.execution[mask], self.notes)
 
 
 def decode(messages: pa.Table) -> Decoded:
@@ -126,7 +133,7 @@ def decode(messages: pa.Table) -> Decoded:
             broken = {"kind": repeated("break", len(records)), "trade_id": _told(records["trade_id"])}
             parts[TRADE_EVENTS].append(_rows(TRADE_EVENTS, mine, records, broken))
         elif name in ("E", "C", "P", "Q"):
-            _trade_parts(name, mine, run, records, parts, refused)
+            _trade_parts(name, mine, records, parts, refused)
     tables = {name: in_order(name, found) for name, found in parts.items()}
     return decoded(tables, refused, messages.num_rows)
 
@@ -151,10 +158,17 @@ def _read(messages: pa.Table, refused: Refusals) -> tuple[Run, Run]:
     number = np.arange(len(at)) - np.searchsorted(owner, owner)
     view = np.frombuffer(data, np.uint8)
     kind = view[at] if len(at) else np.zeros(0, np.uint8)
-    run = Run(view, at, kind, owner, number, notes)
-    least = np.array([kernel.LENGTHS.get(chr(code), 1 << 20) for code in range(256)])
-    is_whole = ints(found.length.getvalue()) >= least[kind]
-    return run.of(is_whole), run.of(~is_whole)
+    whole = is_whole(kind, ints(found.length.getvalue()))
+    is_execution = whole & np.isin(kind, _EXECUTIONS)
+    before: Int64s = np.cumsum(is_execution) - is_execution
+    run = Run(view, at, kind, owner, number, before - before[np.searchsorted(owner, owner)], notes)
+    return run.of(whole), run.of(~whole)
+
+
+def is_whole(kinds: npt.NDArray[np.uint8], lengths: Int64s) -> Mask:
+    """Return which messages are of a known type and at least as long as it."""
+    found: Mask = lengths >= _LEAST_BYTES[kinds]
+    return found
 
 
 def framing(beginning: bytes) -> int | None:
@@ -268,12 +282,12 @@ def _order_columns(name: str, records: Records) -> dict[str, pa.Array]:
     return columns | {named.get(one, one): reader(records[one]) for one, reader in readers.items() if one in fields}
 
 
-def _trade_parts(name: str, mine: Run, run: Run, records: Records, parts: dict[str, list[pa.Table]], refused: Refusals) -> None:
+def _trade_parts(name: str, mine: Run, records: Records, parts: dict[str, list[pa.Table]], refused: Refusals) -> None:
     """Append trades: executions (E, C), hidden orders (P), crosses (Q). A cross of nothing is a word about an auction."""
     columns: dict[str, pa.Array] = {"trade_id": _told(records["trade_id"])}
     is_trade = np.ones(len(records), np.bool_)
     if name in ("E", "C"):
-        e4, sides = _executed(run, ord(name))
+        e4, sides = _executed(mine)
         columns["side"] = worded(sides + 1, {side + 1: word for side, word in _AGAINST.items()})
         if name == "C":
             e4 = records["price"].astype(np.int64)
@@ -305,16 +319,13 @@ def _sound_sizes(mine: Run, records: Records, wanted: Mask, refused: Refusals) -
     return is_good
 
 
-def _executed(run: Run, kind: int) -> tuple[Int64s, npt.NDArray[np.int64]]:
-    """Return price (-1: unknown) and side (1 buy, -1 sell, 0 unknown) of the orders that executions of one kind hit."""
-    is_execution = (run.kind == ord("E")) | (run.kind == ord("C"))
-    message, kinds = run.message[is_execution], run.kind[is_execution]
-    place = np.arange(len(message)) - np.searchsorted(message, message)
-    prices, sides = np.full(len(message), -1, np.int64), np.zeros(len(message), np.int64)
-    for number, (one, at) in enumerate(zip(message.tolist(), place.tolist(), strict=True)):
+def _executed(run: Run) -> tuple[Int64s, npt.NDArray[np.int64]]:
+    """Return price (-1: unknown) and side (1 buy, -1 sell, 0 unknown) of the order that each execution of `run` hit."""
+    prices, sides = np.full(len(run.at), -1, np.int64), np.zeros(len(run.at), np.int64)
+    for number, (one, at) in enumerate(zip(run.message.tolist(), run.execution.tolist(), strict=True)):
         told = run.notes[one].executed
         text = told[at] if at < len(told) else ""
         digits, side = text[:-1], {"B": 1, "S": -1}.get(text[-1:], 0)
         if side and digits.isascii() and digits.isdigit() and len(digits) < 11:
             prices[number], sides[number] = int(digits), side
-    return prices[kinds == kind], sides[kinds == kind]
+    return prices, sides

@@ -184,6 +184,16 @@ def test_messages_cut_at_every_byte_and_of_odd_forms_are_accounted_for():
     assert texts(found, TRADES, "trade_id", "price") == [("5", "1.000000000"), ("6", "0E-9")]
 
 
+def test_messages_too_short_or_out_of_time_leave_each_other_their_prices(tmp_path):
+    late = bytearray(executed(11, 7, 905))
+    late[5:11] = (86_400_000_000_000).to_bytes(6, "big")
+    told = [directory(), add(11, b"B", 500, 100_000), add(12, b"S", 500, 100_100), executed(11, 5, 901)[:-1], bytes(late)]
+    content = prefixed([*told, executed(12, 9, 902), directory()[:20]])
+    found = decode(imported(tmp_path, content))
+    assert texts(found, TRADES, "trade_id", "price", "side") == [("902", "10.010000000", "buy")]
+    assert sorted(found.refused["rule"].to_pylist()) == ["short_message", "short_message", "timestamp"]
+
+
 @pytest.mark.parametrize("is_prefixed", [True, False])
 def test_mutated_runs_are_accounted_for(is_prefixed):
     content = prefixed([*states(), *trading()]) if is_prefixed else b"".join([*states(), *trading()])
