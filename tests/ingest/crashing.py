@@ -17,13 +17,14 @@ from lake.catalog import Lake
 from lake.instants import system_clock
 from lake.log.segments import SegmentLog
 from lake.settings import load_settings
+from tests.ingest.day_files import DAYS
 
 EXCERPT = 2_500
 POLLED = 4
 
 
 def main(work: str, home: Path) -> None:
-    """Do `capture` (a poll and a stream), `import` or `land`, in the lake at `home`."""
+    """Do `capture` (a poll and a stream), `import`, `import-days` (the files beside `home`) or `land`, in the lake at `home`."""
     with (
         Lake.create(load_settings(home=home), system_clock) as lake,
         SegmentLog(home / "log", system_clock, min_free_bytes=1) as log,
@@ -32,6 +33,9 @@ def main(work: str, home: Path) -> None:
             land(lake, log)
         elif work == "import":
             import_paths(lake, log, "binance", "spot", [binance_file("spot")])
+        elif work == "import-days":
+            for provider, feed, name in DAYS.values():
+                import_paths(lake, log, provider, feed, [home.parent / name])
         else:
             with Simulator(excerpt=EXCERPT) as sim:
                 asks = sim.yahoo_asks()[:POLLED]
