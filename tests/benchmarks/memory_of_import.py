@@ -1,7 +1,7 @@
 """`python -m tests.benchmarks.memory_of_import [GIGABYTES] [FEED…]`: peak memory of importing a day file, and of landing it.
 
-The file is made (`tests/ingest/day_files.py`: orders of ITCH, captures of TOPS, orders of Databento; all by default), 1 GB where nothing
-else is told, in a temporary folder that must hold file, log and table. Import and landing are processes of their own.
+The file is made (`tests/ingest/day_files.py`: orders of ITCH, captures of TOPS, orders of Databento; all by default), 1 GB
+where nothing else is told, in a temporary folder that must hold file, log and table. Each act is a process of its own.
 """
 
 from __future__ import annotations
