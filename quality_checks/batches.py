@@ -175,7 +175,11 @@ def decode_batch(
         for name in feed.tables:
             if name in tables:
                 mine = facts.filter(pc.equal(facts["table_name"], name))
-                _rule(name, normalized.tables[name], mine, feed, run_ids[name], recorded_at, tables[name])
+                rows = stamped(name, normalized.tables[name], run_ids[name])
+                ruled = apply_rules(name, rows, feed, recorded_at, run_ids[name], normalized.instruments)
+                tables[name].rows.append(ruled.kept)
+                tables[name].refused += [mine, ruled.refused]
+                tables[name].findings.append(ruled.findings)
         instruments.append(normalized.instruments)
         listings.append(normalized.listings)
     return Reading(
@@ -220,15 +224,6 @@ def _cut(decoded: Decoded, masks: Mapping[str, pa.Array], feed: Feed, tables: Ma
         is_kept = pc.or_(is_kept, refused)
         tables[name].decoded += kept[name].num_rows + (pc.sum(refused).as_py() or 0)
     return Decoded(kept, decoded.refused.filter(is_kept), decoded.control, decoded.skipped)
-
-
-def _rule(
-    name: str, rows: pa.Table, refused: pa.Table, feed: Feed, run_id: str, recorded_at: datetime, prepared: Prepared
-) -> None:
-    ruled = apply_rules(name, stamped(name, rows, run_id), feed, recorded_at, run_id)
-    prepared.rows.append(ruled.kept)
-    prepared.refused += [refused, ruled.refused]
-    prepared.findings.append(ruled.findings)
 
 
 def _unreadable(messages: pa.Table, recorded_at: datetime, run_id: str) -> pa.Table:

@@ -21,6 +21,7 @@ from transforms.feeds import Feed
 MOST_AHEAD = timedelta(days=1)
 """An event this far ahead of its receipt has a wrong date: no clock drifts so far."""
 
+_PRICE_RULE = "price_not_positive"
 _Mask = Callable[[pa.Table], pa.ChunkedArray]
 
 
@@ -43,10 +44,13 @@ class Ruled:
     findings: pa.Table
 
 
-def apply_rules(table_name: str, rows: pa.Table, feed: Feed, recorded_at: datetime, run_id: str) -> Ruled:
+def apply_rules(
+    table_name: str, rows: pa.Table, feed: Feed, recorded_at: datetime, run_id: str, instruments: pa.Table | None = None
+) -> Ruled:
     """Return `rows` of a normalized table parted into kept and refused, with findings about the kept.
 
     rows        one feed's rows in the table's schema, any order; the kept keep it
+    instruments   rows of reference.instruments: a price of 0 or less is real where the feed says so of their asset class
     recorded_at, run_id   stamped into refused rows and findings
     """
     table = table_named(table_name)
@@ -54,8 +58,11 @@ def apply_rules(table_name: str, rows: pa.Table, feed: Feed, recorded_at: dateti
     rules = [*_required(table), *_overflow(table), *_RULES.get(table_name, ())]
     if table_name == "normalized.quotes" and not feed.is_crossed_normal:
         rules.append(_CROSSED)
+    may_be_negative = _of_signed_classes(rows, feed, instruments)
     for number, rule in enumerate(rules):
         broken = pc.fill_null(rule.breaks(rows), False)
+        if rule.name == _PRICE_RULE:
+            broken = pc.and_not(broken, may_be_negative)
         reasons = pc.if_else(pc.and_(pc.is_null(reasons), broken), pa.scalar(number, pa.int32()), reasons)
     refused = [
         _refused(table_name, rows.filter(pc.fill_null(pc.equal(reasons, number), False)), rules[number], recorded_at, run_id)
@@ -199,7 +206,16 @@ def _below(name: str, zero_breaks: bool) -> _Mask:
 
 
 def _positive(*names: str) -> list[Rule]:
-    return [Rule("price_not_positive", _below(name, True), name, f"{name} > 0") for name in names]
+    return [Rule(_PRICE_RULE, _below(name, True), name, f"{name} > 0") for name in names]
+
+
+def _of_signed_classes(rows: pa.Table, feed: Feed, instruments: pa.Table | None) -> pa.ChunkedArray | pa.Scalar:
+    """Return which rows are of an instrument whose price may be 0 or less: a future, a spread."""
+    if instruments is None or not feed.signed_classes or "instrument_id" not in rows.column_names:
+        return pa.scalar(False)
+    classes = pa.array(sorted(feed.signed_classes), pa.string())
+    signed = instruments.filter(pc.is_in(instruments["asset_class"], value_set=classes))
+    return pc.is_in(rows["instrument_id"], value_set=signed["instrument_id"].combine_chunks())
 
 
 def _not_negative(*names: str) -> list[Rule]:

@@ -85,6 +85,8 @@ class Feed:
     """True where bid > ask is real, as in depth feeds and FX aggregators: kept as a finding, not refused."""
     venue: str | None = None
     """Market of all its symbols where there is one: BINANCE, US. None: the hints `mic` and `exchange` of each row tell."""
+    signed_classes: frozenset[str] = frozenset()
+    """Asset classes whose prices may be 0 or less: futures (oil at -37.63, power), spreads. Elsewhere such a price is refused."""
     most_messages: int = 1_000_000
     """Most messages of one promotion batch: few where each holds thousands of facts, so that memory stays bounded."""
 
@@ -99,6 +101,8 @@ _IEX_MARKET = "TOPS, last, DEEP, book, trades and breaks, JSON and SSE"
 _IEX_STOCK = "charts, quotes, dividends, splits, statements, stats, news, options, rates"
 _POLYGON = "JSON of aggregates, trades, quotes, last prices, snapshots and chains"
 _DBN = "DBN 1 to 3 and DBZ of any dataset, every schema; rows carry the dataset as their feed, like `xnas.itch`"
+_FIX = "FIX 4.2 to 5.0 SP2: W, X, S, i, d, y, f, h"
+_FUTURES, _SPREADS = frozenset({"future"}), frozenset({"future", "other"})
 _BINANCE_TABLES = (TRADES, QUOTES, BOOK_EVENTS)
 
 FEEDS: dict[tuple[str, str], Feed] = {
@@ -106,7 +110,15 @@ FEEDS: dict[tuple[str, str], Feed] = {
     for feed in (
         Feed("binance", "spot", NumberKind.EXACT, _BINANCE_FRAMES, _BINANCE_TABLES, binance.decode, venue="BINANCE"),
         Feed("binance", "usdm", NumberKind.EXACT, _BINANCE_FRAMES, _BINANCE_TABLES, binance.decode, venue="BINANCE"),
-        Feed("yahoo", "chart", NumberKind.FLOAT_IMAGE, "v8 chart JSON", (BARS, CORPORATE_ACTIONS), yahoo.decode),
+        Feed(
+            "yahoo",
+            "chart",
+            NumberKind.FLOAT_IMAGE,
+            "v8 chart JSON",
+            (BARS, CORPORATE_ACTIONS),
+            yahoo.decode,
+            signed_classes=_FUTURES,
+        ),
         Feed(
             "yahoo",
             "download",
@@ -175,7 +187,7 @@ FEEDS: dict[tuple[str, str], Feed] = {
             venue="US",
         ),
         Feed("alpaca", "reference", NumberKind.EXACT, "lists of assets: raw only", (), alpaca_more.decode_reference),
-        Feed("databento", "dbn", NumberKind.EXACT, _DBN, dbn.TABLES, dbn.decode, True, most_messages=48),
+        Feed("databento", "dbn", NumberKind.EXACT, _DBN, dbn.TABLES, dbn.decode, True, signed_classes=_FUTURES, most_messages=48),
         Feed(
             "databento",
             "reference",
@@ -284,9 +296,27 @@ FEEDS: dict[tuple[str, str], Feed] = {
         Feed("iex_cloud", "market", NumberKind.EXACT, _IEX_MARKET, iex_cloud.MARKET_TABLES, iex_cloud.decode_market, True, "US"),
         Feed("iex_cloud", "stock", NumberKind.EXACT, _IEX_STOCK, iex_cloud_stock.STOCK_TABLES, iex_cloud_stock.decode_stock),
         Feed("iex_cloud", "reference", NumberKind.EXACT, "lists: raw only", (), iex_cloud_stock.decode_reference),
-        Feed("fix", "market", NumberKind.EXACT, "FIX 4.2 to 5.0 SP2: W, X, S, i, d, y, f, h", fix.TABLES, fix.decode, True),
-        Feed("ibkr", "wire", NumberKind.EXACT, "messages of TWS by server version", ibkr_wire.TABLES, ibkr_wire.decode, True),
-        Feed("ibkr", "history", NumberKind.EXACT, "JSON of bars and ticks", ibkr_history.TABLES, ibkr_history.decode, True),
+        Feed("fix", "market", NumberKind.EXACT, _FIX, fix.TABLES, fix.decode, True, signed_classes=_SPREADS),
+        Feed(
+            "ibkr",
+            "wire",
+            NumberKind.EXACT,
+            "messages of TWS by server version",
+            ibkr_wire.TABLES,
+            ibkr_wire.decode,
+            True,
+            signed_classes=_FUTURES,
+        ),
+        Feed(
+            "ibkr",
+            "history",
+            NumberKind.EXACT,
+            "JSON of bars and ticks",
+            ibkr_history.TABLES,
+            ibkr_history.decode,
+            True,
+            signed_classes=_FUTURES,
+        ),
         Feed("tradier", "market", NumberKind.EXACT, "chains with greeks, quotes", tradier.TABLES, tradier.decode, True, "US"),
         Feed("nyse_taq", "trades", NumberKind.EXACT, "TAQ trades", nyse_taq.TRADE_TABLES, nyse_taq.decode_trades, venue="US"),
         Feed("nyse_taq", "quotes", NumberKind.EXACT, "TAQ quotes", nyse_taq.QUOTE_TABLES, nyse_taq.decode_quotes, True, "US"),

@@ -120,7 +120,7 @@ def _judge(feed: Feed, given: pa.Table, decoded: Decoded, rows: dict[str, int], 
     rules += normalized.refused["rule"].to_pylist()
     for name, table in normalized.tables.items():
         assert table.schema.equals(table_named(name).arrow_schema())
-        ruled = apply_rules(name, table, feed, NOW, "run")
+        ruled = apply_rules(name, table, feed, NOW, "run", normalized.instruments)
         assert ruled.kept.num_rows + ruled.refused.num_rows == table.num_rows
         rows[name] = rows.get(name, 0) + ruled.kept.num_rows
         rules += ruled.refused["rule"].to_pylist()

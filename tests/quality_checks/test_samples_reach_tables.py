@@ -43,6 +43,6 @@ def test_decoded_rows_reach_their_tables(folder, kind):
         assert rows.schema.equals(table_named(name).arrow_schema())
         for row in rows.to_pylist() if "ts_event" in rows.column_names else []:
             assert -1 <= (row["session_date"] - (row["ts_event"] or row["ts_recv"]).date()).days <= 4  # as the contracts want it
-        ruled = apply_rules(name, rows, feed, NOW, "run")
+        ruled = apply_rules(name, rows, feed, NOW, "run", found.instruments)
         rules += ruled.refused["rule"].to_pylist()
     assert sorted(rules) == sorted(REFUSED.get(f"{folder.parent.name}/{folder.name}", []))

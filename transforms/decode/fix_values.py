@@ -23,7 +23,7 @@ _EXCHANGE_SYMBOL = "8"
 _NO_SYMBOL = frozenset({"[N/A]", "N/A", "NA"})
 _BY_SECURITY_TYPE = {
     "CS": "equity", "PS": "equity", "ETF": "etf", "FUT": "future", "OPT": "option", "OOF": "option", "FXSPOT": "fx",
-    "FXFWD": "fx", "FXSWAP": "fx", "FOR": "fx", "MF": "fund", "INDEX": "index",
+    "FXFWD": "fx", "FXSWAP": "fx", "FOR": "fx", "MF": "fund", "INDEX": "index", "MLEG": "other",
 }  # fmt: skip
 _BY_PRODUCT = {"4": "fx", "5": "equity", "7": "index"}
 _BY_CFI = {"E": "equity", "O": "option", "F": "future"}
