@@ -17,12 +17,15 @@ from ingest.containers.itch import itch_messages
 from ingest.containers.source import Source, Told
 from lake.tables import rows, table_named
 from tests.transforms.decode.cases import SAMPLES, messages
+from tests.transforms.decode.dbn_files import file_messages
 from transforms.books import begins, best_quotes, depth, executions, top, until
+from transforms.decode import dbn
 from transforms.decode.decoded import BOOK_EVENTS
 from transforms.decode.nasdaq_itch import decode
 
 TABLE = table_named("normalized.book_events")
 OPEN = datetime(2024, 1, 3, 14, 30, tzinfo=UTC)
+VENDOR = SAMPLES / "databento" / "XNAS.ITCH"
 RITCH = SAMPLES / "nasdaq" / "itch" / "ex20101224.TEST_ITCH_50.gz"
 
 
@@ -227,14 +230,19 @@ def test_every_execution_of_an_exchange_hits_an_order_at_the_best_price_and_no_b
     assert not pc.any(pc.greater_equal(quotes["bid_price"], quotes["ask_price"])).as_py()
 
 
+def placed(decoded: pa.Table) -> pa.Table:
+    """Return decoded events of one market with what normalization would know."""
+    fixed = {"provider": "p", "feed": "f", "instrument_id": 1, "capture_id": "c", "message_seq": 0, "session_date": None}
+    for name, value in fixed.items():
+        decoded = decoded.append_column(name, pa.array([value] * decoded.num_rows, TABLE.column(name).arrow_type))
+    return decoded.append_column("ts_recv", decoded["ts_event"])
+
+
 def test_every_execution_of_ritchs_file_hits_an_order():
     pieces = list(itch_messages(Source(RITCH), Told(RITCH.name)))
     requests = [orjson.loads(orjson.dumps(piece.request)) for piece in pieces]
     told = decode(messages([piece.payload for piece in pieces], requests)).tables[BOOK_EVENTS]
-    fixed = {"provider": "nasdaq", "feed": "itch", "instrument_id": 1, "capture_id": "c", "message_seq": 0, "session_date": None}
-    for name, value in fixed.items():
-        told = told.append_column(name, pa.array([value] * told.num_rows, TABLE.column(name).arrow_type))
-    told = told.append_column("ts_recv", told["ts_event"])
+    told = placed(told)
     found = executions(told)
     assert (found.num_rows, pc.sum(found["is_known"]).as_py(), pc.sum(found["is_early"]).as_py()) == (198, 198, 18)
     for symbol in ("ALC", "BOB", "CHAR"):
@@ -244,3 +252,22 @@ def test_every_execution_of_ritchs_file_hits_an_order():
         late = {row["sequence"]: added.get(row["order_id"], 0) for row in plain if row["action"] == "execute"}
         plain.sort(key=lambda row: max(row["sequence"], late.get(row["sequence"], 0) + 0.5))
         assert levels(mine) == naive(plain)[0]
+
+
+def test_the_book_of_orders_is_the_vendors_book_of_levels():
+    told = {name: dbn.decode(file_messages(VENDOR / f"test_data.{name}.dbn.zst")).tables for name in ("mbo", "mbp-10", "mbp-1")}
+    orders, given = placed(told["mbo"][BOOK_EVENTS]), placed(told["mbp-10"][BOOK_EVENTS])
+    instants = sorted(set(orders["ts_event"].to_pylist()) & set(given["ts_event"].to_pylist()))
+    assert len(instants) == 4
+    for at in instants:
+        mine, theirs = (shown(depth(upto(table, at)), "side", "price", "size") for table in (orders, given))
+        assert mine == theirs and mine
+    quoted = {row[0]: row[1:] for row in shown(told["mbp-1"]["normalized.quotes"], "ts_event", *BEST)}
+    best = {row[0]: row[1:] for row in shown(best_quotes(orders), "ts_event", *BEST)}
+    assert len(quoted.keys() & best.keys()) == 3
+    for at in quoted.keys() & best.keys():
+        assert best[at] == tuple(value or None for value in quoted[at]), "an empty side has size 0 in a quote, none in a book"
+
+
+def upto(table: pa.Table, at: datetime) -> pa.Table:
+    return table.filter(pc.less_equal(table["ts_event"], pa.scalar(at, table.schema.field("ts_event").type)))
