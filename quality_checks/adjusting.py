@@ -5,10 +5,11 @@ decided by then; the position of each adjusted table (owner `adjusted`) says whi
 milliseconds since the epoch. So an adjustment can be made again from its position, which is what a rebuild does.
 
 An instrument follows from its own bars and actions alone, so only the instruments that the inputs' publications since the last
-adjustment touch are read, computed and written; what differs from the effective rows is written, the rest stays. Everything is
-computed once more when the feeds' priority or a step changed. Rows whose key and known_at stay but whose values changed, because
-an input arrived late, are published anew: of several rows with one key the one published last is in force. Nothing derived is
-ever held: failing checks leave the position where it is.
+adjustment touch are read, computed and written; what differs from the effective rows is written, the rest stays. Its own are
+those that belong to it by the joins and changes of symbols published at the position (quality_checks/naming.py): one told late
+restates both instruments. Everything is computed once more when the feeds' priority or a step changed. Rows whose key and
+known_at stay but whose values changed, because an input arrived late, are published anew: of several rows with one key the one
+published last is in force. Nothing derived is ever held: failing checks leave the position where it is.
 """
 
 from __future__ import annotations
@@ -33,8 +34,10 @@ from lake.staging import Increment, clean_dead_branches
 from lake.tables import table_named
 from lake.values import Vector
 from quality_checks import waivers
-from quality_checks.differences import changes, lineage_of, named_run, vanished, with_kept_runs
+from quality_checks.differences import MOVED_TO, changes, lineage_of, named_run, vanished, with_kept_runs
 from quality_checks.inputs import last_published, moment_of, published_between
+from quality_checks.moving import moved_findings, publish_owners
+from quality_checks.naming import NAMES, belonging_at, owned, renamed_between
 from quality_checks.news import stamped
 from quality_checks.publishing import run_name, settle
 from quality_checks.records import record, record_findings, record_quarantine
@@ -78,6 +81,8 @@ class Adjusted:
 
     agreed: Agreed
     factors: Factors
+    moved: pa.Table
+    """Which bars filed under these instruments, or once, belong to which: event id in three columns, moved_to."""
 
     def bars(self, run_id: str) -> pa.Table:
         """Return rows of adjusted.bars_1d."""
@@ -125,7 +130,9 @@ def adjust(lake: Lake, runner: Runner | None = None) -> AdjustReport:
             return report
         by = _computed_by(lake)
         is_whole = lake.state.document(_STATE, _COMPUTED_BY) != by
-        instruments = touched_since(lake, {} if is_whole else _lowest(lagging.values()), after)
+        since = {} if is_whole else _lowest(lagging.values())
+        instruments = touched_since(lake, since, after)
+        publish_owners(lake, (BARS, ACTIONS), since, after)
         recorded_at = to_datetime(lake.clock())
         runs = {table: run_name(table, OWNER, before, after) for table, before in lagging.items()}
         arguments = {"position": after, "runs": runs, "recorded_at": recorded_at}
@@ -136,7 +143,7 @@ def adjust(lake: Lake, runner: Runner | None = None) -> AdjustReport:
         parts = [done[task.partition] for task in tasks]
         report.instruments = len(instruments)
         report.blocked = waivers.keep_blocked(lake, instruments, [one for part in parts for one in part.waiting])
-        _record(lake, parts, run_name(AGREED, OWNER, {}, after))
+        _record(lake, parts, run_name(AGREED, OWNER, {}, after), after)
         for table, before in lagging.items():
             write = _rewrite if table == BARS_1D else _append
             report.rows[table] = write(lake, table, parts, before, after, runs[table])
@@ -162,12 +169,15 @@ def input_position(lake: Lake) -> Vector:
     """Return when each input was last published, in milliseconds since the epoch; an input without rows is left out."""
     found = last_published(lake, (BARS, ACTIONS))
     decided = waivers.last_decision_ms(lake)
-    return found if decided is None or not found else {**found, waivers.INPUT: decided}
+    if not found:
+        return found
+    return {**found, **last_published(lake, NAMES), **({} if decided is None else {waivers.INPUT: decided})}
 
 
 def touched_since(lake: Lake, before: Vector, after: Vector) -> list[int]:
     """Return the instruments that may differ between two positions, ordered; from {}: every instrument."""
     found = waivers.decided_between(lake, before.get(waivers.INPUT, -1), after.get(waivers.INPUT, -1))
+    found |= renamed_between(lake, before, after)
     for table in (BARS, ACTIONS):
         runs = {one.run_id for one in published_between(lake, table, before, after)}
         where = [Where("run_id", "in", sorted(runs))]
@@ -175,7 +185,7 @@ def touched_since(lake: Lake, before: Vector, after: Vector) -> list[int]:
             found |= set(read(lake, table, ["instrument_id"], where)["instrument_id"].unique().to_pylist())
         elif runs:
             found |= _sharing_chains(lake, where)
-    return sorted(found)
+    return sorted(belonging_at(lake, after).holders(found))
 
 
 def _sharing_chains(lake: Lake, where: Sequence[Where]) -> set[int]:
@@ -196,26 +206,38 @@ def grouped(instruments: Sequence[int]) -> list[list[int]]:
 
 def compute(lake: Lake, position: Vector, recorded_at: datetime, instruments: Collection[int]) -> Adjusted:
     """Return everything adjusted of some instruments that follows from the inputs as they were published at `position`."""
-    bars, actions = (inputs_at(lake, table, position, instruments) for table in (BARS, ACTIONS))
+    (bars, moved), (actions, _) = (inputs_at(lake, table, position, instruments) for table in (BARS, ACTIONS))
     priority = lake.settings.provider_priority
     agreed = agreed_bars(bars, actions, run_id="", recorded_at=recorded_at, priority=priority)
     allowed = waivers.allowed_at(lake, position.get(waivers.INPUT, -1))
-    return Adjusted(agreed, factors(agreed.rows, actions, run_id="", recorded_at=recorded_at, allowed=allowed))
+    made = factors(agreed.rows, actions, run_id="", recorded_at=recorded_at, allowed=allowed)
+    return Adjusted(agreed, made, moved)
 
 
-def inputs_at(lake: Lake, table: str, position: Vector, instruments: Collection[int]) -> pa.Table:
-    """Return the effective rows of an input of some instruments as published at `position`."""
+def inputs_at(lake: Lake, table: str, position: Vector, instruments: Collection[int]) -> tuple[pa.Table, pa.Table]:
+    """Return the effective rows of an input of some instruments as published at `position`, and where its rows belong."""
     definition = table_named(table)
     if table not in position:
-        return definition.arrow_schema().empty_table()
+        nothing = definition.arrow_schema().empty_table()
+        return nothing, _whereabouts(nothing, nothing["instrument_id"])
     moment = moment_of(position[table])
     columns = [*definition.column_names, PUBLISHED_AT]
-    mine = Where("instrument_id", "in", sorted(instruments))
+    whose = belonging_at(lake, position)
+    mine = Where("instrument_id", "in", sorted(whose.sources(instruments)))
     rows = read(lake, table, columns, [mine], as_of=moment)
     if table == ACTIONS and rows.num_rows:  # an action's key does not name its instrument: another's row may have replaced it
         rows = read(lake, table, columns, [Where("action_key", "in", rows["action_key"].unique().to_pylist())], as_of=moment)
+    rows = owned(lake, rows, whose)
     found = effective(definition, rows).select(list(definition.column_names))
-    return found.filter(pc.is_in(found["instrument_id"], value_set=pa.array(sorted(instruments), pa.int64())))
+    moved = (
+        _whereabouts(rows, rows["instrument_id"]) if whose.names else _whereabouts(rows.slice(0, 0), rows["instrument_id"][:0])
+    )
+    return found.filter(pc.is_in(found["instrument_id"], value_set=pa.array(sorted(instruments), pa.int64()))), moved
+
+
+def _whereabouts(rows: pa.Table, instruments: pa.ChunkedArray) -> pa.Table:
+    """Return the event id of each row in three columns, and the instrument it belongs to."""
+    return rows.select(["capture_id", "message_seq", "ordinal"]).append_column(MOVED_TO, instruments)
 
 
 def effective_rows(lake: Lake, table: str, instruments: Collection[int] | None = None) -> pa.Table:
@@ -238,7 +260,7 @@ def adjust_instruments(lake: Lake, task: Task) -> Part:
     ):
         if table in runs:
             definition = table_named(table)
-            change = changes(definition, made, effective_rows(lake, table, instruments))
+            change = changes(definition, made, effective_rows(lake, table, instruments), computed.moved)
             rows[table] = stamped(table, change.rows, runs[table])
             lineage[table] = lineage_of(definition, rows[table], change.source, made, told, runs[table])
     if BARS_1D in runs:
@@ -256,12 +278,13 @@ def adjust_instruments(lake: Lake, task: Task) -> Part:
 # --- the committer
 
 
-def _record(lake: Lake, parts: Sequence[Part], run_id: str) -> None:
+def _record(lake: Lake, parts: Sequence[Part], run_id: str, position: Vector) -> None:
     """Write what was found on the way; each finding and refusal stands once, whatever run meets it again."""
     refused = named_run(_joined("quality.quarantine", [part.refused for part in parts]), run_id)
     if refused.num_rows:
         record_quarantine(lake, refused, run_id)
-    findings = _joined("quality.findings", [*(part.findings for part in parts), _refusal_findings(refused)])
+    moved = moved_findings(lake, AGREED, [part.rows[AGREED] for part in parts if AGREED in part.rows], position)
+    findings = _joined("quality.findings", [*(part.findings for part in parts), _refusal_findings(refused), moved])
     if findings.num_rows:
         record_findings(lake, named_run(findings, run_id), run_id)
 

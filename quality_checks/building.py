@@ -28,11 +28,15 @@ from lake.staging import Increment, clean_dead_branches
 from lake.tables import table_named
 from lake.values import CaptureKind, Vector
 from quality_checks.batches import kinds_of
-from quality_checks.differences import changes
+from quality_checks.differences import MOVED_TO, changes
 from quality_checks.inputs import last_published, milliseconds, moment_of, published_between
+from quality_checks.moving import moved_findings, publish_owners
+from quality_checks.naming import NAMES, belonging_at, owned, renamed_between
 from quality_checks.news import stamped
 from quality_checks.publishing import run_name, settle
+from quality_checks.records import record_findings
 from transforms.bar_spans import day_number, interval_of, spans, venue_of_instrument
+from transforms.belonging import Belonging
 from transforms.built_bars import BUILT, MINUTE_US, SETTLED_DAYS, Facts, built_bars
 from transforms.calendars import STAMP, Venue
 from transforms.revisions import effective
@@ -93,6 +97,7 @@ def build(lake: Lake, runner: Runner | None = None) -> BuildReport:
         as_of.reconcile(lake, BUILT)
         before = lake.head(BUILT).vector(OWNER)
         inputs = last_published(lake, BUILT_FROM)
+        inputs |= last_published(lake, NAMES) if inputs else {}
         clock_ms = milliseconds(to_datetime(lake.clock()))
         due = _due(lake, before)
         waiting = {key for key, one in due.items() if one.at_ms <= clock_ms}
@@ -100,6 +105,7 @@ def build(lake: Lake, runner: Runner | None = None) -> BuildReport:
             return report
         after = {**inputs, CLOCK: clock_ms}
         touched = touched_since(lake, before, after)
+        publish_owners(lake, (TRADES, QUOTES), before, after)
         keys = sorted({*touched, *waiting})
         run_id = run_name(BUILT, OWNER, before, after)
         tasks = [
@@ -141,6 +147,7 @@ def _publish(lake: Lake, rows: Sequence[pa.Table], before: Vector, after: Vector
         advance(lake, BUILT, OWNER, before, after, run_id, {"rows": 0}, ())
         as_of.reconcile(lake, BUILT)
         return 0
+    record_findings(lake, moved_findings(lake, BUILT, [new], after), run_id)
     staged = stage(lake, Increment(BUILT, OWNER, new, before, after, run_id, (), {"rows": new.num_rows}))
     lake.steps.reached("build.staged")
     settle(lake, staged, may_hold=False)
@@ -174,7 +181,10 @@ def touched_since(lake: Lake, before: Vector, after: Vector) -> dict[PartKey, in
     """
     if not before:
         return _earliest(_first_of_parts(lake, table, []) for table in (TRADES, QUOTES))
-    found = [
+    renamed = sorted(renamed_between(lake, before, after))
+    filed = [renamed[start : start + _MOST_NAMED] for start in range(0, len(renamed), _MOST_NAMED)]
+    found = [_first_of_parts(lake, table, [Where("instrument_id", "in", ids)]) for table in (TRADES, QUOTES) for ids in filed]
+    found += [
         _first_of_parts(lake, table, _rows_of_entry(entry))
         for table in (TRADES, QUOTES)
         for entry in published_between(lake, table, before, after)
@@ -230,15 +240,16 @@ def build_part(lake: Lake, task: Task) -> Part:
     key: PartKey = task.arguments["part"]
     position: Vector = task.arguments["position"]
     since = Where("ts_open", ">=", to_datetime(task.arguments["since_us"] * 1_000))
-    moments = _moments(position)
-    facts = facts_of(lake, key, moments, since_us=task.arguments["since_us"])
+    moments, whose = _moments(position), belonging_at(lake, position)
+    facts = facts_of(lake, key, moments, whose, since_us=task.arguments["since_us"])
     is_going_on = bool(facts.venues) and _first_end_us(facts.venues.values(), key[1]) > position[CLOCK] * 1_000
-    bars = built_bars(facts, ("1m",)) if is_going_on else built_bars(facts_of(lake, key, moments))
+    facts = facts if is_going_on else facts_of(lake, key, moments, whose)
+    bars = built_bars(facts, ("1m",)) if is_going_on else built_bars(facts)
     computed, due = _known_by(bars, position)
     table = table_named(BUILT)
     where = [*where_part(key), *([since] if is_going_on else [])]
     rows = read(lake, BUILT, [*table.column_names, PUBLISHED_AT], where)
-    change = changes(table, computed, effective(table, rows).select(list(table.column_names)))
+    change = changes(table, computed, effective(table, rows).select(list(table.column_names)), _whereabouts(facts))
     if is_going_on:
         end_ms = _first_end_us(facts.venues.values(), key[1]) // 1_000
         due = Due(end_ms, FOR_EVER) if due is None else Due(min(due.at_ms, end_ms), due.since_us)
@@ -256,9 +267,18 @@ def where_part(key: PartKey) -> list[Where]:
     return [Where("provider", "=", key[0]), Where("session_date", "=", key[1])]
 
 
-def compute(lake: Lake, position: Vector, key: PartKey) -> tuple[pa.Table, Due | None]:
-    """Return the bars of a part that follow from the inputs as they were published at `position`, and what is to come."""
-    return _known_by(built_bars(facts_of(lake, key, _moments(position))), position)
+def compute(lake: Lake, position: Vector, key: PartKey) -> tuple[pa.Table, Due | None, pa.Table]:
+    """Return the bars of a part that follow from the inputs as they were published at `position`, what is to come, and
+    whose the symbols of its feeds are."""
+    facts = facts_of(lake, key, _moments(position), belonging_at(lake, position))
+    return *_known_by(built_bars(facts), position), _whereabouts(facts)
+
+
+def _whereabouts(facts: Facts) -> pa.Table:
+    """Return whose facts the symbols of each feed are."""
+    parts = [rows.select(["feed", "symbol", "instrument_id"]) for rows in (facts.trades, facts.quotes)]
+    found = pa.concat_tables(parts).group_by(["feed", "symbol", "instrument_id"]).aggregate([])
+    return found.rename_columns(["feed", "symbol", MOVED_TO])
 
 
 def _moments(position: Vector) -> dict[str, datetime | None]:
@@ -281,38 +301,46 @@ def facts_of(
     lake: Lake,
     key: PartKey,
     moments: Mapping[str, datetime | None],
+    whose: Belonging,
     instruments: Collection[int] | None = None,
     since_us: int = 0,
 ) -> Facts:
     """Return what the bars of a part are built from.
 
     moments       input -> as of when it is read, None for now; an input left out counts as empty
+    whose         whom filed rows belong to
     instruments   only these; None: everybody
     since_us      nothing before this instant of the facts' own clock, microseconds since the epoch
     """
-    mine = [] if instruments is None else [Where("instrument_id", "in", sorted(instruments))]
+    mine = [] if instruments is None else [Where("instrument_id", "in", sorted(whose.sources(instruments)))]
     since = to_datetime(since_us * 1_000)
     recent = [Where("ts_event", ">=", since)] if since_us else []
-    trades = _inputs_at(lake, TRADES, moments, [*where_part(key), *mine, *recent])
-    quotes = _inputs_at(lake, QUOTES, moments, [*where_part(key), *mine, *recent])
+    trades = _inputs_at(lake, TRADES, moments, whose, [*where_part(key), *mine, *recent])
+    quotes = _inputs_at(lake, QUOTES, moments, whose, [*where_part(key), *mine, *recent])
+    wanted = pa.array(sorted(instruments or ()), pa.int64())
+    if instruments is not None:
+        trades, quotes = (rows.filter(pc.is_in(rows["instrument_id"], value_set=wanted)) for rows in (trades, quotes))
     ids = sorted({*trades["instrument_id"].unique().to_pylist(), *quotes["instrument_id"].unique().to_pylist()})
     # A correction may come sessions after its trade, never before it.
     after = [Where("provider", "=", key[0]), Where("session_date", ">=", key[1]), *mine]
-    events = _inputs_at(lake, EVENTS, moments, after)
+    events = _inputs_at(lake, EVENTS, moments, whose, after)
     events = events.filter(pc.is_in(events["instrument_id"], value_set=pa.array(ids, pa.int64())))
     live = {name for name, kind in kinds_of(lake, key[0]).items() if kind is CaptureKind.LIVE}
     return Facts(key[0], trades, events, quotes, venues_of(lake, ids), live)
 
 
-def _inputs_at(lake: Lake, table: str, moments: Mapping[str, datetime | None], where: Sequence[Where]) -> pa.Table:
-    """Return the rows of an input in force."""
+def _inputs_at(
+    lake: Lake, table: str, moments: Mapping[str, datetime | None], whose: Belonging, where: Sequence[Where]
+) -> pa.Table:
+    """Return the rows of an input in force, under the instruments they belong to."""
     definition = table_named(table)
     names = list(definition.column_names)
     if table not in moments:
         return definition.arrow_schema().empty_table()
     if not definition.is_revised:
-        return read(lake, table, names, where, as_of=moments[table])
-    return effective(definition, read(lake, table, [*names, PUBLISHED_AT], where, as_of=moments[table])).select(names)
+        return owned(lake, read(lake, table, names, where, as_of=moments[table]), whose)
+    rows = owned(lake, read(lake, table, [*names, PUBLISHED_AT], where, as_of=moments[table]), whose)
+    return effective(definition, rows).select(names)
 
 
 def venues_of(lake: Lake, instruments: Collection[int]) -> dict[int, Venue]:

@@ -13,6 +13,7 @@ from lake.tables import Table, table_named
 from transforms.steps import derived_ids
 
 FACTORS, BARS_1D = "adjusted.factors", "adjusted.bars_1d"
+MOVED_TO = "moved_to"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +27,14 @@ class Change:
     source: pa.Array
 
 
-def changes(table: Table, computed: pa.Table, existing: pa.Table) -> Change:
+def changes(table: Table, computed: pa.Table, existing: pa.Table, moved: pa.Table | None = None) -> Change:
     """Return what to append beside the effective `existing` rows so that readers see the `computed` ones.
+
+    moved   columns of `table` that tell which rows belong elsewhere by now, and `moved_to`: the instrument; None: nobody moved
 
     New and differing rows are appended. A key that is not computed any more cannot be deleted: what is in force at its
     known_at is said again under it, so that reading along known_at gives the computed answer; where nothing is in force
-    then, a factor is rescinded and a bar stays as it was.
+    then, a factor is rescinded, a bar that belongs elsewhere is said again with that instrument, and another stays as it was.
     """
     keys = list(table.key)
     chain = [name for name in keys if name != "known_at"]
@@ -47,11 +50,12 @@ def changes(table: Table, computed: pa.Table, existing: pa.Table) -> Change:
     again, is_new = _differing(table, again, old)
     rows = [computed.take(fresh["source"].to_arrow()), again]
     source = [fresh["source"], replaced["source"].filter(is_new)]
-    if table.name == FACTORS:
-        nothing = in_force.filter(pl.col("source").is_null())
-        rescinded, is_new = _differing(table, _rescinded(existing.take(nothing["old"].to_arrow())), old)
-        rows.append(rescinded)
-        source.append(pl.Series("source", [None] * rescinded.num_rows, pl.Int64))
+    left = existing.take(in_force.filter(pl.col("source").is_null())["old"].to_arrow())
+    if table.name == FACTORS or moved is not None:
+        taken_back = _rescinded(left) if moved is None or table.name == FACTORS else _moved(left, moved)
+        taken_back, _ = _differing(table, taken_back, old)
+        rows.append(taken_back)
+        source.append(pl.Series("source", [None] * taken_back.num_rows, pl.Int64))
     return Change(pa.concat_tables(rows), pl.concat(source).to_arrow())
 
 
@@ -77,6 +81,17 @@ def _rescinded(rows: pa.Table) -> pa.Table:
         at = rows.schema.get_field_index(name)
         rows = rows.set_column(at, rows.schema.field(at), pa.repeat(pa.scalar(value, rows.schema.field(at).type), rows.num_rows))
     return rows
+
+
+def _moved(rows: pa.Table, moved: pa.Table) -> pa.Table:
+    """Return those of the rows that belong elsewhere, with the instrument they belong to: the first of several."""
+    by = [name for name in moved.column_names if name != MOVED_TO]
+    told = pl.DataFrame({name: pl.from_arrow(moved[name]) for name in moved.column_names})
+    frame = pl.DataFrame({name: pl.from_arrow(rows[name]) for name in (*by, "instrument_id")}).with_row_index("row")
+    found = frame.join(told, on=by).group_by("row", "instrument_id").agg(pl.col(MOVED_TO).min(), is_own=pl.col(MOVED_TO))
+    found = found.filter(~pl.col("is_own").list.contains(pl.col("instrument_id"))).sort("row")
+    at = rows.schema.get_field_index(MOVED_TO)
+    return rows.take(found["row"].to_arrow()).set_column(at, rows.schema.field(at), found[MOVED_TO].to_arrow())
 
 
 def lineage_of(

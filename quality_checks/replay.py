@@ -257,7 +257,9 @@ def _replayed_versions(lake: Lake, table: Table, entries: Sequence[tuple[Settled
         rows = computed.agreed.rows if table.name == adjusting.AGREED else computed.factors.rows
         ids = pa.array(sorted(touched), pa.int64())
         before = [(one, part.filter(pc.is_in(part["instrument_id"], value_set=ids))) for one, part in replayed]
-        replayed.append((entry, stamped(table.name, changes(table, rows, _effective_of(table, before)).rows, entry.run_id)))
+        replayed.append(
+            (entry, stamped(table.name, changes(table, rows, _effective_of(table, before), computed.moved).rows, entry.run_id))
+        )
     return pa.concat_tables([table.arrow_schema().empty_table(), *(rows for _, rows in replayed)])
 
 
@@ -269,8 +271,8 @@ def replay_built(lake: Lake, task: Task) -> Replayed:
     table = table_named(BUILT)
     replayed: list[tuple[Settled, pa.Table]] = []
     for entry in task.arguments["entries"]:
-        computed, _ = building.compute(lake, entry.after, task.arguments["part"])
-        change = changes(table, computed, _effective_of(table, replayed))
+        computed, _, moved = building.compute(lake, entry.after, task.arguments["part"])
+        change = changes(table, computed, _effective_of(table, replayed), moved)
         replayed.append((entry, stamped(table.name, change.rows, entry.run_id)))
     made = pa.concat_tables([table.arrow_schema().empty_table(), *(rows for _, rows in replayed)])
     return _settled(lake, table, read(lake, table.name, where=building.where_part(task.arguments["part"])), made, task.job)

@@ -17,7 +17,7 @@ from lake.scan import PUBLISHED_AT, Where
 from lake.tables import table_named
 from lake.values import Basis, event_id
 from serving.answers import Answered, newest, range_of, within
-from serving.instruments import Instrument, instrument_named
+from serving.instruments import Instrument, ids_of, instrument_named, own_rows
 from transforms import adjust, agree
 from transforms.adjust import Adjustment
 from transforms.calendars import parse_interval
@@ -25,7 +25,7 @@ from transforms.revisions import effective
 
 __all__ = ["Adjustment", "BarsQuestion", "bars", "bars_1d_at", "in_force"]
 
-AGREED, FACTORS = "adjusted.agreed_bars", "adjusted.factors"
+AGREED, FACTORS, ACTIONS = "adjusted.agreed_bars", "adjusted.factors", "normalized.corporate_actions"
 BASES = {Adjustment.NONE: Basis.AS_TRADED, Adjustment.SPLITS: Basis.SPLIT_ADJUSTED, Adjustment.ALL: Basis.FULLY_ADJUSTED}
 _PRICES = ("open", "high", "low", "close")
 _VIEW_RUN = "view"
@@ -76,11 +76,31 @@ def bars(lake: Lake, question: BarsQuestion) -> Answered:
 
 
 def in_force(lake: Lake, table: str, where: Sequence[Where], as_of: datetime | None, known_as_of: datetime | None) -> pa.Table:
-    """Return the effective rows of a table in a view: of each key the version published last, of those that count in it."""
+    """Return the effective rows of a table in a view: of each key the version published last, of those that count in it.
+
+    A bar that belongs to another instrument by then counts there, and here no more.
+    """
+    found = versions(lake, table, where, as_of, known_as_of)
+    return found.filter(pc.is_null(found["moved_to"])) if "moved_to" in found.column_names else found
+
+
+def versions(lake: Lake, table: str, where: Sequence[Where], as_of: datetime | None, known_as_of: datetime | None) -> pa.Table:
+    """Return what `in_force` returns, and bars that moved to another instrument."""
     definition = table_named(table)
     names = list(definition.column_names)
     found = scan.read(lake, table, [*names, PUBLISHED_AT], where, as_of=as_of, known_as_of=known_as_of, tells_dropped=True)
     return effective(definition, found).select(names)
+
+
+def facts_in_force(
+    lake: Lake, table: str, instrument: Instrument, where: Sequence[Where], as_of: datetime | None, known_as_of: datetime | None
+) -> pa.Table:
+    """Return the effective normalized rows of one instrument in a view, whatever instrument they were filed under."""
+    definition = table_named(table)
+    names = [*definition.column_names, PUBLISHED_AT]
+    filed = [Where("instrument_id", "in", ids_of(lake, instrument, as_of)), *where]
+    found = scan.read(lake, table, names, filed, as_of=as_of, known_as_of=known_as_of, tells_dropped=True)
+    return effective(definition, own_rows(lake, found, instrument, as_of))
 
 
 def bars_1d_at(lake: Lake, as_of: datetime | None, known_as_of: datetime | None) -> pa.Table:
@@ -92,19 +112,19 @@ def bars_1d_at(lake: Lake, as_of: datetime | None, known_as_of: datetime | None)
 def _read_tables(question: BarsQuestion) -> tuple[str, ...]:
     if question.provider is None:
         return (AGREED, FACTORS)
-    return ("normalized.bars", "normalized.corporate_actions", FACTORS)
+    return ("normalized.bars", ACTIONS, FACTORS)
 
 
 def _agreed(lake: Lake, instrument: Instrument, question: BarsQuestion) -> pa.Table:
     """Return every version of the agreed bars in the view, of all intervals; of one provider they are agreed anew."""
-    where = [Where("instrument_id", "=", instrument.instrument_id)]
     if question.provider is None:
+        where = [Where("instrument_id", "=", instrument.instrument_id)]
         return in_force(lake, AGREED, where, question.as_of, question.known_as_of)
-    own = in_force(
-        lake, "normalized.bars", [*where, Where("provider", "=", question.provider)], question.as_of, question.known_as_of
-    )
+    of = [Where("provider", "=", question.provider)]
+    own = facts_in_force(lake, "normalized.bars", instrument, of, question.as_of, question.known_as_of)
     # Undoing a provider's split adjustment takes every split known today: it is about the delivery, not about the market.
-    actions = in_force(lake, "normalized.corporate_actions", where, question.as_of, None)
+    actions = facts_in_force(lake, ACTIONS, instrument, (), question.as_of, None).select(table_named(ACTIONS).column_names)
+    own = own.select(table_named("normalized.bars").column_names)
     now = to_datetime(lake.clock())
     return agree.agreed_bars(own, actions, run_id=_VIEW_RUN, recorded_at=now, priority=lake.settings.provider_priority).rows
 
@@ -142,8 +162,7 @@ def _unapplied(lake: Lake, instrument: Instrument, question: BarsQuestion) -> li
     refused = scan.read(lake, "quality.quarantine", where=[Where("table_name", "=", FACTORS)], as_of=question.as_of)
     if not refused.num_rows:
         return []
-    where = [Where("instrument_id", "=", instrument.instrument_id)]
-    actions = in_force(lake, "normalized.corporate_actions", where, question.as_of, question.known_as_of)
+    actions = facts_in_force(lake, ACTIONS, instrument, (), question.as_of, question.known_as_of)
     ids = zip(*(actions[name].to_pylist() for name in ("capture_id", "message_seq", "ordinal")), strict=True)
     own = {event_id(*parts) for parts in ids}
     names = ("event_id", "rule", "value", "expected")

@@ -19,9 +19,11 @@ from lake.errors import InvalidValueError, NotFoundError
 from lake.instants import to_datetime
 from lake.scan import Where, read
 from quality_checks.building import QUOTES, TRADES, facts_of, venues_of
+from quality_checks.naming import belonging_now
 from serving.answers import Answered, newest, range_of, snapshots_of, told, within
-from serving.bars import in_force
-from serving.instruments import Instrument, instrument_named
+from serving.bars import Adjustment, BarsQuestion, bars, in_force
+from serving.choices import BarSource
+from serving.instruments import Instrument, ids_of, instrument_named
 from transforms.bar_runs import words
 from transforms.bar_spans import Interval, interval_of, spans
 from transforms.bars import SCHEMA, bars_of_bars
@@ -54,6 +56,19 @@ class BuiltQuestion:
     provider: str | None = None
     as_of: datetime | None = None
     known_as_of: datetime | None = None
+
+
+def asked_bars(lake: Lake, question: BarsQuestion, source: BarSource, price_type: str = "trade") -> Answered:
+    """Return agreed bars, or bars built here, as `source` says; see `serving.bars.bars` and `built`.
+
+    Raises InvalidValueError also for built bars that are to be adjusted.
+    """
+    if source is BarSource.AGREED:
+        return bars(lake, question)
+    if question.adjustment is not Adjustment.NONE:
+        raise InvalidValueError(f"adjustment {question.adjustment.value} of built bars: they are as traded, expected none")
+    bounds, views = (question.start, question.end), (question.as_of, question.known_as_of)
+    return built(lake, BuiltQuestion(question.symbol, question.interval, *bounds, price_type, question.provider, *views))
 
 
 def built(lake: Lake, question: BuiltQuestion) -> Answered:
@@ -107,7 +122,8 @@ def _of_ticks(lake: Lake, question: BuiltQuestion, instrument: Instrument) -> pa
     """Return bars made of trades or quotes now, of few sessions."""
     table = TRADES if question.price_type == "trade" else QUOTES
     bounds = range_of(question.start, question.end, "ts_open")
-    where = [*_of_instrument(question, instrument), *(_session_bound(bound) for bound in bounds)]
+    filed = [Where("instrument_id", "in", ids_of(lake, instrument, question.as_of)), *_of_instrument(question, instrument)[1:]]
+    where = [*filed, *(_session_bound(bound) for bound in bounds)]
     keys = read(lake, table, ["provider", "session_date"], where, as_of=question.as_of)
     parts = keys.group_by(["provider", "session_date"]).aggregate([]).to_pylist()
     days = sorted({row["session_date"] for row in parts})
@@ -115,12 +131,12 @@ def _of_ticks(lake: Lake, question: BuiltQuestion, instrument: Instrument) -> pa
         days = days[-1:]
     if len(days) > MOST_SESSIONS:
         raise InvalidValueError(f"{question.interval} bars of {len(days)} sessions; ask for {MOST_SESSIONS} or fewer")
-    moments = dict.fromkeys(BUILT_FROM, question.as_of)
+    moments, whose = dict.fromkeys(BUILT_FROM, question.as_of), belonging_now(lake, question.as_of)
     found = []
     for row in parts:
         if row["session_date"] not in days:
             continue
-        facts = facts_of(lake, (row["provider"], row["session_date"]), moments, [instrument.instrument_id])
+        facts = facts_of(lake, (row["provider"], row["session_date"]), moments, whose, [instrument.instrument_id])
         made = built_bars(facts, [question.interval])
         made = made.filter(pc.equal(made["price_type"], question.price_type))
         if question.known_as_of is not None:
@@ -164,6 +180,7 @@ def _coarser(rows: pa.Table, interval: str, meant: Interval, venue: Venue) -> pa
     columns = {name: made[name] for name in SCHEMA.names}
     columns |= {name: pa.repeat(rows[name][0], made.num_rows) for name in ("provider", "feed", "symbol", "currency")}
     known = parts["known"].to_arrow().cast(pa.timestamp("us")).cast(rows["known_at"].type)
+    columns["moved_to"] = pa.nulls(made.num_rows, rows["moved_to"].type)
     return (
         pa.table({**columns, "known_at": known, "run_id": pa.repeat("view", made.num_rows)})
         .select(rows.column_names)

@@ -11,8 +11,11 @@ import pyarrow.compute as pc
 from lake.catalog import Lake
 from lake.conditions import Where
 from lake.scan import read
+from lake.tables import table_named
 from lake.values import event_id
 from quality_checks.building import EVENTS, QUOTES, TRADES
+from quality_checks.naming import belonging_now, owned
+from transforms.belonging import NAMED_BY
 
 SHOWN = 20
 """Trades shown of a bar; the others stand in the same span."""
@@ -24,8 +27,12 @@ def inputs_of_built(lake: Lake, bar: Mapping[str, Any]) -> tuple[list[tuple[str,
     is_trade = bar["price_type"] == "trade"
     table, clock = (TRADES, "ts_event") if is_trade else (QUOTES, "ts_recv")
     names = [*_EVENT, "ts_event", *(["trade_id"] if is_trade else ["ts_recv"])]
-    where = [Where(name, "=", bar[name]) for name in ("instrument_id", "provider", "feed", "session_date")]
-    rows = read(lake, table, names, where)
+    whose = belonging_now(lake)
+    where = [Where(name, "=", bar[name]) for name in ("provider", "feed", "session_date")]
+    where.append(Where("instrument_id", "in", sorted(whose.sources([bar["instrument_id"]]))))
+    wanted = [name for name in table_named(table).column_names if name in {*names, *NAMED_BY}]
+    rows = owned(lake, read(lake, table, wanted, where), whose)
+    rows = rows.filter(pc.equal(rows["instrument_id"], bar["instrument_id"]))
     if bar["interval"] != "1d":
         at = rows["ts_event"] if is_trade else pc.coalesce(rows["ts_event"], rows["ts_recv"])
         rows = rows.filter(pc.and_(pc.greater_equal(at, _instant(bar["ts_open"])), pc.less(at, _instant(bar["ts_end"]))))

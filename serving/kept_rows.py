@@ -12,7 +12,7 @@ from lake import scan
 from lake.catalog import Lake
 from lake.scan import Where
 from lake.tables import Table, table_named
-from serving.bars import in_force
+from serving.bars import versions
 from transforms.steps import derived_ids
 
 REVISED = frozenset({"adjusted.agreed_bars", "adjusted.factors", "adjusted.built_bars"})
@@ -47,7 +47,7 @@ class KeptRows:
         if key not in self._derived:
             where = [Where("instrument_id", "=", instrument_id)]
             is_revised = table in REVISED
-            rows = in_force(self._lake, table, where, None, None) if is_revised else scan.read(self._lake, table, where=where)
+            rows = versions(self._lake, table, where, None, None) if is_revised else scan.read(self._lake, table, where=where)
             self._derived[key] = rows
             self._places[key] = {name: place for place, name in enumerate(derived_ids(table_named(table), rows).to_pylist())}
         return self._derived[key]

@@ -15,13 +15,12 @@ from lake.instants import to_datetime
 from lake.scan import PUBLISHED_AT, Where
 from lake.tables import table_named
 from serving.answers import Answered, newest, page, snapshots_of, told
-from serving.bars import FACTORS, in_force
-from serving.instruments import instrument_named
+from serving.bars import ACTIONS, FACTORS, facts_in_force, in_force
+from serving.instruments import instrument_named, listings_at
 from transforms.calendars import Market, sessions_of, venue_of
 from transforms.feeds import FEEDS
 from transforms.revisions import effective
 
-ACTIONS = "normalized.corporate_actions"
 INSTRUMENTS, LISTINGS = "reference.instruments", "reference.listings"
 MAX_SESSIONS = 10_000
 _DAYS_AHEAD = 30
@@ -35,15 +34,20 @@ def instruments(
     as_of: datetime | None = None,
     limit: int = 1_000,
     offset: int = 0,
+    at: date | None = None,
 ) -> Answered:
-    """Return instruments by identity, each with the symbols that mean it; `search` is found anywhere in the names."""
+    """Return instruments by identity, each with the symbols that mean it; `search` is found anywhere in the names.
+
+    at   only symbols that mean the instrument on that day, and instruments that have one; None: at any time
+    """
     snapshots = snapshots_of(lake, INSTRUMENTS, LISTINGS)
-    listings = scan.read(lake, LISTINGS, as_of=as_of).to_pylist()
     symbols: dict[int, set[tuple[str, str]]] = {}
-    for row in listings:
-        symbols.setdefault(row["instrument_id"], set()).add((row["provider"], row["symbol"]))
+    for owner, row in listings_at(lake, at, as_of):
+        symbols.setdefault(owner, set()).add((row["provider"], row["symbol"]))
     rows = []
     for row in scan.read(lake, INSTRUMENTS, as_of=as_of).to_pylist():
+        if at is not None and row["instrument_id"] not in symbols:
+            continue
         known = sorted(symbols.get(row["instrument_id"], ()))
         told_by = sorted({one for one, _ in known})
         spelled = sorted({one for _, one in known})
@@ -60,7 +64,7 @@ def instruments(
     )
     table = pa.Table.from_pylist(sorted(rows, key=lambda row: str(row["identity"])), schema)
     shown, more = page(table, limit, offset)
-    return Answered(shown, {**told(lake, snapshots, fresh_of(lake, INSTRUMENTS), as_of=as_of), **more})
+    return Answered(shown, {**told(lake, snapshots, fresh_of(lake, INSTRUMENTS), as_of=as_of, at=at), **more})
 
 
 def corporate_actions(
@@ -82,9 +86,8 @@ def corporate_actions(
     snapshots = snapshots_of(lake, ACTIONS, FACTORS)
     where = [Where("instrument_id", "=", instrument.instrument_id)]
     factors = newest_factors(in_force(lake, FACTORS, where, as_of, known_as_of))
-    if provider is not None:
-        where.append(Where("provider", "=", provider))
-    rows = newest_actions(lake, where, as_of, known_as_of)
+    of = [] if provider is None else [Where("provider", "=", provider)]
+    rows = newest_versions_of(facts_in_force(lake, ACTIONS, instrument, of, as_of, known_as_of))
     if start is not None:
         rows = rows.filter(pc.greater_equal(rows["ex_date"], pa.scalar(start)))
     if end is not None:
@@ -113,7 +116,11 @@ def newest_actions(
     """Return the newest version of each action that satisfies `where`, with its published_at."""
     definition = table_named(ACTIONS)
     names = [*definition.column_names, PUBLISHED_AT]
-    found = effective(definition, scan.read(lake, ACTIONS, names, where, as_of=as_of, known_as_of=known_as_of))
+    return newest_versions_of(effective(definition, scan.read(lake, ACTIONS, names, where, as_of=as_of, known_as_of=known_as_of)))
+
+
+def newest_versions_of(found: pa.Table) -> pa.Table:
+    """Return of effective corporate actions the version of each known last."""
     newest_by: dict[tuple[object, ...], tuple[datetime, int]] = {}
     keys = [found[name].to_pylist() for name in ("instrument_id", "provider", "feed", "action_key")]
     for number, (known, *key) in enumerate(zip(found["known_at"].to_pylist(), *keys, strict=True)):

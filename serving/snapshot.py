@@ -14,7 +14,7 @@ from lake.scan import Where
 from serving.answers import Answered, newest, snapshots_of, told
 from serving.bars import AGREED, in_force
 from serving.instruments import Instrument, instrument_named
-from serving.paged import newest_session, rows_of
+from serving.paged import newest_session
 from serving.quotes import QUOTES
 from serving.trades import TRADES
 
@@ -61,9 +61,8 @@ def snapshot(
     rows = []
     for symbol in symbols:
         instrument = instrument_named(lake, symbol, provider, as_of)
-        where = rows_of(instrument, provider)
-        trade = _last(newest_session(lake, TRADES.table, where, as_of, known_as_of), TRADES.order)
-        quote = _last(newest_session(lake, QUOTES.table, where, as_of, known_as_of), QUOTES.order)
+        trade = _last(newest_session(lake, TRADES.table, instrument, provider, as_of, known_as_of), TRADES.order)
+        quote = _last(newest_session(lake, QUOTES.table, instrument, provider, as_of, known_as_of), QUOTES.order)
         bar = _last_bar(lake, instrument, as_of, known_as_of)
         rows.append(_row(instrument, trade, quote, bar))
     table = pa.Table.from_pylist(rows, _SNAPSHOT)

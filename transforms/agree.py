@@ -253,6 +253,7 @@ def _rows(bars: pa.Table, values: AsTraded, frame: pl.DataFrame, walk: _Walk, ru
     made["undone_ratio_old"] = pa.array([ratio.denominator for ratio in values.ratios], pa.int64()).take(ratios)
     made["undone_ratio_new"] = pa.array([ratio.numerator for ratio in values.ratios], pa.int64()).take(ratios)
     made["run_id"] = pa.repeat(run_id, len(winners))
+    made["moved_to"] = pa.nulls(len(winners), pa.int64())
     taken = bars.take(winners)
     return pa.Table.from_arrays(
         [

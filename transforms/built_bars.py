@@ -208,6 +208,7 @@ def _labelled(bars: pa.Table, rows: pa.Table, provider: str) -> pa.Table:
         "provider": pa.repeat(provider, bars.num_rows),
         "known_at": bars[_VERSION].cast(pa.timestamp("us")).cast(STAMP),
         "run_id": pa.repeat("", bars.num_rows),
+        "moved_to": pa.nulls(bars.num_rows, pa.int64()),
     }
     made = [columns[name].cast(table.column(name).arrow_type) for name in table.column_names]
     return pa.Table.from_arrays(made, schema=table.arrow_schema())

@@ -34,7 +34,7 @@ _YAHOO_ASSETS = {
 }  # fmt: skip
 _CRYPTO_VENUES = frozenset({"binance", "bybit", "coinbase", "kraken", "bitstamp", "okx"})
 _LISTED = frozenset({"equity", "etf", "other"})
-_SUFFIXED = frozenset({"yahoo", "finnhub", "alpha_vantage", "reference"})
+LISTED_WITH_SUFFIX = frozenset({"yahoo", "finnhub", "alpha_vantage", "reference"})
 """Providers that write the exchange behind the symbol, as in OCDO.L and TSCO.LON."""
 _OCC = re.compile(r"[A-Z0-9]{1,6}\d{6}[CP]\d{8}\Z")
 
@@ -96,4 +96,4 @@ def us_symbol(symbol: str) -> str:
 def _without_suffix(provider: str, symbol: str) -> str:
     """Return the symbol without the provider's exchange suffix: the MIC says it already."""
     stem, dot, _ = symbol.rpartition(".")
-    return (stem if provider in _SUFFIXED and dot else symbol).upper()
+    return (stem if provider in LISTED_WITH_SUFFIX and dot else symbol).upper()

@@ -14,6 +14,10 @@ ADJ_VOLUME = Quantity("adj_volume", q.VOLUME_TYPE, "Volume restated for splits, 
 SPLIT_FACTOR = Quantity("split_factor", q.FACTOR_TYPE, "Product of the split factors that apply to the session.")
 ALL_FACTOR = Quantity("all_factor", q.FACTOR_TYPE, "Product of all price factors that apply to the session.")
 
+MOVED_TO = Quantity(
+    "moved_to", "long", "The instrument that the bar was found to belong to since two were joined: not in force here; else null."
+)
+
 AGREED_BARS = Table(
     "adjusted.agreed_bars",
     "The agreed bar as traded, every revision: which feed won whole, and who agreed.",
@@ -41,6 +45,7 @@ AGREED_BARS = Table(
         q.MESSAGE_SEQ.at(21, required=True),
         q.ORDINAL.at(22, required=True),
         q.RUN_ID.at(23, required=True),
+        MOVED_TO.at(24),
     ),
     partition=(("interval", "identity"), ("instrument_id", "bucket[16]")),
     order=("instrument_id", "ts_open", "known_at"),
@@ -137,6 +142,7 @@ BUILT_BARS = Table(
         q.VWAP.at(19, doc="Dollar volume over volume, rounded once, half to even; null where nothing was traded."),
         q.KNOWN_AT.at(20, required=True),
         q.RUN_ID.at(21, required=True),
+        MOVED_TO.at(22),
     ),
     partition=(("interval", "identity"), ("session_date", "month"), ("provider", "identity")),
     order=("instrument_id", "ts_open", "known_at"),

@@ -1,18 +1,21 @@
-"""Verbs that answer: sql, explain, resolve."""
+"""Verbs that answer: sql, bars, explain, resolve."""
 
 from __future__ import annotations
 
 import sys
 from datetime import date
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.text import Text
 
 from lake.errors import InvalidValueError
-from serving.choices import LIMITS, Format, Limits
+from serving.choices import LIMITS, BarSource, Format, Limits
 from serving.cli.options import AsOf, Home, Json, KnownAsOf, instant, open_lake
 from serving.cli.output import Output, print_arrow
+
+if TYPE_CHECKING:
+    from serving.answers import Answered
 
 SHOWN_ROWS = 40
 """Rows of a table printed for a person; a file or a pipe in another format gets them all."""
@@ -21,6 +24,7 @@ SHOWN_ROWS = 40
 def add_to(app: typer.Typer) -> None:
     """Register the verbs of this module."""
     app.command("sql", rich_help_panel="Ask")(sql)
+    app.command("bars", rich_help_panel="Ask")(bars)
     app.command("explain", rich_help_panel="Ask")(explain)
     app.command("resolve", rich_help_panel="Ask")(resolve)
 
@@ -62,6 +66,57 @@ def sql(
         output.err.print(Text(f"cut off after {max_rows:,} rows; --max-rows gives more", style="yellow"))
 
 
+def bars(
+    symbol: Annotated[str, typer.Argument(help="A symbol like AAPL, an identity like listing:US/AAPL, or an instrument id.")],
+    home: Home = None,
+    interval: Annotated[str, typer.Option("--interval", "-i", help="Length of a bar: 1m, 5m, 1h, 1d …")] = "1d",
+    start: Annotated[
+        str | None, typer.Option("--start", help="First session date or instant, included.", show_default=False)
+    ] = None,
+    end: Annotated[str | None, typer.Option("--end", help="End of the range, not included.", show_default=False)] = None,
+    adjustment: Annotated[str, typer.Option("--adjustment", help="none, splits or all (with cash dividends).")] = "none",
+    provider: Annotated[
+        str | None, typer.Option("--provider", help="What this provider alone would give.", show_default=False)
+    ] = None,
+    source: Annotated[BarSource, typer.Option("--source", help="Agreed bars, or built of trades and quotes.")] = BarSource.AGREED,
+    price_type: Annotated[str, typer.Option("--price-type", help="Of built bars: trade, bid, ask or mid.")] = "trade",
+    as_of: AsOf = None,
+    known_as_of: KnownAsOf = None,
+    format_: Annotated[Format | None, typer.Option("--format", "-f", help="Default: table.", show_default=False)] = None,
+    json: Json = False,
+) -> None:
+    """Tell the bars of one instrument, as traded or adjusted, as published or as known at an instant."""
+    from serving.answers import parse_bound
+    from serving.bars import Adjustment, BarsQuestion
+    from serving.built_bars import asked_bars
+
+    if adjustment not in list(Adjustment):
+        raise InvalidValueError(f"--adjustment {adjustment!r}: expected one of {', '.join(Adjustment)}")
+    bounds = parse_bound(start, "--start"), parse_bound(end, "--end")
+    views = instant(as_of), instant(known_as_of)
+    with open_lake(home) as lake:
+        question = BarsQuestion(symbol, interval, *bounds, Adjustment(adjustment), *views, provider)
+        found = asked_bars(lake, question, source, price_type)
+    _print(found, Format.JSON if json else format_ or Format.TABLE)
+
+
+def _print(found: Answered, chosen: Format) -> None:
+    """Print an answer: a table for a person, its first rows; all of it in the other formats."""
+    from serving import formats
+
+    if chosen in (Format.ARROW, Format.PARQUET) and sys.stdout.isatty():
+        raise InvalidValueError(f"format {chosen.value} is binary: send it to a file, like  > answer.{chosen.value}")
+    if chosen is not Format.TABLE:
+        told = {name: formats.plain_value(value) for name, value in found.metadata.items()}
+        sys.stdout.buffer.write(formats.encode(found.table, chosen, told))
+        sys.stdout.buffer.flush()
+        return
+    output = Output(as_json=False)
+    shown = print_arrow(output.out, found.table, SHOWN_ROWS)
+    rest = f", {shown} shown" if shown < found.table.num_rows else ""
+    output.say(f"{found.table.num_rows:,} rows{rest}")
+
+
 def explain(
     event_id: Annotated[str, typer.Argument(help="CAPTURE:MESSAGE:ORDINAL, CAPTURE:MESSAGE, or TABLE/KEY of a derived row.")],
     home: Home = None,
@@ -90,9 +145,8 @@ def resolve(
     json: Json = False,
 ) -> None:
     """Tell which instrument a symbol or identifier means on a day, or every name of it."""
-    from serving import formats, symbology
+    from serving import symbology
 
-    output = Output(as_json=json)
     asked = sys.stdin.read().split() if names == ["-"] else names
     if reverse and len(asked) != 1:
         raise InvalidValueError("--reverse takes one name")
@@ -101,12 +155,7 @@ def resolve(
             found = symbology.names_of(lake, asked[0], instant(as_of))
         else:
             found = symbology.resolve(lake, asked, _day(on), instant(as_of))
-    if json:
-        sys.stdout.buffer.write(
-            formats.encode(found.table, Format.JSON, {k: formats.plain_value(v) for k, v in found.metadata.items()})
-        )
-    else:
-        print_arrow(output.out, found.table, SHOWN_ROWS)
+    _print(found, Format.JSON if json else Format.TABLE)
 
 
 def _day(text: str | None) -> date | None:

@@ -80,9 +80,10 @@ def get_instruments(
     as_of: AsOf = None,
     limit: Limit = 1_000,
     offset: Offset = 0,
+    at: Annotated[date | None, Query(description="Only symbols valid on this day.", examples=["2022-06-08"])] = None,
 ) -> Response:
-    """Instruments by identity, with every symbol that means them."""
-    found = reference.instruments(lake_of(request), search, provider, instant(as_of), limit, offset)
+    """Instruments by identity, with every symbol that means them, at any time or on a day."""
+    found = reference.instruments(lake_of(request), search, provider, instant(as_of), limit, offset, at)
     return respond(request, found, wire, demands)
 
 

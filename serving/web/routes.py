@@ -6,12 +6,11 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request, Response
 
-from lake.errors import InvalidValueError
 from lake.tables import TABLES
 from serving import lineage
 from serving.answers import parse_bound
-from serving.bars import Adjustment, BarsQuestion, bars
-from serving.built_bars import BuiltQuestion, built
+from serving.bars import Adjustment, BarsQuestion
+from serving.built_bars import asked_bars
 from serving.choices import BarSource
 from serving.web import examples
 from serving.web.access import Caller, caller_of
@@ -46,13 +45,8 @@ def get_bars(
     """Agreed bars, as traded or adjusted: a factor applies to sessions strictly before its ex-date. Built bars are as traded."""
     bounds = parse_bound(start, "start"), parse_bound(end, "end")
     views = instant(as_of), instant(known_as_of)
-    if source is BarSource.BUILT:
-        if adjustment is not Adjustment.NONE:
-            raise InvalidValueError(f"adjustment {adjustment.value} of built bars: they are as traded, expected none")
-        asked = BuiltQuestion(symbol, interval, *bounds, price_type, provider, *views)
-        return respond(request, built(lake_of(request), asked), wire, demands)
     question = BarsQuestion(symbol, interval, *bounds, adjustment, *views, provider)
-    return respond(request, bars(lake_of(request), question), wire, demands)
+    return respond(request, asked_bars(lake_of(request), question, source, price_type), wire, demands)
 
 
 @router.get(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -13,6 +14,7 @@ from lake.catalog import Lake
 from lake.errors import InvalidValueError, NotFoundError
 from lake.instants import parse_instant, to_datetime
 from serving.bars import Adjustment, BarsQuestion, bars
+from serving.cli.app import run
 from serving.paged import Paged
 from serving.sql import answer
 from serving.trades import trades
@@ -138,3 +140,16 @@ def test_trades_come_in_order_and_by_knowledge(lake: Lake) -> None:
     assert known.table["sequence"].to_pylist() == [0, 1, 2]
     with pytest.raises(NotFoundError, match="no trades"):
         trades(lake, Paged("AAPL"))
+
+
+def test_the_command_line_tells_the_same_bars(lake: Lake, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    asked = ["bars", "AAPL", "--start", "2020-08-28", "--end", "2020-09-01", "--home", str(lake.settings.home)]
+    assert run([*asked, "--adjustment", "splits", "--json"]) == 0
+    told = json.loads(capfdbinary.readouterr().out)
+    whole = bars(lake, BarsQuestion("AAPL", start=date(2020, 8, 28), end=date(2020, 9, 1), adjustment=Adjustment.SPLITS))
+    assert told["metadata"]["basis"] == "split_adjusted" and len(told["columns"]["close"]) == whole.table.num_rows > 0
+    assert [Decimal(price) for price in told["columns"]["close"]] == whole.table["close"].to_pylist()
+    assert run(asked) == 0 and b"2020-08-28" in capfdbinary.readouterr().out
+    assert [run([*asked, *wrong]) for wrong in (["--adjustment", "half"], ["--interval", "7x"], ["--end", "never"])] == [2, 2, 2]
+    assert run([*asked, "--source", "built", "--adjustment", "all"]) == 2
+    assert run(["bars", "NOBODY", *asked[6:]]) == 3

@@ -7,16 +7,20 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from lake.catalog import Lake
 from lake.instants import system_clock
 from lake.settings import load_settings
 from quality_checks.promotion import promote
+from serving.paged import Paged
+from serving.quotes import quotes
 from serving.sql import answer
+from serving.trades import trades
 from tests.quality_checks import raw
 from transforms.calendars import venue_of
-from transforms.derived import DERIVED, instrument_venues, venue_hours
+from transforms.derived import DERIVED, derived_columns, instrument_venues, venue_hours
 
 FIELDS = "dollar_volume, age_us, is_market_hours"
 
@@ -46,6 +50,29 @@ def test_quotes_tell_spread_and_mid_and_null_where_nothing_tells(traded: Lake) -
         assert row["spread"] == row["ask_price"] - row["bid_price"]
         assert row["mid"] == (row["ask_price"] + row["bid_price"]) * Decimal("0.5")
         assert (row["age_us"] is None) == (row["ts_event"] is None), "Binance's spot quotes have no clock of the venue"
+
+
+@pytest.mark.parametrize(("ask", "view"), [(trades, "derived.trades"), (quotes, "derived.quotes")])
+def test_a_page_tells_what_the_view_tells_and_names_it_as_derived(traded: Lake, ask, view: str) -> None:
+    found = ask(traded, Paged("BTCUSDT"))
+    names = sorted(DERIVED[view].columns)
+    assert found.metadata["derived"] == names and found.table.num_rows
+    place = "capture_id, message_seq, ordinal"
+    told = answer(traded, f"SELECT {place}, {', '.join(names)} FROM {view} ORDER BY {place}").table
+    mine = found.table.select(told.column_names).sort_by([(name, "ascending") for name in place.split(", ")])
+    assert mine.to_pylist() == told.to_pylist()
+
+
+def test_market_hours_of_rows_in_hand_know_breaks_and_days_without_hours() -> None:
+    clock = ["2024-01-04T00:30", "2024-01-04T02:59", "2024-01-04T03:00", "2024-01-04T06:00", "2024-01-06T03:45"]
+    at = [datetime.fromisoformat(text).replace(tzinfo=UTC) for text in clock]
+    one = {name: [Decimal(1)] * len(at) for name in ("price", "size")}
+    rows = pa.table(one | {"ts_event": at, "ts_recv": at, "session_date": [moment.date() for moment in at]})
+    rows = rows.set_column(2, "ts_event", rows["ts_event"].cast(pa.timestamp("us", "UTC")))
+    tokyo = derived_columns("normalized.trades", rows, venue_of("XTKS"))["is_market_hours"].to_pylist()
+    assert tokyo == [True, False, False, False, None]
+    unknown = derived_columns("normalized.trades", rows, venue_of(None, "Europe/Oslo", "future"))["is_market_hours"]
+    assert unknown.to_pylist() == [None] * len(at)
 
 
 def test_the_views_are_listed_and_described(traded: Lake) -> None:

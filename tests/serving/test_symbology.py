@@ -12,10 +12,11 @@ import httpx
 import pytest
 
 from lake.catalog import Lake
-from lake.errors import InvalidValueError
+from lake.errors import InvalidValueError, NotFoundError
 from lake.values import instrument_id_of
 from serving import sql
 from serving.cli.app import run
+from serving.instruments import instrument_named
 from serving.symbology import resolve
 from tests.serving import small_lake
 from tests.serving.market_lake import served
@@ -106,3 +107,17 @@ def test_a_past_question_is_answered_as_it_would_have_been(named: Lake) -> None:
         resolve(named, ["\0"])
     found = resolve(named, ["AAPL"], DAY, datetime(2000, 1, 1, tzinfo=UTC)).table
     assert found["status"].to_pylist() == ["not_found"]
+
+
+def test_a_symbol_is_read_as_of_a_day(named: Lake, client: httpx.Client) -> None:
+    early, late = date(2020, 8, 27), DAY
+    assert instrument_named(named, "AAPL", at=early).instrument_id == instrument_named(named, "AAPL").instrument_id == AAPL
+    assert instrument_named(named, "APPL").instrument_id == AAPL
+    with pytest.raises(NotFoundError, match="on 2020-08-28"):
+        instrument_named(named, "AAPL", at=late)
+    listed = {}
+    for day in (early, late):
+        columns = client.get("/api/v1/instruments", params={"at": str(day)}).json()["columns"]
+        listed[day] = columns["identity"]
+    assert "listing:US/AAPL" in listed[early] and "listing:US/AAPL" not in listed[late]
+    assert client.get("/api/v1/instruments", params={"at": "yesterday"}).status_code == 422
