@@ -5,7 +5,9 @@ or listing is its next version. Of corporate actions, splits and cash dividends 
 A vendor's factor for an ex-date is a number of normalized.alternative: ours are made from actions. The security master gives
 identifiers, issuer and classes of a listing from its effective day on, and its shares outstanding.
 Kept in raw only: options, elections and dates of voluntary events, outturn securities, segments, lots, par values, votes.
-Source: databento.com/docs/api-reference-reference; samples of github.com/databento/databento-python (Apache-2.0).
+A dividend is `gross_dividend` of `rate_info`, in cash where `payment_type` is C.
+Source: databento.com/docs/api-reference-reference and /docs/examples/corporate-actions/dividends; samples of
+github.com/databento/databento-python (Apache-2.0).
 """
 
 from __future__ import annotations

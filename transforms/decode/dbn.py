@@ -133,9 +133,17 @@ def _without_impossible(group: Group, refused: Refusals) -> Group:
 
 def _records_of(group: Group, rows: pa.Table) -> Int64s:
     """Return which records of a group gave the rows."""
+    found: Int64s
+    message, number = rows["message_index"].to_numpy(), rows["ordinal"].to_numpy() // PLACES
+    is_dense = (np.diff(group.number) == 1) | (np.diff(group.message) > 0)
+    if is_dense.all():  # of one kind alone: the place follows from the number
+        first = np.searchsorted(group.message, np.arange(int(group.message[-1]) + 1))
+        starts = first - group.number[np.minimum(first, len(group.number) - 1)]
+        found = starts[message] + number
+        return found
     key = group.message * _MOST_RECORDS + group.number
-    made: Int64s = rows["message_index"].to_numpy() * _MOST_RECORDS + rows["ordinal"].to_numpy() // PLACES
-    return np.searchsorted(key, made)
+    found = np.searchsorted(key, message * _MOST_RECORDS + number)
+    return found
 
 
 def _refuse_errors(group: Group, refused: Refusals) -> None:

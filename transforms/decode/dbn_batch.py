@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
-import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -35,6 +35,8 @@ PLACES = 32
 _STAMP = pa.timestamp("us", tz="UTC")
 NS_PER_DAY, _NS_PER_MICRO = 86_400_000_000_000, 1_000
 _FOREVER = 10**8
+_MOST_KEPT = 1 << 16
+"""Rows of a constant column that is kept for the next batch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,16 +129,32 @@ def _whole(message: int, data: Bytes, refused: Refusals) -> Int64s:
     return starts
 
 
+class _Told(msgspec.Struct):
+    """What the importer notes in a request beside the records: `ingest/containers/dbn.py`."""
+
+    dataset: str
+    schema: str | None
+    ts_out: bool
+    symbols: list[tuple[int, int, int, str]]
+    repeats: int = 0
+
+
+class _Request(msgspec.Struct):
+    dbn: _Told
+
+
+_REQUEST = msgspec.json.Decoder(_Request)
+
+
 def about_of(request: str | None) -> About | None:
     """Return what a message's request says of its records; None where it does not say it whole."""
     try:
-        told = orjson.loads(request or "null")
-        told = told["dbn"]
-        spells = tuple((int(n), int(first), int(last), str(symbol)) for n, first, last, symbol in told["symbols"])
-        schema = None if told["schema"] is None else str(told["schema"])
-        return About(str(told["dataset"]), schema, bool(told["ts_out"]), int(told.get("repeats", 0)), spells)
-    except (ValueError, TypeError, KeyError, AttributeError):
+        told = _REQUEST.decode(request or "null").dbn
+    except (msgspec.DecodeError, UnicodeEncodeError):
         return None
+    if not all(0 <= number < 1 << 32 for number, *_ in told.symbols):
+        return None
+    return About(told.dataset, told.schema, told.ts_out, told.repeats, tuple(told.symbols))
 
 
 # --- whose record it is
@@ -162,10 +180,9 @@ def names_of(abouts: Sequence[About | None]) -> Names:
     for message, about in enumerate(abouts):
         if about is None:
             continue
-        for instrument, first, last, symbol in about.spells:
-            names.keys.append(message << 32 | instrument)
-            names.days.append((_day(first, -_FOREVER), _day(last, _FOREVER)))
-            names.codes.append(names.code(about.dataset, symbol))
+        names.keys += [message << 32 | instrument for instrument, *_ in about.spells]
+        names.days += [(_day(first, -_FOREVER), _day(last, _FOREVER)) for _, first, last, _ in about.spells]
+        names.codes += [names.code(about.dataset, symbol) for *_, symbol in about.spells]
     return names
 
 
@@ -188,11 +205,15 @@ def _symbol_codes(group: Group, names: Names) -> Int64s:
     last = np.searchsorted(told, keys, "right") - 1
     spells = last - np.searchsorted(told, keys, "left") + 1
     day = (group.index_ns() // np.uint64(NS_PER_DAY)).astype(np.int64)
-    found = np.full(len(index), -1, np.int64)
+    is_one_day = bool(len(day)) and day.min() == day.max()
+    of = np.arange(len(keys)) if is_one_day else index  # on one day a number means one thing, whichever record it is of
+    day = day[:1] if is_one_day else day
+    found = np.full(len(of), -1, np.int64)
     for back in range(int(spells.max(initial=0))):
-        place = np.where(spells > back, last - back, 0)[index]
-        holds = (found < 0) & (spells > back)[index] & (days[place, 0] <= day) & (day < days[place, 1])
+        place = np.where(spells > back, last - back, 0)[of]
+        holds = (found < 0) & (spells > back)[of] & (days[place, 0] <= day) & (day < days[place, 1])
         found = np.where(holds, codes[place], found)
+    found = found[index] if is_one_day else found
     if (found < 0).any():
         found = found.copy()
         for at in np.unique(index[found < 0]).tolist():
@@ -229,8 +250,12 @@ class Who:
 
 def who_of(group: Group, names: Names) -> Who:
     """Return whose each record is."""
-    codes = _symbol_codes(group, names)
-    keys, index = distinct(codes << 16 | group.records["publisher_id"].astype(np.int64))
+    codes, publishers = _symbol_codes(group, names), group.records["publisher_id"].astype(np.int64)
+    if len(codes) and (publishers == publishers[0]).all():
+        present = np.flatnonzero(np.bincount(codes))
+        keys, index = present << 16 | publishers[0], np.searchsorted(present, np.arange(len(names.seen)))[codes]
+    else:
+        keys, index = distinct(codes << 16 | publishers)
     symbols = list(names.seen)
     places = []
     for key in keys.tolist():
@@ -253,13 +278,30 @@ def distinct(values: Int64s) -> tuple[Int64s, Int64s]:
 def taken(codes: Int64s, words: Sequence[str | None]) -> pa.Array:
     """Return words[codes] as text."""
     if len(set(words)) == 1:
-        return pa.repeat(pa.scalar(words[0], pa.string()), len(codes))
-    return pa.array(words, pa.string()).take(pa.array(codes))
+        return repeated(words[0], len(codes))
+    return pc.take(pa.array(words, pa.string()), pa.array(codes.astype(np.int32)), boundscheck=False)
+
+
+def repeated(word: str | None, count: int) -> pa.Array:
+    """Return a text, or null, for each of `count` records: a part of one that was made before."""
+    if count > _MOST_KEPT:
+        return pa.repeat(pa.scalar(word, pa.string()), count)
+    return _repeated(word, 1 << count.bit_length()).slice(0, count)
+
+
+@lru_cache(maxsize=32)
+def _repeated(word: str | None, count: int) -> pa.Array:
+    return pa.repeat(pa.scalar(word, pa.string()), count)
 
 
 def chosen(codes: npt.NDArray[Any], words: Mapping[int, str]) -> pa.Array:
     """Return the word of each code of one byte; null for a code without one."""
-    return pa.array([words.get(code) for code in range(256)], pa.string()).take(pa.array(codes.astype(np.int64)))
+    return of_bytes(pa.array([words.get(code) for code in range(256)], pa.string()), codes)
+
+
+def of_bytes(words: pa.Array, codes: npt.NDArray[np.uint8]) -> pa.Array:
+    """Return the word of each code of one byte, by a table of 256."""
+    return pc.take(words, pa.array(np.ascontiguousarray(codes, np.uint8)), boundscheck=False)
 
 
 def prices(values: npt.NDArray[np.int64]) -> pa.Array:
@@ -277,14 +319,13 @@ def stamps(ns: npt.NDArray[np.uint64]) -> pa.Array:
     return _unless(ns == UNDEF_STAMP, pa.array((ns // np.uint64(_NS_PER_MICRO)).astype(np.int64)).view(_STAMP))
 
 
-def nanos(ns: npt.NDArray[np.uint64]) -> pa.Array:
-    """Return nanoseconds beyond the microsecond; null for the undefined instant."""
-    return _unless(ns == UNDEF_STAMP, pa.array((ns % np.uint64(_NS_PER_MICRO)).astype(np.int32)))
-
-
 def event_times(ns: npt.NDArray[np.uint64]) -> dict[str, pa.Array]:
     """Return ts_event and ts_event_nanos."""
-    return {"ts_event": stamps(ns), "ts_event_nanos": nanos(ns)}
+    whole = ns // np.uint64(_NS_PER_MICRO)
+    rest = (ns - whole * np.uint64(_NS_PER_MICRO)).astype(np.int32)
+    is_missing = ns == UNDEF_STAMP
+    told = {"ts_event": pa.array(whole.astype(np.int64)).view(_STAMP), "ts_event_nanos": pa.array(rest)}
+    return {name: _unless(is_missing, values) for name, values in told.items()}
 
 
 def _unless(is_missing: npt.NDArray[np.bool_], values: pa.Array) -> pa.Array:

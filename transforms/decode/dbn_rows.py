@@ -19,7 +19,9 @@ from transforms.decode.dbn_batch import (
     chosen,
     distinct,
     event_times,
+    of_bytes,
     prices,
+    repeated,
     sizes,
     stamps,
     taken,
@@ -37,6 +39,7 @@ _INTERVALS = {
 }  # fmt: skip
 _OLD_INTERVALS = {"ohlcv-1s": "1s", "ohlcv-1m": "1m", "ohlcv-1h": "1h", "ohlcv-1d": "1d"}
 _ORDER_ACTIONS = {ord("A"): "add", ord("M"): "modify", ord("C"): "cancel", ord("R"): "clear", ord("F"): "fill"}
+_IS_ORDER_ACTION = np.isin(np.arange(256), list(_ORDER_ACTIONS))
 _CLEAR = ord("R")
 _QUOTE_SLOT, _TRADE_SLOT, _LEVEL_SLOT, _ORDER_SLOT = 0, 1, 2, 0
 """Place of a fact in its record; levels take twenty-one from theirs on."""
@@ -108,8 +111,8 @@ def bars(group: Group, who: Who) -> Mapping[str, pa.Table]:
         "ts_open": opens,
         **{name: prices(found[name]) for name in ("open", "high", "low", "close")},
         "volume": pa.array(found["volume"]).cast(pa.decimal128(28, 8)),
-        "basis": pa.repeat("as_traded", count),
-        "price_type": pa.repeat("trade", count),
+        "basis": repeated("as_traded", count),
+        "price_type": repeated("trade", count),
         "is_final": pa.repeat(True, count),
         **group.place(),
     }
@@ -134,7 +137,7 @@ def book_levels(group: Group, who: Who) -> Mapping[str, pa.Table]:
     arrays = {
         **whose.columns(),
         **_book(some, whose, event_index(group)[record] * price.shape[1] + place, "/mbp-10"),
-        "event": pa.repeat("update", len(record)),
+        "event": repeated("update", len(record)),
         "action": taken((place > 0).astype(np.int64), ["clear", None]),
         "side": taken(np.ceil(place / kinds.LEVELS).astype(np.int64), [None, "buy", "sell"]),
         "price": prices(price[told]),
@@ -154,21 +157,24 @@ def orders(group: Group, who: Who) -> Mapping[str, pa.Table]:
     adds its orders under sequences of its own channel: its records are updates like others, `snapshot` among their conditions.
     """
     actions = group.records["action"]
-    is_event = np.isin(actions, tuple(_ORDER_ACTIONS))
+    is_event = _IS_ORDER_ACTION[actions]
     index = event_index(group)[is_event]
     some, whose = group.of(is_event), Who(who.codes[is_event], who.places)
     found = some.records
     is_clear = found["action"] == _CLEAR
     numbers = pa.array(found["order_id"]).cast(pa.string())
+    size = sizes(found["size"])
+    if is_clear.any():
+        numbers, size = (pc.if_else(pa.array(is_clear), pa.scalar(None, column.type), column) for column in (numbers, size))
     arrays = {
         **whose.columns(),
         **_book(some, whose, index, ""),
-        "event": pa.repeat("update", len(found)),
+        "event": repeated("update", len(found)),
         "action": chosen(found["action"], _ORDER_ACTIONS),
-        "order_id": pc.if_else(pa.array(is_clear), pa.scalar(None, pa.string()), numbers),
+        "order_id": numbers,
         "side": chosen(found["side"], _SIDES),
         "price": prices(found["price"]),
-        "size": pc.if_else(pa.array(is_clear), pa.scalar(None, pa.decimal128(18, 8)), sizes(found["size"])),
+        "size": size,
         "conditions": _words(found["flags"], ""),
         "is_complete": pa.array((found["flags"] & kinds.LAST) > 0),
         **some.place(_ORDER_SLOT),
@@ -216,4 +222,4 @@ def _flag_words(more: str) -> pa.Array:
 
 def _words(flags: npt.NDArray[np.uint8], more: str) -> pa.Array:
     """Return the words of each record's flags, `more` behind them; null where there are none."""
-    return _flag_words(more).take(pa.array(flags.astype(np.int64)))
+    return of_bytes(_flag_words(more), flags)
