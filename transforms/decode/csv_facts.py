@@ -11,7 +11,7 @@ from transforms.decode.alpha_vantage import split_ratio
 from transforms.decode.csv_columns import OHLC
 from transforms.decode.csv_mapping import ohlc_sets
 from transforms.decode.csv_records import Record
-from transforms.decode.csv_values import File, count, day_of, ends, number, placed, plain, price, size, stamp, valued, who
+from transforms.decode.csv_values import File, count, day_of, known_when, number, placed, plain, price, size, stamp, valued, who
 from transforms.decode.decoded import BARS, BOOK_EVENTS, CORPORATE_ACTIONS, FX_RATES, INDEX_LEVELS, QUOTES, TRADES
 from transforms.numbers import (
     MOST_VOLUME_DIGITS,
@@ -71,8 +71,7 @@ def _whole_bar(file: File, record: Record, at: tuple[datetime, date | None], pri
 def _bar(file: File, record: Record, at: tuple[datetime, date | None], price_type: str, column: str | None = None) -> Row:
     mapping, values = file.mapping, record.values
     opened, session = at
-    end = ends(file, opened)
-    is_timed = file.interval[-1] == "s" or (mapping.asset_class == "fx" and session is not None)
+    is_final, known_at = known_when(file, opened, session)
     return who(file, values, column) | {
         "session_date": session,
         "interval": file.interval,
@@ -83,8 +82,8 @@ def _bar(file: File, record: Record, at: tuple[datetime, date | None], price_typ
         "provider_adjusted_close": price(file, values.get("provider_adjusted_close")),
         "basis": mapping.basis,
         "price_type": price_type,
-        "is_final": file.delivered is None or end <= file.delivered,
-        "known_at": end.astimezone(UTC) if is_timed and (file.delivered is None or end <= file.delivered) else None,
+        "is_final": is_final,
+        "known_at": known_at,
         "delivered_at": file.delivered,
     }
 

@@ -9,8 +9,10 @@ from __future__ import annotations
 import pyarrow as pa
 
 from lake.errors import InvalidValueError
+from transforms.decode.csv_bars import plain_bars
 from transforms.decode.csv_facts import READ
 from transforms.decode.csv_mapping import CsvMapping, parse_mapping
+from transforms.decode.csv_plain import with_plain_ends
 from transforms.decode.csv_records import Record, alone, records
 from transforms.decode.csv_ticks import PLAIN_KINDS, plain_ticks
 from transforms.decode.csv_values import File, file_of
@@ -18,6 +20,9 @@ from transforms.decode.decoded import BOOK_EVENTS, Decoded, decoded, texts
 from transforms.decode.delivery import json_object
 from transforms.decode.readers import Reader, read_messages
 from transforms.numbers import NumberRefusedError
+
+_PLAIN = {"bars": plain_bars} | dict.fromkeys(PLAIN_KINDS, plain_ticks)
+"""How the plain records of a kind are read by columns."""
 
 
 class _CsvReader(Reader):
@@ -37,7 +42,9 @@ class _CsvReader(Reader):
         file = file_of(mapping, asked.get("file"), self.delivered)
         told = asked.get("first_record")
         first = told if isinstance(told, int) and not isinstance(told, bool) else 0
-        plain = plain_ticks(payload, file, self.message) if self.kind in PLAIN_KINDS else None
+        payload = with_plain_ends(payload)
+        read_plain = _PLAIN.get(self.kind)
+        plain = None if read_plain is None else read_plain(payload, file, self.message)
         if plain is None:
             for number, record in enumerate(records(payload, mapping)):
                 self._add(file, record, first + number + 1)

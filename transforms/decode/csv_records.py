@@ -5,6 +5,7 @@ A message is the file's lines before its header, the header, and a run of record
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import re
@@ -36,6 +37,8 @@ class Layout:
 
 def records(payload: bytes, mapping: CsvMapping) -> Iterator[Record | NumberRefusedError]:
     """Yield each record, or why it is none. Raises NumberRefusedError when the header does not fit the mapping."""
+    if payload.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise NumberRefusedError("encoding", payload[:40], f"text in {mapping.encoding}; the file is UTF-16: save it as UTF-8")
     text = payload.decode(mapping.encoding, "surrogateescape").removeprefix("\ufeff")
     has_undecoded = _UNDECODED.search(text) is not None
     lines = csv.reader(io.StringIO(_beyond(text, mapping), newline=""), delimiter=mapping.delimiter)
@@ -113,8 +116,14 @@ def _layout(header: list[str] | None, mapping: CsvMapping) -> Layout:
 def _place(header: list[str], name: str) -> int:
     if header.count(name) != 1:
         rule = "ambiguous_column" if name in header else "missing_column"
-        raise NumberRefusedError(rule, ", ".join(header), f"one column {name!r}")
+        raise NumberRefusedError(rule, ", ".join(header), f"one column {name!r}{_hint(header)}")
     return header.index(name)
+
+
+def _hint(header: list[str]) -> str:
+    """Return what may be wrong with a header of one column."""
+    others = [mark for mark in ";\t|," if len(header) == 1 and mark in header[0]]
+    return f"; is the delimiter {others[0]!r}? Say so in the mapping" if others else ""
 
 
 def _record(values: list[str], layout: Layout, mapping: CsvMapping) -> Record:

@@ -128,7 +128,9 @@ def number(file: File, text: str, exponent: int = 0, scale: int = PRICE_SCALE, d
     written = plain(file.mapping, text)
     if file.mapping.numbers == NumberKind.FLOAT_IMAGE:
         try:
-            return restored(float(written.replace("_", "?")), scale, digits)
+            if not written.isascii() or "_" in written:  # Python's floats take digits of any script, and underscores
+                raise ValueError("not plain digits")
+            return restored(float(written), scale, digits)
         except ValueError as error:
             raise NumberRefusedError("malformed_number", text, "a number") from error
     return exact_decimal(_shifted(written, exponent), scale, digits)
@@ -274,6 +276,14 @@ def ends(file: File, opened: datetime) -> datetime:
     if file.interval[-1] == "s":
         return opened + _length(file.interval)
     return bar_end(opened, file.interval, file.zone)
+
+
+def known_when(file: File, opened: datetime, session: date | None) -> tuple[bool, datetime | None]:
+    """Return whether a bar has surely ended when the file was delivered, and when it was known where its own end says that."""
+    end = ends(file, opened)
+    is_final = file.delivered is None or end <= file.delivered
+    is_timed = file.interval[-1] == "s" or (file.mapping.asset_class == "fx" and session is not None)
+    return is_final, end.astimezone(UTC) if is_timed and is_final else None
 
 
 def valued(file: File, text: str | None) -> dict[str, object]:

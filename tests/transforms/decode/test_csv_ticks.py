@@ -8,6 +8,9 @@ from hypothesis import strategies as st
 
 from ingest.mappings import load_mapping, shipped_mappings
 from tests.transforms.decode.csv_messages import read_csv, rows_of
+from transforms.decode.csv_bars import plain_bars
+from transforms.decode.csv_mapping import parse_mapping
+from transforms.decode.csv_values import file_of
 
 pytestmark = pytest.mark.hypothesis
 
@@ -68,6 +71,32 @@ trade_lines = st.lists(
 )  # fmt: skip
 
 
+BARS: dict[str, object] = {
+    "kind": "bars",
+    "symbol": "X",
+    "mic": "XNYS",
+    "exchange_zone": "America/New_York",
+    "time_zone": "America/New_York",
+    "interval": "5m",
+    "null_marks": ["", "-"],
+    "columns": {
+        "time": ["d", "t"],
+        "open": "o",
+        "high": "h",
+        "low": "l",
+        "close": "c",
+        "volume": "v",
+        "trade_count": "n",
+    },
+}
+BARS_HEAD = "d,t,o,h,l,c,v,n\n"
+days = st.sampled_from(["2024-03-10", "2024-03-08", "1799-01-01", "2024-02-30", "", "-", "20240308", " 2024-03-08 "])
+clocks = st.sampled_from(["09:30", "02:30", "23:59:59", "09:30:00.123456789", "09:30+05:00", "", "-", "25:00", "0930"])
+bar_lines = st.lists(
+    st.one_of(st.tuples(days, clocks, *[numbers] * 6).map(",".join), st.lists(fields, max_size=9).map(",".join)), max_size=12
+)
+
+
 def one_by_one(mapping: dict[str, object]) -> dict[str, object]:
     """Return a mapping that means the same for texts without an apostrophe, but is not plain."""
     return {**mapping, "thousands_mark": "'"}
@@ -82,6 +111,27 @@ def told(mapping: dict[str, object], text: str) -> object:
 def test_trades_read_by_columns_are_those_read_one_by_one(lines, has_end):
     text = (HEAD + "\n".join(lines) + "\n" * has_end).replace("'", "")
     assert told(TRADES, text) == told(one_by_one(TRADES), text)
+
+
+@given(
+    bar_lines,
+    st.sampled_from(["\n", "\r\n"]),
+    st.sampled_from(
+        [("5m", "start"), ("5m", "end"), ("1d", "session_date"), ("1wk", "last_day"), ("1d", "end"), ("10s", "start")]
+    ),
+)
+def test_bars_read_by_columns_are_those_read_one_by_one(lines, end, form):
+    text = (BARS_HEAD + "\n".join(lines)).replace("'", "").replace("\r", "").replace("\n", end)
+    mapping = {**BARS, "interval": form[0], "label": form[1]}
+    assert told(mapping, text) == told(one_by_one(mapping), text)
+
+
+def test_plain_bars_are_read_by_columns():
+    lines = "2024-03-08,09:30,1.5,2,1,1.75,100,7\n2024-03-08,09:35,1.5,2,1,1.75,,\n"
+    mapping = parse_mapping(BARS)
+    found = plain_bars((BARS_HEAD + lines).encode(), file_of(mapping, FILE, None), 0)
+    assert found is not None and (found.rows.num_rows, found.others, found.count) == (2, [], 2)
+    assert found.rows["volume"].to_pylist() == [100, None] and found.rows["symbol"].to_pylist() == ["X", "X"]
 
 
 @given(st.lists(st.one_of(st.tuples(stamps, numbers, numbers).map(",".join), fields), max_size=12))
