@@ -32,9 +32,15 @@ NAMED_AT = "named_at_us"
 """In the counts of a batch whose symbols were read by changes or joins: as of when, in microseconds; a rebuild reads the same."""
 
 
-def eras_known(lake: Lake, as_of: datetime | None = None) -> SymbolEras:
-    """Return the eras of all names by the newest versions of changes and joins, as of a moment. Built once per content."""
-    return _eras(*(_newest(_versions(lake, name, as_of), name) for name in NAMES))
+def eras_known(lake: Lake, as_of: datetime | None = None, known_as_of: datetime | None = None) -> SymbolEras:
+    """Return the eras of all names by the newest versions of changes and joins, as of a moment. Built once per content.
+
+    known_as_of   only versions known by then
+    """
+    told = ((name, _versions(lake, name, as_of)) for name in NAMES)
+    return _eras(
+        *(_newest([row for row in rows if known_as_of is None or row["known_at"] <= known_as_of], name) for name, rows in told)
+    )
 
 
 def joined_identity(lake: Lake, identity: str, as_of: datetime | None = None) -> str:

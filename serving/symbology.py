@@ -29,17 +29,24 @@ _KEPT = 4
 _OPRA = "listing:OPRA/"
 
 
-def resolve(lake: Lake, names: Sequence[str], on: date | None = None, as_of: datetime | None = None) -> Answered:
+def resolve(
+    lake: Lake,
+    names: Sequence[str],
+    on: date | None = None,
+    as_of: datetime | None = None,
+    known_as_of: datetime | None = None,
+) -> Answered:
     """Return for each name whom it means on a day (today without one): a row each meaning, one with nulls for none.
 
-    names   `symbol:AAPL`, `yahoo:AAPL`, `isin:…`, an identity key; without a scheme it is tried as symbol, then identifiers
+    names         `symbol:AAPL`, `yahoo:AAPL`, `isin:…`, an identity key; without a scheme it is tried as symbol, then identifiers
+    known_as_of   by the changes of symbols, joins and identifiers that were known by then
 
     Raises InvalidValueError for no names, too many, or one that no name can be.
     """
     _check(names)
     day = on or to_datetime(lake.clock()).date()
     snapshots = snapshots_of(lake, *TABLES)
-    known = symbology_of(lake, as_of)
+    known = symbology_of(lake, as_of, known_as_of)
     number_of, interval = known.resolve(names, day_numbers(day, len(names)))
     missing = np.setdiff1d(np.arange(len(names)), number_of)
     counts = np.bincount(number_of, minlength=len(names))
@@ -63,6 +70,7 @@ def resolve(lake: Lake, names: Sequence[str], on: date | None = None, as_of: dat
         snapshots,
         fresh_of(lake, *TABLES),
         as_of=as_of,
+        known_as_of=known_as_of,
         on=day,
         found=int((counts > 0).sum()),
         not_found=len(missing),
@@ -86,7 +94,7 @@ def names_of(lake: Lake, text: str, as_of: datetime | None = None) -> Answered:
 
 def symbology_rows(lake: Lake, as_of: datetime | None, known_as_of: datetime | None) -> pa.Table:
     """One name of one instrument in [start_date, end_date): symbols of each provider, identifiers, identity keys."""
-    return symbology_of(lake, as_of).rows
+    return symbology_of(lake, as_of, known_as_of).rows
 
 
 def option_rows(lake: Lake, as_of: datetime | None, known_as_of: datetime | None) -> pa.Table:
@@ -99,10 +107,14 @@ def option_rows(lake: Lake, as_of: datetime | None, known_as_of: datetime | None
     return pa.table(columns, names=["instrument_id", "symbol", *terms.column_names])
 
 
-def symbology_of(lake: Lake, as_of: datetime | None = None) -> Symbology:
-    """Return the names of all instruments; kept until one of the reference tables changes."""
-    if as_of is not None:
-        return _read(lake, as_of)
+def symbology_of(lake: Lake, as_of: datetime | None = None, known_as_of: datetime | None = None) -> Symbology:
+    """Return the names of all instruments; kept until one of the reference tables changes.
+
+    known_as_of   by the changes, joins and identifiers known by then; instruments and listings are those met so far, for they
+                  tell that a name was met here, not since when it was known
+    """
+    if as_of is not None or known_as_of is not None:
+        return _read(lake, as_of, known_as_of)
     return _kept(_Of(lake, tuple(str(lake.head(name).snapshot_id) for name in TABLES)))
 
 
@@ -122,18 +134,18 @@ class _Of:
 
 @lru_cache(maxsize=_KEPT)
 def _kept(of: _Of) -> Symbology:
-    return _read(of.lake, None)
+    return _read(of.lake, None, None)
 
 
-def _read(lake: Lake, as_of: datetime | None) -> Symbology:
+def _read(lake: Lake, as_of: datetime | None, known_as_of: datetime | None) -> Symbology:
     instruments = scan.read(lake, "reference.instruments", ["instrument_id", "identity"], as_of=as_of)
     names = ["instrument_id", "provider", "symbol", "start_date", "end_date"]
     listings = scan.read(lake, "reference.listings", names, as_of=as_of)
     table = table_named(IDENTIFIERS)
-    told_ids = scan.read(lake, IDENTIFIERS, [*table.column_names, scan.PUBLISHED_AT], as_of=as_of)
+    told_ids = scan.read(lake, IDENTIFIERS, [*table.column_names, scan.PUBLISHED_AT], as_of=as_of, known_as_of=known_as_of)
     from quality_checks.naming import eras_known  # only who asks for names waits for it
 
-    return symbology(intervals(instruments, listings, effective(table, told_ids), eras_known(lake, as_of)))
+    return symbology(intervals(instruments, listings, effective(table, told_ids), eras_known(lake, as_of, known_as_of)))
 
 
 def _identities(lake: Lake, ids: pa.ChunkedArray, as_of: datetime | None) -> pa.Array:

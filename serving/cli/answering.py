@@ -142,6 +142,7 @@ def resolve(
     ] = None,
     reverse: Annotated[bool, typer.Option("--reverse", help="Every name of the instrument instead, with dates.")] = False,
     as_of: AsOf = None,
+    known_as_of: KnownAsOf = None,
     json: Json = False,
 ) -> None:
     """Tell which instrument a symbol or identifier means on a day, or every name of it."""
@@ -154,7 +155,7 @@ def resolve(
         if reverse:
             found = symbology.names_of(lake, asked[0], instant(as_of))
         else:
-            found = symbology.resolve(lake, asked, _day(on), instant(as_of))
+            found = symbology.resolve(lake, asked, _day(on), instant(as_of), instant(known_as_of))
     _print(found, Format.JSON if json else Format.TABLE)
 
 

@@ -28,6 +28,7 @@ class NamesQuestion(BaseModel):
     )
     on: date | None = Field(None, description="The day on which the names are meant; today without one.")
     as_of: str | None = Field(None, description="Only what this lake had published by then.", max_length=64)
+    known_as_of: str | None = Field(None, description="Only what the market could know by then.", max_length=64)
     format: Wire | None = Field(None, description="Overrides the Accept header; json without both.")
 
 
@@ -39,7 +40,8 @@ class NamesQuestion(BaseModel):
 )
 def post_resolve(request: Request, question: NamesQuestion, accept: Accept = None) -> Response:
     """A row for each meaning of each name, in the order asked; `status` is found, ambiguous or not_found."""
-    found = symbology.resolve(lake_of(request), question.names, question.on, instant(question.as_of))
+    views = instant(question.as_of), instant(question.known_as_of)
+    found = symbology.resolve(lake_of(request), question.names, question.on, *views)
     return respond(request, found, format_of(question.format, accept))
 
 

@@ -109,6 +109,17 @@ def test_a_past_question_is_answered_as_it_would_have_been(named: Lake) -> None:
     assert found["status"].to_pylist() == ["not_found"]
 
 
+def test_a_change_counts_from_when_it_was_known(named: Lake, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    before, after = datetime(2020, 8, 28, 11, tzinfo=UTC), datetime(2020, 8, 28, 13, tzinfo=UTC)
+    told = {moment: resolve(named, ["AAPL"], DAY, known_as_of=moment).table["identity"].to_pylist() for moment in (before, after)}
+    assert told == {before: ["listing:US/AAPL"], after: [None]}
+    query = "SELECT count(*) AS n FROM reference.symbology WHERE name = 'isin:US0378331005'"
+    assert [sql.answer(named, query, None, moment).table["n"].to_pylist() for moment in (before, after)] == [[0], [1]]
+    asked = ["resolve", "AAPL", "--on", "2020-08-28", "--known-as-of", before.isoformat(), "--home", str(named.settings.home)]
+    assert run([*asked, "--json"]) == 0
+    assert json.loads(capfdbinary.readouterr().out)["columns"]["identity"] == ["listing:US/AAPL"]
+
+
 def test_a_symbol_is_read_as_of_a_day(named: Lake, client: httpx.Client) -> None:
     early, late = date(2020, 8, 27), DAY
     assert instrument_named(named, "AAPL", at=early).instrument_id == instrument_named(named, "AAPL").instrument_id == AAPL
