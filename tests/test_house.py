@@ -166,7 +166,8 @@ def test_what_is_imported_is_declared():
         for module in modules()
         for node, name in imports(module)
         if (top := name.partition(".")[0]) not in sys.stdlib_module_names
-        and top not in {*MAY_IMPORT, "tests", "cryptofeed", "chdb", "arcticdb", "deltalake", "simplefix", "itch", "atheris"}
+        and top
+        not in {*MAY_IMPORT, "tests", "cryptofeed", "chdb", "arcticdb", "deltalake", "simplefix", "itch", "iex_parser", "atheris"}
         and not {found.lower().replace("_", "-") for found in known.get(top, [top])}
         & (declared | (extras if module.package == "tests" else set()))
     }

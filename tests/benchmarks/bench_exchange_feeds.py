@@ -1,13 +1,15 @@
 """Exchange feeds through to Arrow: ITCH 5.0 against itchfeed, IEX TOPS captures, and order books replayed.
 
 Ours ends in Arrow columns of exact decimals, with symbols, trades of executions and sessions; itchfeed ends in one Python object
-a message (`pip install tickhouse[bench]`). ITCH is RITCH's file (MIT, packaged), TOPS a capture made by hand.
+a message (`pip install tickhouse[bench]`), iex_parser in one dict. ITCH is RITCH's file (MIT, packaged), TOPS a capture made by
+hand.
 """
 
 from __future__ import annotations
 
 import gzip
 import json
+import tempfile
 from collections.abc import Callable
 from functools import partial
 from importlib.util import find_spec
@@ -55,6 +57,7 @@ def cases() -> list[Case | Skipped]:
         _itchfeed(day),
         Case(f"{ITCH}, cut into runs", "tickhouse", "messages", partial(_cut_itch, itch), is_ours=True),
         Case(TOPS, "tickhouse", "messages", partial(_decode, iex.decode_tops, _table(packets), len(made)), is_ours=True),
+        _iex_parser(capture),
         Case(f"{TOPS}, cut into runs", "tickhouse", "messages", partial(_cut_capture, capture, len(made)), is_ours=True),
         Case(BOOKS, "tickhouse", "events", partial(_replay, _orders(60_000), 60_000), is_ours=True),
     ]
@@ -113,3 +116,22 @@ def _itchfeed(day: bytes) -> Case | Skipped:
         return sum(1 for _ in range(REPEATED) for _ in MessageParser().parse_stream(day))
 
     return Case(ITCH, "itchfeed, one object a message", "messages", run)
+
+
+def _iex_parser(capture: _Bytes) -> Case | Skipped:
+    if find_spec("iex_parser") is None or find_spec("scapy") is None:
+        return Skipped(
+            TOPS, "iex_parser", "not installed: pip install iex_parser (it wants scapy, which is GPL: no extra of ours)"
+        )
+    from iex_parser import TOPS_1_6, Parser
+
+    content = b"".join(capture.chunks())
+
+    def run() -> int:
+        with tempfile.NamedTemporaryFile(suffix=".pcap") as file:
+            file.write(content)
+            file.flush()
+            with Parser(file.name, TOPS_1_6) as reader:
+                return sum(1 for _ in reader)
+
+    return Case(TOPS, "iex_parser, one dict a message", "messages", run)
