@@ -37,8 +37,13 @@ def publish_owners(lake: Lake, tables: Sequence[str], before: Vector, after: Vec
     renamed = renamed_between(lake, before, after)
     if not renamed:
         return
-    whose = belonging_at(lake, after)
-    owners = _owners(lake, tables, whose, renamed)
+    with lake.state.lease(_INSTRUMENTS), lake.state.lease(_LISTINGS):
+        whose = belonging_at(lake, after)
+        _publish_unknown(lake, whose, _owners(lake, tables, whose, renamed))
+
+
+def _publish_unknown(lake: Lake, whose: Belonging, owners: set[int]) -> None:
+    """Publish what main does not know of some owners of rows."""
     filed = {row["instrument_id"]: row for row in read(lake, _INSTRUMENTS).to_pylist()}
     listed = {(row["instrument_id"], row["provider"], row["symbol"]): row for row in read(lake, _LISTINGS).to_pylist()}
     instruments: dict[int, dict[str, object]] = {}

@@ -27,9 +27,24 @@ from transforms.symbol_eras import Change, Join, SymbolEras, symbol_eras
 NAMES = (SYMBOL_CHANGES, INSTRUMENT_JOINS)
 """What a name means is told by these."""
 _KEPT = 8
+_LISTINGS = "reference.listings"
 
 NAMED_AT = "named_at_us"
 """In the counts of a batch whose symbols were read by changes or joins: as of when, in microseconds; a rebuild reads the same."""
+
+
+class _Of:
+    """A lake at certain publications or snapshots: equal where both are."""
+
+    def __init__(self, lake: Lake, at: tuple[object, ...]) -> None:
+        self.lake = lake
+        self._key = (str(lake.settings.home), *at)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Of) and self._key == other._key
+
+    def __hash__(self) -> int:
+        return hash(self._key)
 
 
 def eras_known(lake: Lake, as_of: datetime | None = None, known_as_of: datetime | None = None) -> SymbolEras:
@@ -53,17 +68,28 @@ def belonging_at(lake: Lake, position: Vector) -> Belonging:
     told = tuple((name, position[name]) for name in NAMES if name in position)
     if not told:
         return NOBODY_MOVED
-    return _belonging(_Of(lake, (*told, ("reference.listings", lake.head("reference.listings").snapshot_id))))
+    return _belonging(_Of(lake, (_place_of(lake, _LISTINGS),)), told)
 
 
 def belonging_now(lake: Lake, as_of: datetime | None = None) -> Belonging:
     """Return where filed rows belong by what is known now, or was known as of a moment."""
+    if as_of is None:
+        return _belonging_of(_Of(lake, tuple(_place_of(lake, name) for name in (*NAMES, _LISTINGS))))
     position = last_published(lake, NAMES)
-    if as_of is None or not position:
-        return belonging_at(lake, position)
     booked = ((name, published_between(lake, name, {}, position)) for name in NAMES)
     until = {name: [milliseconds(one.published_at) for one in found if one.published_at <= as_of] for name, found in booked}
     return belonging_at(lake, {name: max(found) for name, found in until.items() if found})
+
+
+def _place_of(lake: Lake, table: str) -> str:
+    """Return what differs once anything is committed to a table, asked as cheaply as can be."""
+    return lake.pointer(table) or str(lake.head(table).snapshot_id)
+
+
+@lru_cache(maxsize=_KEPT)
+def _belonging_of(of: _Of) -> Belonging:
+    """Return where filed rows belong by the newest snapshots, which the key names."""
+    return belonging_at(of.lake, last_published(of.lake, NAMES))
 
 
 def owned(lake: Lake, rows: pa.Table, whose: Belonging) -> pa.Table:
@@ -88,29 +114,14 @@ def renamed_between(lake: Lake, before: Vector, after: Vector) -> set[int]:
     return now.holders(moved) | then.holders(moved)
 
 
-class _Of:
-    """A lake at certain publications: equal where both are."""
-
-    def __init__(self, lake: Lake, told: tuple[tuple[str, int], ...]) -> None:
-        self.lake = lake
-        self.told = told
-        self._key = (str(lake.settings.home), *told)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Of) and self._key == other._key
-
-    def __hash__(self) -> int:
-        return hash(self._key)
-
-
 @lru_cache(maxsize=_KEPT)
-def _belonging(of: _Of) -> Belonging:
-    told = dict(of.told)
+def _belonging(of: _Of, position: tuple[tuple[str, int], ...]) -> Belonging:
+    told = dict(position)
     versions = {name: _versions(of.lake, name, moment_of(told[name])) if name in told else [] for name in NAMES}
     eras = _eras(*(_newest(versions[name], name) for name in NAMES))
     changes = [{**row, "end_date": None} for row in versions[SYMBOL_CHANGES]]
     ever = [_eras(changes, joins) for joins in _turns(versions[INSTRUMENT_JOINS])]
-    listings = read(of.lake, "reference.listings", ["instrument_id", "provider", "symbol", "mic"])
+    listings = read(of.lake, _LISTINGS, ["instrument_id", "provider", "symbol", "mic"])
     known = read(of.lake, "reference.instruments", ["instrument_id", "identity"])
     return belonging(listings.join(known, "instrument_id", join_type="left outer"), eras, ever)
 
