@@ -29,8 +29,9 @@ from lake.values import MessageRange, Vector
 LOGGER = logging.getLogger("tickhouse.ingest")
 READER = "landing"
 RAW_OWNER = "raw"
-MAX_BATCH_BYTES = 24 * 1024 * 1024
-"""Payload bytes of one commit at most, whatever the number of messages: memory holds thirteen times as much (64 MiB: 1 GB)."""
+MAX_BATCH_BYTES = 40 * 1024 * 1024
+"""Bytes of one commit as they lie in memory, beyond which no block is added, whatever the number of messages and however small
+the log's compression made them: memory holds some six times as much."""
 _READ_BYTES = 8 * 1024 * 1024
 _ATTEMPTS = 20
 _IDLE_HISTORY_BLOCKS = 64
@@ -156,7 +157,7 @@ def _raw_bulk(log: Log, before: Vector, max_messages: int, given_up: frozenset[P
     for partition in sorted(log.bounds(RAW_TOPIC)):
         offset = before.get(str(partition), 0)
         for place, block in _blocks(log, RAW_TOPIC, partition, offset, given_up, bulk):
-            if bulk.rows and (bulk.rows + block.count > max_messages or size + len(block.payload) > MAX_BATCH_BYTES):
+            if bulk.rows and (bulk.rows + block.count > max_messages or size >= MAX_BATCH_BYTES):
                 return bulk
             try:
                 messages = decode_messages(block.payload)
@@ -170,7 +171,7 @@ def _raw_bulk(log: Log, before: Vector, max_messages: int, given_up: frozenset[P
                 bulk.tables.append(_placed(new, partition, place[2]))
                 bulk.rows += new.num_rows
                 bulk.repeated += messages.num_rows - new.num_rows
-                size += len(block.payload)
+                size += messages.nbytes
             bulk.blocks += 1
             bulk.after[str(partition)] = place[2] + 1
     return bulk
@@ -300,7 +301,7 @@ def _history_bulk(log: Log, start: int, given_up: frozenset[Place]) -> tuple[_Bu
             bulk.skipped.append(place)
         else:
             found[name].append((place[2], rows))
-            size += len(block.payload)
+            size += rows.nbytes
         end = place[2] + 1
         if size > MAX_BATCH_BYTES and end - start >= _IDLE_HISTORY_BLOCKS:
             break

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest.history import append_history, capture_row, finding_row
-from ingest.landing import READER, LandReport, history_tables, land, message_ranges, unlanded
+from ingest.landing import MAX_BATCH_BYTES, READER, LandReport, history_tables, land, message_ranges, unlanded
 from ingest.recorder import Recorder
 from lake.catalog import Lake
 from lake.commits import append
@@ -72,6 +72,16 @@ def test_batches_are_bounded_and_positions_follow(lake: Lake, log: SegmentLog, t
             str(partition): bounds.next for partition, bounds in log.bounds(RAW_TOPIC).items()
         }
         assert landed(small) == expected(a=700, b=700, c=700, d=700)
+
+
+def test_a_commit_is_bounded_by_bytes_in_memory_not_by_what_the_log_made_of_them(lake: Lake, log: SegmentLog) -> None:
+    each = MAX_BATCH_BYTES // 8
+    for seq in range(20):
+        message = Message(seq, 1_723_161_253_000_000_123 + seq, "application/octet-stream", bytes(each))
+        log.append(RAW_TOPIC, 0, split_messages(capture("zeros"), [message]))
+    report = land(lake, log)
+    assert (report.messages, report.commits) == (20, 3)
+    assert sorted(read(lake, "raw.messages", ["message_seq"])["message_seq"].to_pylist()) == list(range(20))
 
 
 def test_the_log_may_drop_what_has_landed_and_nothing_else(lake: Lake, tmp_path: Path) -> None:
