@@ -33,6 +33,7 @@ VERBS = [
     "promote",
     "rebuild",
     "sql",
+    "bars",
     "explain",
     "resolve",
     "calendars",
