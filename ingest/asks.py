@@ -34,12 +34,21 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One HTTP request in the provider's own words; `path` is not yet percent-encoded. Never holds a secret in `params`."""
+    """One HTTP request in the provider's own words; `path` is not yet percent-encoded. Never holds a secret in `params`.
+
+    endpoint   what is asked, without whom and when: quotas weigh it and breakers trip by it; empty: the path
+    """
 
     method: str
     path: str
     params: tuple[tuple[str, str], ...] = ()
     headers: tuple[tuple[str, str], ...] = ()
+    endpoint: str = ""
+
+    @property
+    def what(self) -> str:
+        """The endpoint, or the path where none is named."""
+        return self.endpoint or self.path
 
     def url(self, address: str) -> str:
         """Return the whole URL at `address`, such as `https://query2.finance.yahoo.com`."""

@@ -16,6 +16,7 @@ import orjson
 
 from ingest.asks import Address, Ask, Gap, Page, Pages, Request, Response, Session
 from ingest.history import call_row, gap_rows
+from ingest.permits import FREE, Permits
 from ingest.recorder import LOGGER, Recorder, code_version, new_capture_id
 from ingest.transport.backoff import Backoff
 from ingest.transport.http import Call, HttpTransport
@@ -167,11 +168,13 @@ def capture_pages(
     backoff: Backoff = PATIENCE,
     timeout_s: float = 30.0,
     pause_s: float = 0.0,
+    permits: Permits = FREE,
 ) -> CaptureReport:
     """Ask a provider each of `asks`, in order, `pause_s` apart; returns what came of them.
 
     An ask that fails for good is an outcome, not an exception. A refusal that every further ask would meet (credentials,
-    entitlement, quota) ends the capture. Raises InvalidValueError for an ask that cannot be put, LogFullError.
+    entitlement, quota, no leave of `permits`) ends the capture. Raises InvalidValueError for an ask that cannot be put,
+    LogFullError.
     """
     for ask in asks:
         pages.first(ask)
@@ -181,7 +184,7 @@ def capture_pages(
     report.ended = ALL_ASKED
     rng = random.Random() if rng is None else rng
     with HttpTransport(
-        address, ledger, clock=lake.clock, sleep=sleep, rng=rng, backoff=backoff, timeout_s=timeout_s
+        address, ledger, clock=lake.clock, sleep=sleep, rng=rng, backoff=backoff, timeout_s=timeout_s, permits=permits
     ) as transport:
         for number, (ask, words) in enumerate(zip(asks, asked, strict=True)):
             if number and pause_s > 0:

@@ -8,8 +8,8 @@ from __future__ import annotations
 import ipaddress
 import logging
 import random
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Protocol, Self
 from urllib.parse import urlsplit
@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from ingest.asks import Address, Ask, Page, Pages, Request, Response
+from ingest.permits import FREE, Permits
 from ingest.transport.backoff import Backoff
 from ingest.verdicts import RETRYABLE, Reading, Verdict
 from lake.instants import Clock
@@ -28,7 +29,7 @@ MAX_PAGES = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call and what it meant; `message_seq` is None when there was no answer to record."""
+    """One call and what it meant; `message_seq` is None when there was no answer to record. Limits are told in `headers`."""
 
     method: str
     url: str
@@ -39,6 +40,7 @@ class Call:
     status: int | None = None
     byte_count: int | None = None
     message_seq: int | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 class Ledger(Protocol):
@@ -59,6 +61,7 @@ class HttpTransport:
     sleep      called with the seconds to wait between attempts
     rng        source of the jitter
     timeout_s  for connecting, and for each wait for more bytes
+    permits    asked for leave before each call: waits longer than the backoff's ceiling are not waited here
     """
 
     def __init__(
@@ -71,7 +74,9 @@ class HttpTransport:
         rng: random.Random,
         backoff: Backoff,
         timeout_s: float = 30.0,
+        permits: Permits = FREE,
     ) -> None:
+        self._permits = permits
         self._address, self._ledger, self._secrets = address, ledger, address.credentials
         self._clock, self._sleep, self._rng, self._backoff = clock, sleep, rng, backoff
         self._client = httpx.Client(
@@ -102,6 +107,9 @@ class HttpTransport:
         """Send one request, again while its verdict is retryable and patience lasts; returns the last page."""
         attempt = 0
         while True:
+            refused = self._without_leave(request)
+            if refused is not None:
+                return Page(refused)
             attempt += 1
             page = self._attempt(request, read, attempt)
             if page.reading.verdict not in RETRYABLE:
@@ -111,18 +119,32 @@ class HttpTransport:
                 return page
             self._sleep(wait_s)
 
+    def _without_leave(self, request: Request) -> Reading | None:
+        """Wait for leave to call; return why there is none, or None when it was given."""
+        while not (leave := self._permits.before(request)).is_given:
+            if leave.refused or leave.wait_s > self._backoff.ceiling_s:
+                told = leave.refused or f"leave to call comes in {leave.wait_s:.0f} s, later than is waited for"
+                return Reading(Verdict.NOT_ASKED, told, leave.wait_s or None)
+            self._sleep(leave.wait_s)
+        return None
+
+    def _told(self, request: Request, call: Call) -> None:
+        self._ledger.called(call)
+        self._permits.after(request, call)
+
     def _attempt(self, request: Request, read: Callable[[Response], Page], attempt: int) -> Page:
         url = request.url(self._address.http)
         asked_ns = self._clock()
         answer = self._send(request, url)
         answered_ns = self._clock()
         if isinstance(answer, Reading):
-            self._ledger.called(Call(request.method, url, attempt, asked_ns, answered_ns, answer))
+            self._told(request, Call(request.method, url, attempt, asked_ns, answered_ns, answer))
             return Page(answer)
         seq = self._ledger.received(url, request, answer, asked_ns, answered_ns)
         page = read(answer)
         size = len(answer.body)
-        self._ledger.called(Call(request.method, url, attempt, asked_ns, answered_ns, page.reading, answer.status, size, seq))
+        reading, status, headers = page.reading, answer.status, answer.headers
+        self._told(request, Call(request.method, url, attempt, asked_ns, answered_ns, reading, status, size, seq, headers))
         return page
 
     def _send(self, request: Request, url: str) -> Response | Reading:
