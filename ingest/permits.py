@@ -47,23 +47,6 @@ class Permits(Protocol):
         ...
 
 
-class _Free:
-    """Leave for everything: where nothing limits the calls."""
-
-    def before(self, request: Request) -> Leave:
-        """Return leave."""
-        return GRANTED
-
-    def after(self, request: Request, call: Call) -> None:
-        """Learn nothing."""
-
-    def unspent(self, request: Request) -> None:
-        """Have nothing to take back."""
-
-
-FREE: Permits = _Free()
-
-
 class Together:
     """Several permits as one: leave is given when all give it, and given back when one does not."""
 
@@ -89,3 +72,7 @@ class Together:
         """Take leave back from every one."""
         for permit in self._permits:
             permit.unspent(request)
+
+
+FREE: Permits = Together(())
+"""Leave for everything: where nothing limits the calls."""
