@@ -32,7 +32,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "duckdb": ("lake/scan.py", "lake/content.py", "lake/maintenance/engine.py", "quality_checks/gate.py", "serving/sql.py"),
     "soda_core": ("quality_checks/gate.py",),
     "soda_duckdb": ("quality_checks/gate.py",),
-    "sqlalchemy": ("lake/databases.py", "lake/state.py", "lake/catalog.py"),
+    "sqlalchemy": ("lake/databases.py", "lake/state.py", "lake/state_tables.py", "lake/spending.py", "lake/catalog.py"),
     "ray": ("lake/ray_runner.py",),
     "pg8000": (),
     "fsspec": ("lake/objects.py",),
