@@ -172,6 +172,24 @@ class State:
             connection.execute(sa.delete(DOCUMENTS).where(DOCUMENTS.c.kind == kind, DOCUMENTS.c.key == key))
             connection.execute(sa.insert(DOCUMENTS).values(kind=kind, key=key, document=json.dumps(document, default=str)))
 
+    def change_document(
+        self, kind: str, key: str, change: Callable[[dict[str, Any] | None], Mapping[str, object] | None]
+    ) -> dict[str, Any] | None:
+        """Put what `change` makes of the document of `kind` under `key` in its place, in one transaction; return it.
+
+        change   pure: gets the document or None; None takes it away, the same document writes nothing
+        """
+        same = {"kind": kind, "key": key}
+        with self.writing() as connection:
+            text = connection.scalar(sa.select(DOCUMENTS.c.document).filter_by(**same))
+            made = change(None if text is None else json.loads(text))
+            told = None if made is None else json.dumps(made, default=str)
+            if told != text:
+                connection.execute(sa.delete(DOCUMENTS).filter_by(**same))
+                if told is not None:
+                    connection.execute(sa.insert(DOCUMENTS).values(**same, document=told))
+        return None if told is None else dict(json.loads(told))
+
     # --- audit log
 
     def audit(self, who: str, what: str, reason: str, detail: Mapping[str, object] | None = None) -> None:

@@ -18,6 +18,11 @@ _GAP_STATUS = Quantity("status", "string", "open, filled or proven_empty; the ne
 _REASON = Quantity("reason", "string", "Why.")
 _FIRST_MISSING = Quantity("first_missing", "string", "Sequence or instant after which something may be missing.")
 _LAST_MISSING = Quantity("last_missing", "string", "Sequence or instant up to which; null while open.")
+_ALERT_ID = Quantity("alert_id", "string", "Name of the alert: kind/subject and when it was raised.")
+_ALERT_KIND = Quantity("kind", "string", "What it is about: breaker_open, feed_given_up, few_providers, no_provider ...")
+_SUBJECT = Quantity("subject", "string", "Who or what it concerns, like a provider and an endpoint.")
+_ALERT_STATUS = Quantity("status", "string", "raised, acknowledged or resolved; the newest row of an alert tells.")
+_WHO = Quantity("who", "string", "The person, or the part of tickhouse, that did it.")
 
 QUARANTINE = Table(
     "quality.quarantine",
@@ -105,4 +110,23 @@ GAPS = Table(
     published_by=PublishedBy.RECORDED,
 )
 
-TABLES = (QUARANTINE, FINDINGS, GATE_RUNS, GAPS)
+ALERTS = Table(
+    "quality.alerts",
+    "Something a person should look at: one row when it is raised, acknowledged, resolved.",
+    columns=(
+        _ALERT_ID.at(1, required=True),
+        _ALERT_KIND.at(2, required=True),
+        _SUBJECT.at(3, required=True),
+        _SEVERITY.at(4, required=True),
+        _ALERT_STATUS.at(5, required=True),
+        _WHO.at(6, required=True),
+        q.DETAIL.at(7),
+        q.RECORDED_AT.at(8, required=True),
+    ),
+    partition=(("recorded_at", "day"),),
+    order=("recorded_at",),
+    key=("alert_id", "status", "recorded_at"),
+    published_by=PublishedBy.RECORDED,
+)
+
+TABLES = (QUARANTINE, FINDINGS, GATE_RUNS, GAPS, ALERTS)
