@@ -23,13 +23,17 @@ _LEAST_SECRET = 8
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """What is wanted of a provider: bars of a symbol over `[start, end)`, both aware instants."""
+    """What is wanted of a provider: bars of a symbol over `[start, end)`, both aware instants.
+
+    numbers   first and last of the provider's own numbers (trade ids) that are wanted; None: what the window holds
+    """
 
     symbol: str
     interval: str
     start: datetime
     end: datetime
     events: tuple[str, ...] = ("div", "splits")
+    numbers: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +161,14 @@ class Session(Protocol):
 
     def snapshots(self) -> Sequence[Request]:
         """Return the REST requests this session needs now (a book's state to apply updates to), each once."""
+        ...
+
+
+class SessionWithAnswers(Session, Protocol):
+    """A session whose REST answers belong among its messages."""
+
+    def recorded(self, payload: bytes, ts_recv_ns: int, request: str, status: int, headers: str) -> Message:
+        """Return the numbered message of a REST answer."""
         ...
 
 

@@ -10,11 +10,11 @@ import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import orjson
 
-from ingest.asks import Address, Ask, Gap, Page, Pages, Request, Response, Session
+from ingest.asks import Address, Ask, Gap, Page, Pages, Request, Response, SessionWithAnswers
 from ingest.history import call_row, gap_rows
 from ingest.permits import FREE, Permits
 from ingest.recorder import LOGGER, Recorder, code_version, new_capture_id
@@ -70,14 +70,6 @@ class CaptureReport:
     def document(self) -> dict[str, Any]:
         """Return the report as JSON values."""
         return {**asdict(self), "gaps_open": self.gaps_open, "is_complete": self.is_complete}
-
-
-class SessionWithAnswers(Session, Protocol):
-    """A session whose REST answers belong among its messages."""
-
-    def recorded(self, payload: bytes, ts_recv_ns: int, request: str, status: int, headers: str) -> Message:
-        """Return the numbered message of a REST answer."""
-        ...
 
 
 class _Ledger:

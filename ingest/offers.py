@@ -27,6 +27,7 @@ class Offer:
     rows_per_page    most rows of one page; None: one answer holds all
     symbols_per_call symbols that one request may name
     basis            of bars: as_traded, split_adjusted, fully_adjusted
+    data             the word by which a person asks for it beside the feed; empty: its kind
     """
 
     provider: str
@@ -42,6 +43,12 @@ class Offer:
     rows_per_page: int | None = None
     symbols_per_call: int = 1
     basis: str | None = None
+    data: str = ""
+
+    @property
+    def word(self) -> str:
+        """The word by which a person asks for it beside the feed."""
+        return self.data or self.kind
 
     def longest(self, interval: str) -> timedelta | None:
         """Return the longest window of one request, or None when there is no limit."""

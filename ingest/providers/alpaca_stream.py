@@ -22,6 +22,7 @@ FRUITLESS = 5
 """So many connections in a row that never came to a subscription: something is wrong that waiting does not mend."""
 CHANNELS = ("trades", "quotes", "bars", "updatedBars")
 _TARGETS = {"iex": "/v2/iex", "sip": "/v2/sip", "crypto": "/v1beta3/crypto/us"}
+FEEDS = tuple(_TARGETS)
 _REFUSALS: Mapping[int, Verdict] = {
     400: Verdict.BAD_REQUEST,
     402: Verdict.AUTH,
@@ -100,3 +101,9 @@ class MarketStream(Unnumbered):
         if verdict is not None:
             wait_s = _STALE_CONNECTION_S if code == 406 else None
             self._refusal = Reading(verdict, f"{code} {words}", wait_s)
+
+
+def open_stream(feed: str, symbols: Sequence[str], keys: Sequence[str]) -> MarketStream:
+    """Return the conversation about symbols of a feed, with the key's id and its secret. Raises InvalidValueError."""
+    key_id, secret = keys
+    return MarketStream(feed, symbols, key_id, secret)

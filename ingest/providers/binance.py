@@ -155,7 +155,8 @@ class MarketSession(Conversation):
         symbols = dict.fromkeys(stream.partition("@")[0].upper() for stream in self.streams if "@depth" in stream)
         for symbol in symbols:
             params = (("symbol", symbol), ("limit", "1000"))
-            self._snapshots.append(Request("GET", _DEPTH_PATH[self.market], params, (("accept-encoding", "identity"),)))
+            headers = (("accept-encoding", "identity"),)
+            self._snapshots.append(Request("GET", _DEPTH_PATH[self.market], params, headers, "depth"))
 
     def _follow(self, name: str, data: _Data) -> None:
         numbers = _numbers(data)

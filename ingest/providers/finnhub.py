@@ -47,7 +47,7 @@ class Quote:
     def first(self, ask: Ask) -> Request:
         """Return the request for the quote of a symbol. Raises InvalidValueError."""
         self._symbol = checked(ask.symbol)
-        return Request("GET", "/api/v1/quote", (("symbol", self._symbol),), (("accept-encoding", "identity"),))
+        return Request("GET", "/api/v1/quote", (("symbol", self._symbol),), (("accept-encoding", "identity"),), QUOTE)
 
     def read(self, response: Response) -> Page:
         """Return what an answer means; there is never a next page."""

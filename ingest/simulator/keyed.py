@@ -26,6 +26,14 @@ class Keys:
     finnhub_token: str = "simulatedfinnhubtoken0"
     alpha_vantage_key: str = "SIMULATEDAVKEY00"
 
+    def of(self) -> dict[str, tuple[str, ...]]:
+        """Return provider -> its keys, in the order in which its credentials take them."""
+        return {
+            "alpaca": (self.alpaca_key_id, self.alpaca_secret),
+            "finnhub": (self.finnhub_token,),
+            "alpha_vantage": (self.alpha_vantage_key,),
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:

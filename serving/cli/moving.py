@@ -8,11 +8,11 @@ from typing import Annotated
 
 import typer
 
+from ingest.providers.registry import PROVIDERS, WORDS
 from lake.errors import InvalidValueError
 from serving.choices import From
 from serving.cli.options import Home, Json, RunnerChoice, instant, open_lake, open_log
 from serving.cli.output import Output
-from serving.operate.providers import DATA, PROVIDERS
 from serving.outcomes import outcome_of
 
 
@@ -107,7 +107,7 @@ def capture(
         list[str] | None, typer.Option("--symbol", "-s", help="May be given several times.", show_default=False)
     ] = None,
     interval: Annotated[str, typer.Option("--interval", help="Of bars that are polled.")] = "1d",
-    data: Annotated[str | None, typer.Option("--data", help=f"Of alpaca: {', '.join(DATA)}.", show_default=False)] = None,
+    data: Annotated[str | None, typer.Option("--data", help=f"What of the feed: {', '.join(WORDS)}.", show_default=False)] = None,
     start: Annotated[str | None, typer.Option("--start", help="Of a poll, included.", show_default=False)] = None,
     end: Annotated[str | None, typer.Option("--end", help="Of a poll, not included.", show_default=False)] = None,
     source: Annotated[From, typer.Option("--from", help="The simulator on loopback, or the provider itself.")] = From.SIMULATOR,

@@ -6,6 +6,7 @@ import logging
 import threading
 from dataclasses import replace
 
+from ingest.simulator.asking import recorded_asks
 from lake import scan
 from lake.catalog import Lake
 from lake.errors import CommitConflictError, NotFoundError, TickhouseError
@@ -100,15 +101,15 @@ def _captured(lake: Lake, log: Log, job: Job, stopping: threading.Event) -> Job:
     source = asking.From(lake.settings.jobs_from)
     with asking.reached(source, EXCERPT) as reach:
         wanted = asking.Wanted(request.source, None, request.instruments, request.timeframe or "1d")
-        recorded = [ask for ask in reach.asks if not request.instruments or ask.symbol in request.instruments]
+        recorded = [ask for ask in recorded_asks(request.source) if not request.instruments or ask.symbol in request.instruments]
         recorded = [ask for ask in recorded if request.timeframe in (None, ask.interval)]
-        if source is asking.From.SIMULATOR and request.source == "yahoo":
+        if source is asking.From.SIMULATOR and recorded_asks(request.source):
             if not recorded:
                 raise NotFoundError(
                     f"the simulator has no recording of {', '.join(request.instruments)} {request.timeframe or ''}"
                 )
             # A recording answers for its own days only: ask for these.
-            wanted, reach = replace(wanted, symbols=()), replace(reach, asks=tuple(recorded))
+            wanted = replace(wanted, asks=tuple(recorded))
         reports = asking.capture(lake, log, wanted, reach, stopping.is_set)
     verdicts: dict[str, int] = {}
     for report in reports:

@@ -3,38 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from ingest.asks import Address, Ask
+from ingest.asks import Ask
 from ingest.capture import CaptureReport, capture_pages, capture_stream
-from ingest.providers import binance, yahoo
+from ingest.offers import Offer
+from ingest.providers.registry import STREAM, Provider, provider_named
+from ingest.reach import Reach, simulated, themselves
 from ingest.simulator import Simulator
-from ingest.simulator.keyed import Keys
-from ingest.simulator.recorded import charts
+from ingest.simulator.asking import SPAN, recorded_asks, recorded_symbols
 from lake.catalog import Lake
 from lake.errors import InvalidValueError, NotFoundError
 from lake.instants import to_datetime
 from lake.log.log import Log
 from serving.choices import From as From
-from serving.operate import keyed
-from serving.operate.keyed import KeyedReach
-from serving.operate.providers import KEYED, PROVIDERS
 
 _POLLED_DAYS = 30
-
-
-@dataclass(frozen=True, slots=True)
-class Reach:
-    """Where providers are reached, and what Yahoo is asked when nobody says."""
-
-    yahoo: Address
-    spot: Address
-    usdm: Address
-    asks: tuple[Ask, ...] = ()
-    keyed: KeyedReach | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,31 +35,14 @@ class Wanted:
     start: datetime | None = None
     end: datetime | None = None
     data: str | None = None
-    """Of Alpaca: bars, trades, quotes, snapshots, chain, latest_quotes, actions or stream; None: what the feed is for."""
-
-
-PROVIDERS_THEMSELVES = Reach(
-    Address(yahoo.ADDRESS),
-    Address(binance.HTTP_ADDRESS["spot"], binance.STREAM_ADDRESS["spot"]),
-    Address(binance.HTTP_ADDRESS["usdm"], binance.STREAM_ADDRESS["usdm"]),
-)
+    """What of the feed: a word of `ingest.providers.registry.WORDS`; None: what the feed is for."""
+    asks: tuple[Ask, ...] = ()
+    """What is polled, in so many words; none: what the rest tells."""
 
 
 def reach_of(simulator: Simulator) -> Reach:
-    """Return how a running simulator is reached."""
-    return reach_at(simulator.addresses(), simulator.keys)
-
-
-def reach_at(addresses: Mapping[str, str], keys: Keys) -> Reach:
-    """Return how a simulator is reached at its addresses; it can be asked everything that was recorded."""
-    http = addresses["http"]
-    spot, usdm = (Address(http, addresses.get(market)) for market in ("spot", "usdm"))
-    return Reach(Address(http), spot, usdm, tuple(chart.ask for chart in charts()), keyed.simulated(addresses, keys))
-
-
-def themselves(environment: Mapping[str, str]) -> Reach:
-    """Return how the providers themselves are reached, with the keys of `environment`."""
-    return replace(PROVIDERS_THEMSELVES, keyed=keyed.themselves(environment))
+    """Return how a running simulator is reached; it can be asked everything that was recorded."""
+    return simulated(simulator.addresses(), simulator.keys)
 
 
 @contextmanager
@@ -90,54 +60,51 @@ def capture(
 ) -> list[CaptureReport]:
     """Capture what is wanted, one capture after the other, and return what each did.
 
-    Raises NotFoundError for an unknown provider or feed, InvalidValueError for what the provider cannot be asked, and
-    ProviderUnavailableError when a stream stays dead.
+    Raises NotFoundError for an unknown provider or feed, InvalidValueError for what the provider cannot be asked,
+    SettingsError without its keys, and ProviderUnavailableError when a stream stays dead.
     """
-    if wanted.provider == yahoo.PROVIDER:
-        return [_poll_yahoo(lake, log, wanted, reach)]
-    if wanted.provider == binance.PROVIDER:
-        return [_listen_to_binance(lake, log, wanted, reach, market, is_stopped) for market in _markets(wanted.feed)]
-    if wanted.provider in KEYED and reach.keyed is not None:
-        return [_capture_keyed(lake, log, wanted, reach.keyed, is_stopped)]
-    raise NotFoundError(f"provider {wanted.provider!r} cannot be captured; there are {', '.join(PROVIDERS)}")
+    provider = provider_named(wanted.provider)
+    feeds = (wanted.feed,) if wanted.feed else provider.feeds(wanted.symbols)
+    return [_capture_feed(lake, log, wanted, provider, feed, reach, is_stopped) for feed in feeds]
 
 
-def _capture_keyed(lake: Lake, log: Log, wanted: Wanted, reach: KeyedReach, is_stopped: Callable[[], bool]) -> CaptureReport:
-    end = wanted.end or to_datetime(lake.clock())
-    span = (wanted.start or end - timedelta(days=_POLLED_DAYS), end)
-    is_told = bool(wanted.symbols or wanted.start or wanted.end) or not reach.is_recorded
-    return keyed.capture_keyed(
-        lake, log, reach, wanted.provider, wanted.feed, wanted.data, wanted.symbols, wanted.interval,
-        span if is_told else None, is_stopped,
+def _capture_feed(
+    lake: Lake, log: Log, wanted: Wanted, provider: Provider, feed: str, reach: Reach, is_stopped: Callable[[], bool]
+) -> CaptureReport:
+    offers, push = provider.offers_of(feed, None if wanted.data == STREAM else wanted.data), provider.push(feed)
+    symbols = wanted.symbols or (recorded_symbols(provider.name, feed) if reach.is_recorded else ())
+    if wanted.data == STREAM or (wanted.data is None and push is not None and push.is_default):
+        if push is None:
+            raise NotFoundError(f"{provider.name} {feed} has no stream")
+        session = push.session(_named(symbols, provider, feed), reach.secrets(provider.name))
+        address = reach.listened(provider.name, push)
+        return capture_stream(lake, log, session, address, provider=provider.name, feed=feed, is_stopped=is_stopped)
+    if not offers:
+        words = dict.fromkeys(offer.word for offer in provider.offers if offer.feed == feed)
+        raise InvalidValueError(f"{provider.name} {feed} has no {wanted.data}; there are {', '.join(words) or 'none'}")
+    offer = next((each for each in offers if wanted.interval in each.intervals), offers[0])
+    asks = _asks(lake, wanted, offer, symbols, reach)
+    return capture_pages(
+        lake, log, offer.pages(), asks, reach.asked(provider.name, feed), provider=provider.name, feed=feed
     )  # fmt: skip
 
 
-def _poll_yahoo(lake: Lake, log: Log, wanted: Wanted, reach: Reach) -> CaptureReport:
-    if wanted.feed not in (None, yahoo.FEED):
-        raise NotFoundError(f"no feed yahoo {wanted.feed}; there is {yahoo.FEED}")
+def _asks(lake: Lake, wanted: Wanted, offer: Offer, symbols: Sequence[str], reach: Reach) -> list[Ask]:
+    """Return what is asked for: as many symbols at once as the provider takes."""
+    if wanted.asks:
+        return list(wanted.asks)
+    is_told = bool(wanted.symbols or wanted.start or wanted.end) or not reach.is_recorded
+    if not is_told and (recorded := recorded_asks(offer.provider)):
+        return recorded
+    symbols = _named(symbols, provider_named(offer.provider), offer.feed)
     end = wanted.end or to_datetime(lake.clock())
-    start = wanted.start or end - timedelta(days=_POLLED_DAYS)
-    asks = [Ask(symbol, wanted.interval, start.astimezone(UTC), end.astimezone(UTC)) for symbol in wanted.symbols]
-    asks = asks or list(reach.asks)
-    if not asks:
-        raise InvalidValueError("yahoo is polled by symbol: name at least one with --symbol")
-    return capture_pages(lake, log, yahoo.Chart(), asks, reach.yahoo, provider=yahoo.PROVIDER, feed=yahoo.FEED)
+    start, end = (wanted.start or end - timedelta(days=_POLLED_DAYS), end) if is_told else SPAN
+    many = offer.symbols_per_call
+    together = [",".join(symbols[first : first + many]) for first in range(0, len(symbols), many)]
+    return [Ask(each, wanted.interval, start.astimezone(UTC), end.astimezone(UTC)) for each in together]
 
 
-def _markets(feed: str | None) -> tuple[binance.Market, ...]:
-    if feed is None:
-        return ("spot", "usdm")
-    if feed == "spot":
-        return ("spot",)
-    if feed == "usdm":
-        return ("usdm",)
-    raise NotFoundError(f"no feed binance {feed}; there are spot, usdm")
-
-
-def _listen_to_binance(
-    lake: Lake, log: Log, wanted: Wanted, reach: Reach, market: binance.Market, is_stopped: Callable[[], bool]
-) -> CaptureReport:
-    symbols = wanted.symbols or ("BTCUSDT",)
-    session = binance.MarketSession([name for symbol in symbols for name in binance.default_streams(market, symbol)], market)
-    address = reach.spot if market == "spot" else reach.usdm
-    return capture_stream(lake, log, session, address, provider=binance.PROVIDER, feed=market, is_stopped=is_stopped)
+def _named(symbols: Sequence[str], provider: Provider, feed: str) -> Sequence[str]:
+    if not symbols:
+        raise InvalidValueError(f"{provider.name} {feed} is asked by symbol: name at least one with --symbol")
+    return symbols

@@ -192,6 +192,7 @@ def _tell_rows(lake: Lake) -> None:
 
 def _capture(lake: Lake, chosen: argparse.Namespace, stopping: threading.Event) -> None:
     """Capture one provider: recordings once, one after the other; a provider itself until the stop."""
+    from ingest import reach
     from ingest.simulator.keyed import Keys
     from serving.operate import asking, providers
     from serving.operate.logs import open_log
@@ -199,11 +200,12 @@ def _capture(lake: Lake, chosen: argparse.Namespace, stopping: threading.Event) 
     log, symbols = open_log(lake.settings), tuple(chosen.symbol or ())
     tasks = providers.PLAYED[chosen.provider] if chosen.simulator else providers.tasks_of(chosen.provider, symbols)
     tasks = tuple(task for task in tasks if chosen.only in (None, task.feed, "stream" if task.is_stream else "polls"))
-    reach = asking.reach_at(orjson.loads(chosen.simulator), Keys()) if chosen.simulator else asking.themselves(os.environ)
+    told = orjson.loads(chosen.simulator) if chosen.simulator else None
+    reached = reach.themselves(os.environ) if told is None else reach.simulated(told, Keys())
 
     def capture(task: providers.Task) -> CaptureReport:
         wanted = asking.Wanted(chosen.provider, task.feed, symbols, data=task.data)
-        return asking.capture(lake, log, wanted, reach, stopping.is_set)[0]
+        return asking.capture(lake, log, wanted, reached, stopping.is_set)[0]
 
     if chosen.simulator:
         _capture_recorded(lake, chosen, tasks, capture, stopping)

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 import orjson
 
+from ingest.providers.registry import PROVIDERS
 from lake.errors import InvalidValueError, SettingsError
 from lake.settings import Settings
 from serving.operate.children import Child
 from serving.operate.passing import environment as passed
-from serving.operate.providers import PLAYED, PROVIDERS, missing_keys, tasks_of
+from serving.operate.providers import PLAYED, tasks_of
 
 _PARTS = "serving.operate.parts"
 
@@ -50,7 +51,7 @@ class Plan:
 
         Raises SettingsError when nobody is left to ask.
         """
-        missing = {provider: words for provider in self.asked() if (words := missing_keys(provider, environment))}
+        missing = {provider: words for provider in self.asked() if (words := PROVIDERS[provider].missing_keys(environment))}
         if missing and len(missing) == len(self.asked()):
             raise SettingsError("nobody to ask: " + "; ".join(f"{provider} {words}" for provider, words in missing.items()))
         return missing

@@ -23,6 +23,7 @@ import pytest
 from rich.console import Console
 
 from ingest.landing import land
+from ingest.providers.registry import PROVIDERS
 from lake.catalog import Lake
 from lake.errors import InvalidValueError, SettingsError
 from lake.instants import system_clock
@@ -31,7 +32,6 @@ from serving.operate.board import Board
 from serving.operate.children import LONGEST_WAIT_S, Child, wait_s
 from serving.operate.logs import open_log
 from serving.operate.planning import Plan, planned, playing
-from serving.operate.providers import PROVIDERS
 from serving.operate.status import row_counts
 
 

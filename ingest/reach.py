@@ -1,0 +1,63 @@
+"""Where providers are reached and with which keys: the providers themselves, or a simulator that plays them.
+
+Keys come from the environment (`Provider.key_variables`) for a provider itself and from the simulator for its own; they go
+into addresses, and into nothing that is written down.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ingest.asks import Address
+from ingest.providers.registry import PROVIDERS, Push, provider_named
+from ingest.simulator.keyed import Keys
+from lake.errors import SettingsError
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """Where providers are reached.
+
+    keys       of each provider, in the order of its `key_variables`
+    simulator  addresses of a simulator's servers by name; none: the providers themselves
+    """
+
+    keys: Mapping[str, tuple[str, ...]] = field(repr=False)
+    simulator: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def is_recorded(self) -> bool:
+        """Whether a simulator answers, which has what was recorded and nothing else."""
+        return bool(self.simulator)
+
+    def secrets(self, provider: str) -> tuple[str, ...]:
+        """Return the keys of a provider. Raises SettingsError that names the variables to set."""
+        wanted = provider_named(provider).key_variables
+        found = self.keys.get(provider, ())
+        if wanted and not (found and all(found)):
+            raise SettingsError(f"{provider} needs {' and '.join(wanted)} in the environment")
+        return found
+
+    def asked(self, provider: str, feed: str) -> Address:
+        """Return where a feed is asked. Raises NotFoundError, and SettingsError without keys."""
+        known = provider_named(provider)
+        http = self.simulator.get("http") or known.address(feed)
+        return Address(http, credentials=known.credentials(*self.secrets(provider)))
+
+    def listened(self, provider: str, push: Push) -> Address:
+        """Return where a feed that pushes is listened to, and asked for what belongs to it. Raises SettingsError."""
+        known = provider_named(provider)
+        stream = self.simulator.get(push.server or provider) if self.is_recorded else push.address
+        http = self.simulator.get("http") or known.address(push.feed)
+        return Address(http, stream, credentials=known.stream_credentials(*self.secrets(provider)))
+
+
+def themselves(environment: Mapping[str, str]) -> Reach:
+    """Return how the providers themselves are reached, with the keys of `environment`."""
+    return Reach({name: tuple(environment.get(each, "") for each in one.key_variables) for name, one in PROVIDERS.items()})
+
+
+def simulated(addresses: Mapping[str, str], keys: Keys) -> Reach:
+    """Return how a running simulator is reached at its addresses, with the keys it takes."""
+    return Reach(keys.of(), addresses)
