@@ -54,6 +54,7 @@ _PLACES = {"home", "catalog_url", "warehouse", "log_path", "log_url", "state_url
     "s3_access_key_id",
     "s3_secret_access_key",
     "s3_session_token",
+    "config",
 }
 """Fields that say where and when, not what: two lakes that differ only in these hold the same rows."""
 OBJECT_STORE = "s3://"
@@ -85,6 +86,10 @@ class Settings(BaseSettings):
     log_path: Path = Field(Path(), description="Folder of the embedded log; default: log in the home.")
     log_url: str = Field(
         "", repr=False, description="Log on Kafka: kafka://host:port[,host:port][/prefix]; default: the embedded one."
+    )
+    config: Path = Field(
+        Path(),
+        description="File of providers, universes and schedules (`tickhouse config`); default: tickhouse.toml in the home.",
     )
     state_url: str = Field(
         "", repr=False, description="Database of mutable state; default: the catalog's on PostgreSQL, else state.db in the home."
@@ -169,6 +174,7 @@ class Settings(BaseSettings):
             "home": home,
             "catalog_url": catalog_url,
             "warehouse": _object_place(warehouse) or (home / "warehouse" if warehouse == "." else _folder(warehouse)),
+            "config": home / "tickhouse.toml" if self.config == Path() else self.config.expanduser().resolve(),
             "log_path": home / "log" if self.log_path == Path() else self.log_path.expanduser().resolve(),
             # State lives in the catalog's own database; a REST catalog shows none.
             "archive_location": _object_place(self.archive_location) or self.archive_location,

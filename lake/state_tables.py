@@ -59,6 +59,16 @@ ANSWERED = sa.Table(
     sa.Column("table_name", sa.String, primary_key=True),
     sa.Column("as_of_ms", sa.BigInteger, nullable=False),
 )
+CONFIGURATIONS = sa.Table(
+    "configurations",
+    METADATA,
+    sa.Column("version", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("etag", sa.String, nullable=False),
+    sa.Column("at_ns", sa.BigInteger, nullable=False),
+    sa.Column("who", sa.String, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("text", sa.Text, nullable=False),
+)
 
 
 SAME_SNAPSHOT = sa.and_(PUBLICATIONS.c.table_name == RANGES.c.table_name, PUBLICATIONS.c.snapshot_id == RANGES.c.snapshot_id)
