@@ -208,7 +208,8 @@ class Breakers:
 
         self._state.change_document(BREAKER, f"{provider}/{endpoint}", put)
         before, after = pair
-        if before.position is after.position:
+        is_given_back = after.position is Position.OPEN and after.failures == before.failures
+        if before.position is after.position or is_given_back:
             return
         kinds = {
             Position.OPEN: Kind.BREAKER_OPENED,
