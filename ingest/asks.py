@@ -41,6 +41,7 @@ class Request:
     """One HTTP request in the provider's own words; `path` is not yet percent-encoded. Never holds a secret in `params`.
 
     endpoint   what is asked, without whom and when: quotas weigh it and breakers trip by it; empty: the path
+    symbols    named in it, where a plan counts different symbols (Tiingo's)
     """
 
     method: str
@@ -48,6 +49,7 @@ class Request:
     params: tuple[tuple[str, str], ...] = ()
     headers: tuple[tuple[str, str], ...] = ()
     endpoint: str = ""
+    symbols: tuple[str, ...] = ()
 
     @property
     def what(self) -> str:
@@ -119,12 +121,33 @@ class Gap:
     last_missing: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class Leaving:
+    """Why an open connection should be left; `is_planned`: it is as the provider wants it, and the next one need not wait."""
+
+    words: str
+    is_planned: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something wrong with a feed that no message tells: what kind, and the words."""
+
+    kind: str
+    detail: str
+
+
 class Session(Protocol):
     """A provider that pushes: one capture's conversation, across reconnects."""
 
     @property
     def target(self) -> str:
         """Path and query to connect to."""
+        ...
+
+    @property
+    def is_binary(self) -> bool:
+        """Whether frames are sent as binary ones, not as text."""
         ...
 
     def connected(self, now_ns: int) -> None:
@@ -147,12 +170,20 @@ class Session(Protocol):
         """Learn the time: heartbeats and staleness are judged by it."""
         ...
 
-    def is_stale(self) -> bool:
-        """True when data has been silent for too long although the socket may be alive: reconnect."""
+    def held_up(self, now_ns: int) -> None:
+        """Learn that nobody listened until now, through no fault of the feed: silence counts from now."""
+        ...
+
+    def leaving(self) -> Leaving | None:
+        """Return why this connection should be left although the socket is open (silence, its age); None to stay."""
+        ...
+
+    def findings(self) -> list[Finding]:
+        """Return what was found wrong with the feed since the last call."""
         ...
 
     def refusal(self) -> Reading | None:
-        """Return what the provider said when connecting again would meet the same (credentials, entitlement); else None."""
+        """Return what the provider said that ends the connection: with a `retry_after_s` worth a later one, else for good."""
         ...
 
     def gaps(self) -> list[Gap]:
