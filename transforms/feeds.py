@@ -89,7 +89,7 @@ class Feed:
     """Most messages of one promotion batch: few where each holds thousands of facts, so that memory stays bounded."""
 
 
-_BINANCE_FRAMES = "JSON frames: trade, bookTicker, depthUpdate, REST depth snapshots"
+_BINANCE_FRAMES = "JSON frames: trade, bookTicker, depthUpdate; REST: depth, klines, trades by id"
 _ALPACA_STOCKS = "JSON of /v2/stocks (bars, trades, quotes, snapshots) and frames of the stream (JSON or msgpack)"
 _ALPACA_OPTIONS = "/v1beta1/options (bars, trades, quotes, chains with greeks) and frames of its msgpack stream"
 _TOPS = "TOPS 1.5 and 1.6 in pcap and pcapng: quotes, trades, breaks, states, auctions"
@@ -99,7 +99,7 @@ _IEX_MARKET = "TOPS, last, DEEP, book, trades and breaks, JSON and SSE"
 _IEX_STOCK = "charts, quotes, dividends, splits, statements, stats, news, options, rates"
 _POLYGON = "JSON of aggregates, trades, quotes, last prices, snapshots and chains"
 _DBN = "DBN 1 to 3 and DBZ of any dataset, every schema; rows carry the dataset as their feed, like `xnas.itch`"
-_BINANCE_TABLES = (TRADES, QUOTES, BOOK_EVENTS)
+_BINANCE_TABLES = (TRADES, QUOTES, BOOK_EVENTS, BARS)
 
 FEEDS: dict[tuple[str, str], Feed] = {
     (feed.provider, feed.feed): feed

@@ -22,7 +22,7 @@ PROVIDER = "binance"
 Market = Literal["spot", "usdm"]
 STREAM_ADDRESS: dict[Market, str] = {"spot": "wss://stream.binance.com:9443", "usdm": "wss://fstream.binance.com"}
 HTTP_ADDRESS: dict[Market, str] = {"spot": "https://api.binance.com", "usdm": "https://fapi.binance.com"}
-_DEPTH_PATH: dict[Market, str] = {"spot": "/api/v3/depth", "usdm": "/fapi/v1/depth"}
+DEPTH_PATH: dict[Market, str] = {"spot": "/api/v3/depth", "usdm": "/fapi/v1/depth"}
 _DEPTH_STREAM: dict[Market, str] = {"spot": "depth@100ms", "usdm": "depth@0ms"}
 STALE_AFTER_NS = 30_000_000_000
 """BTCUSDT book tickers come many times a second; half a minute of silence on a whole connection is a dead feed."""
@@ -156,7 +156,7 @@ class MarketSession(Conversation):
         for symbol in symbols:
             params = (("symbol", symbol), ("limit", "1000"))
             headers = (("accept-encoding", "identity"),)
-            self._snapshots.append(Request("GET", _DEPTH_PATH[self.market], params, headers, "depth"))
+            self._snapshots.append(Request("GET", DEPTH_PATH[self.market], params, headers, "depth"))
 
     def _follow(self, name: str, data: _Data) -> None:
         numbers = _numbers(data)

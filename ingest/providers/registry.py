@@ -12,7 +12,7 @@ from functools import partial
 
 from ingest.asks import Credentials, SessionWithAnswers
 from ingest.offers import Offer
-from ingest.providers import alpaca, alpaca_stream, alpha_vantage, binance, finnhub, yahoo
+from ingest.providers import alpaca, alpaca_stream, alpha_vantage, binance, binance_rest, finnhub, yahoo
 from lake.errors import NotFoundError
 
 STREAM = "stream"
@@ -154,6 +154,33 @@ def _yahoo_offers() -> tuple[Offer, ...]:
     )  # fmt: skip
 
 
+def _binance_offers() -> tuple[Offer, ...]:
+    offers, crypto = [], frozenset({"crypto"})
+    markets: tuple[binance.Market, ...] = ("spot", "usdm")
+    for market in markets:
+        klines, depth = partial(binance_rest.Klines, market), partial(binance_rest.Depth, market)
+        classes = crypto if market == "spot" else frozenset({"future"})
+        intervals = tuple(binance_rest.INTERVALS)
+        offers += [
+            Offer(
+                binance.PROVIDER,
+                market,
+                "bars",
+                _BARS,
+                "klines",
+                klines,
+                classes,
+                intervals,
+                basis="as_traded",
+                rows_per_page=1_000,
+            ),
+            Offer(binance.PROVIDER, market, "book", "normalized.book_events", "depth", depth, classes),
+        ]
+    trades = partial(binance_rest.Trades, "spot")  # of futures a key is wanted
+    offers.append(Offer(binance.PROVIDER, "spot", "trades", _TRADES, "historicalTrades", trades, crypto, rows_per_page=1_000))
+    return tuple(offers)
+
+
 def _binance_push(market: binance.Market) -> Push:
     def session(symbols: Sequence[str], keys: Sequence[str]) -> SessionWithAnswers:
         return binance.MarketSession([name for symbol in symbols for name in binance.default_streams(market, symbol)], market)
@@ -169,7 +196,7 @@ PROVIDERS: dict[str, Provider] = {
             binance.PROVIDER,
             {"": binance.HTTP_ADDRESS["spot"], "usdm": binance.HTTP_ADDRESS["usdm"]},
             _always("spot", "usdm"),
-            (),
+            _binance_offers(),
             (_binance_push("spot"), _binance_push("usdm")),
         ),
         Provider(

@@ -152,8 +152,7 @@ class Simulator:
         logging.getLogger("websockets.server").setLevel(logging.CRITICAL)  # dropped sockets are its daily bread
         servers: list[tuple[MarketReplay | KeyedReplay, Server]] = [await self._serve_market(each) for each in self._markets]
         servers += [await self._serve_stream(each) for each in self._streams]
-        snapshots = {market: self.recording(market).snapshot for market in self._markets}
-        app = web_app(self._faults, self._report, snapshots, self._sleep, self.keys)
+        app = web_app(self._faults, self._report, self._markets, self._excerpt, self._sleep, self.keys)
         listener = socket.create_server((HOST, self._ports.get("http", 0)))
         self._addresses["http"] = f"http://{HOST}:{listener.getsockname()[1]}"
         config = uvicorn.Config(

@@ -1,6 +1,6 @@
-"""The simulator's HTTP side: Yahoo's chart API and Binance's depth snapshot, with their own paths, headers and error bodies.
+"""The simulator's HTTP side: Yahoo's chart API, with its own paths, headers and error bodies, and what goes wrong.
 
-Providers that want a key: `keyed_web.py`.
+Binance: `binance_web.py`; providers that want a key: `keyed_web.py`.
 
 A chart is chosen by symbol, interval and window. The recorded window gets the recorded bytes and Date exactly. Another
 window gets the recording of that symbol and interval that overlaps it most, whole: wider or narrower than asked, never
@@ -10,7 +10,7 @@ cut. A window that overlaps none gets Yahoo's error for dates without data. Sour
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from urllib.parse import parse_qsl
 
 import orjson
@@ -21,6 +21,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ingest.providers.yahoo import INTERVALS
+from ingest.simulator.binance_web import binance_refusal, binance_routes
 from ingest.simulator.faults import Faults, HttpFault, Market, garbled_body
 from ingest.simulator.keyed import Keys
 from ingest.simulator.keyed_web import keyed_routes, refusal_body
@@ -33,26 +34,19 @@ _RETRY_TEXT = {429: b"Too Many Requests\r\n", 500: b"Internal Server Error", 502
 
 
 def web_app(
-    faults: Faults, report: FaultReport, snapshots: Mapping[Market, bytes], sleep: Callable[[float], Awaitable[None]], keys: Keys
+    faults: Faults,
+    report: FaultReport,
+    markets: Sequence[Market],
+    excerpt: int | None,
+    sleep: Callable[[float], Awaitable[None]],
+    keys: Keys,
 ) -> ASGIApp:
     """Return the ASGI app; `sleep` is awaited by slow answers."""
 
     async def chart(request: Request) -> Response:
         return chart_answer(request.path_params["symbol"], request.query_params, request.headers)
 
-    def depth(market: Market) -> Callable[[Request], Awaitable[Response]]:
-        async def answer(request: Request) -> Response:
-            if request.query_params.get("symbol") != "BTCUSDT":
-                return Response(b'{"code":-1121,"msg":"Invalid symbol."}', 400, media_type=JSON)
-            return Response(snapshots[market], media_type=JSON)
-
-        return answer
-
-    routes = [Route("/v8/finance/chart/{symbol:path}", chart), *keyed_routes(keys)]
-    if "spot" in snapshots:
-        routes.append(Route("/api/v3/depth", depth("spot")))
-    if "usdm" in snapshots:
-        routes.append(Route("/fapi/v1/depth", depth("usdm")))
+    routes = [Route("/v8/finance/chart/{symbol:path}", chart), *keyed_routes(keys), *binance_routes(markets, excerpt)]
     return _Misbehaving(Starlette(routes=routes), faults, report, sleep)
 
 
@@ -125,7 +119,8 @@ class _Misbehaving:
         self._report.did(fault.kind, path=path, **({"status": fault.status} if fault.kind == "status" else {}))
         if fault.kind == "status":
             waits = {} if fault.retry_after_s is None else {"retry-after": f"{fault.retry_after_s:g}"}
-            own = refusal_body(path, fault.status, dict(parse_qsl(bytes(scope["query_string"]).decode("latin-1"))))
+            query = dict(parse_qsl(bytes(scope["query_string"]).decode("latin-1")))
+            own = binance_refusal(path, fault.status) or refusal_body(path, fault.status, query)
             status, body, kind = own or (fault.status, _RETRY_TEXT.get(fault.status, b"Error"), "text/plain")
             await Response(body, status, waits, media_type=kind)(scope, receive, send)
             return
