@@ -22,7 +22,7 @@ from tomlkit.exceptions import TOMLKitError
 
 from ingest.configuration import SECTIONS, Configuration, Thresholds, Window
 from ingest.toml_lines import Path, line_of, lines_of
-from lake.errors import InvalidValueError
+from lake.errors import InvalidValueError, WrongConfigurationError
 from transforms.feeds import FEEDS
 
 MAX_BYTES = 8 << 20
@@ -50,21 +50,13 @@ class Mistake:
         return {"where": self.where, "line": self.line or None, "what": self.what}
 
 
-class WrongConfigurationError(InvalidValueError):
-    """The text is no configuration; `mistakes` has every one."""
-
-    def __init__(self, mistakes: Sequence[Mistake]) -> None:
-        super().__init__("\n".join(str(each) for each in mistakes))
-        self.mistakes = tuple(mistakes)
-
-
 def read_configuration(text: str, secrets: Sequence[str] = ()) -> Configuration:
     """Return the configuration that `text` is. Raises WrongConfigurationError with every mistake.
 
     secrets   values that must not stand in it, such as the keys in the environment
     """
     if len(text.encode("utf-8", "surrogatepass")) > MAX_BYTES:
-        raise WrongConfigurationError([Mistake("", 0, f"longer than {MAX_BYTES} bytes")])
+        raise _error([Mistake("", 0, f"longer than {MAX_BYTES} bytes")])
     held = [
         Mistake("", number, "holds a key itself; expected the name of the environment variable that has it")
         for number, line in enumerate(text.splitlines(), 1)
@@ -73,7 +65,7 @@ def read_configuration(text: str, secrets: Sequence[str] = ()) -> Configuration:
     try:
         document = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise WrongConfigurationError([*held, _unreadable(text, error)]) from None
+        raise _error([*held, _unreadable(text, error)]) from None
     lines = lines_of(text)
     mistakes = [*held, *(Mistake(_words(path), line_of(lines, path), what) for path, what in _wrong(document))]
     try:
@@ -82,9 +74,9 @@ def read_configuration(text: str, secrets: Sequence[str] = ()) -> Configuration:
         details = error.errors() if isinstance(error, ValidationError) else []
         found = [(_place(each), _told(each, document)) for each in details] or [((), "holds a number that is too large")]
         mistakes += [Mistake(_words(path), line_of(lines, path), what) for path, what in found]
-        raise WrongConfigurationError(_in_order(mistakes)) from None
+        raise _error(mistakes) from None
     if mistakes:
-        raise WrongConfigurationError(_in_order(mistakes))
+        raise _error(mistakes)
     return made
 
 
@@ -104,7 +96,7 @@ def merged(text: str, patch: Mapping[str, Any]) -> str:
         document = tomlkit.parse(text)
         _merge(document, patch)
         return tomlkit.dumps(document)
-    except (TOMLKitError, TypeError, ValueError) as error:
+    except (TOMLKitError, TypeError, ValueError, RecursionError) as error:
         raise InvalidValueError(f"the change does not fit TOML: {type(error).__name__}") from error
 
 
@@ -153,8 +145,9 @@ def _unreadable(text: str, error: Exception) -> Mistake:
     return Mistake("", number, f"no TOML{f', column {found[2]}' if found else ''}: {words}")
 
 
-def _in_order(mistakes: Sequence[Mistake]) -> list[Mistake]:
-    return sorted(dict.fromkeys(mistakes), key=lambda each: (each.line, each.where, each.what))
+def _error(mistakes: Sequence[Mistake]) -> WrongConfigurationError:
+    ordered = sorted(dict.fromkeys(mistakes), key=lambda each: (each.line, each.where, each.what))
+    return WrongConfigurationError("\n".join(str(each) for each in ordered), [each.document() for each in ordered])
 
 
 def _place(detail: Mapping[str, Any]) -> Path:

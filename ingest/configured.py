@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from ingest.configuration import Configuration
-from ingest.configuration_text import WrongConfigurationError, default_text, differences, etag_of, read_configuration
+from ingest.configuration_text import default_text, differences, etag_of, read_configuration
 from lake import configurations
 from lake.configurations import Version
 from lake.durable import new_file, sync_folder
-from lake.errors import CommitConflictError, DemandError, StorageError
+from lake.errors import CommitConflictError, DemandError, StorageError, WrongConfigurationError
 from lake.instants import NANOS_PER_SECOND, Clock
 from lake.settings import Settings
 from lake.state import State
@@ -130,7 +130,7 @@ class Configured:
         try:
             made = read_configuration(text, self._secrets)
         except WrongConfigurationError as error:
-            self._refuse(etag_of(text), [each.document() for each in error.mistakes], str(error))
+            self._refuse(etag_of(text), [dict(each) for each in error.mistakes], str(error))
             return True
         try:
             self._put(text, made, BY_FILE, f"{self.path.name} was changed", text)

@@ -23,15 +23,15 @@ def lines_of(text: str) -> dict[Path, int]:
     table: Path = ()
     for number, statement in _statements(text):
         if statement.startswith("[["):
-            name = _path(statement.strip()[2:].partition("]]")[0])
+            name = key_path(statement.strip()[2:].partition("]]")[0])
             counts[name] = counts.get(name, -1) + 1
             table = (*name, counts[name])
         elif statement.startswith("["):
-            table = _path(_header(statement))
+            table = key_path(_header(statement))
         else:
             key = _KEY.match(statement)
             if key is not None:
-                path = (*table, *_path(key[1]))
+                path = (*table, *key_path(key[1]))
                 for length in range(len(table) + 1, len(path) + 1):
                     found.setdefault(path[:length], number)
             continue
@@ -71,7 +71,7 @@ def _header(statement: str) -> str:
     return statement.strip()[1:].rpartition("]")[0]
 
 
-def _path(dotted: str) -> Path:
+def key_path(dotted: str) -> Path:
     """Return the parts of a dotted key, quotes and escapes read as TOML reads them."""
     parts: list[str] = []
     value = tomllib.loads(f"{dotted} = 0")

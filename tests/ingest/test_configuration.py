@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from ingest.configuration import Configuration
 from ingest.configuration_text import (
     Mistake,
-    WrongConfigurationError,
     as_text,
     default_text,
     differences,
@@ -19,7 +18,7 @@ from ingest.configuration_text import (
     read_configuration,
 )
 from ingest.toml_lines import lines_of
-from lake.errors import InvalidValueError
+from lake.errors import InvalidValueError, WrongConfigurationError
 
 WHOLE = """
 [providers.alpaca]   # a comment, with = and [brackets]
@@ -77,7 +76,7 @@ stale_after_s = -1
 def mistakes_of(text: str, *secrets: str) -> tuple[Mistake, ...]:
     with pytest.raises(WrongConfigurationError) as told:
         read_configuration(text, secrets)
-    return told.value.mistakes
+    return tuple(Mistake(str(each["where"]), int(str(each["line"] or 0)), str(each["what"])) for each in told.value.mistakes)
 
 
 def test_a_whole_file_is_read() -> None:

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from ingest.configuration_text import WrongConfigurationError, merged
+from ingest.configuration_text import merged
 from ingest.configured import BY_FILE, Configured, write_default
-from lake.errors import DemandError, StorageError
+from lake.errors import DemandError, StorageError, WrongConfigurationError
 from lake.instants import NANOS_PER_SECOND
 from lake.state import State
 from quality_checks.alerts import Alerts
