@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import orjson
 
-from ingest.asks import Gap, Request
+from ingest.asks import Finding, Gap, Leaving, Request
 from ingest.verdicts import Reading
 from lake.values import Message
 
@@ -59,11 +59,14 @@ class Conversation:
     A provider adds target, connected, disconnected and what its frames mean.
     """
 
+    is_binary = False
+
     def __init__(self, stale_after_ns: int, first_seq: int = 0) -> None:
         self._stale_after_ns = stale_after_ns
         self._seq = first_seq
         self._outgoing: deque[bytes] = deque()
         self._gaps: list[Gap] = []
+        self._findings: list[Finding] = []
         self._gap_count = 0
         self._refusal: Reading | None = None
         self._last_heard_ns: int | None = None
@@ -82,6 +85,19 @@ class Conversation:
     def is_stale(self) -> bool:
         """True after so much silence that the socket must be dead, whatever it says."""
         return self._last_heard_ns is not None and self._now_ns - self._last_heard_ns > self._stale_after_ns
+
+    def held_up(self, now_ns: int) -> None:
+        """Learn that nobody listened until now: silence counts from now."""
+        self._now_ns = self._last_heard_ns = now_ns
+
+    def leaving(self) -> Leaving | None:
+        """Return why the connection should be left; None to stay."""
+        return Leaving("silence: no data although the socket is open") if self.is_stale() else None
+
+    def findings(self) -> list[Finding]:
+        """Return what was found wrong with the feed since the last call."""
+        found, self._findings = self._findings, []
+        return found
 
     def refusal(self) -> Reading | None:
         """Return why connecting again is of no use; None while it may be."""
@@ -102,6 +118,7 @@ class Conversation:
 
     def _begun(self, now_ns: int) -> None:
         self._now_ns = self._last_heard_ns = now_ns
+        self._refusal = None  # what was refused before may be granted now
 
     def _ended(self, now_ns: int) -> None:
         """End a connection: what was not sent on it is not sent any more."""

@@ -44,7 +44,7 @@ MESSAGE_SCHEMA: pa.Schema = pa.schema([field for field in MESSAGES.arrow_schema(
 """Columns of raw.messages without the two that only the log can know."""
 _MESSAGE_COLUMNS = [(field.name, field.type) for field in MESSAGE_SCHEMA]
 _SMALL_BYTES = 128 * 1024
-"""Smaller blocks take lz4: zstd begins anew for each of two dozen buffers, 0.4 ms whatever they hold. A stream says which it has."""
+"""Smaller blocks take lz4: zstd begins anew for each of two dozen buffers, 0.4 ms whatever they hold."""
 
 
 def encode_messages(capture: Capture, messages: Sequence[Message]) -> Block:
