@@ -11,12 +11,10 @@ from ingest.plans import Plan, Told, Window
 
 _ALPACA_TOLD = Told("60 s", "x-ratelimit-limit", "x-ratelimit-remaining", reset="x-ratelimit-reset")
 _BINANCE_WEIGHTS = {
-    "depth?limit=5000": 250, "depth?limit=1000": 50, "depth?limit=500": 25, "depth": 5, "klines": 2, "aggTrades": 4,
+    "depth?limit=5000": 250, "depth?limit=1000": 50, "depth?limit=500": 25, "depth": 20, "klines": 10, "aggTrades": 20,
     "historicalTrades": 25, "trades": 25, "exchangeInfo": 20,
 }  # fmt: skip
-_FUTURES_WEIGHTS = {
-    "usdm/depth?limit=1000": 20, "usdm/depth?limit=500": 10, "usdm/depth": 20, "usdm/klines": 10, "usdm/aggTrades": 20,
-}  # fmt: skip
+"""The heavier of the two markets': their endpoints have one name."""
 _US_DAY = "America/New_York"
 
 
@@ -66,8 +64,8 @@ PLANS: Mapping[str, tuple[Plan, ...]] = {
     "binance": (
         Plan(
             "public",
-            (Window(6_000, 60.0), Window(2_400, 60.0, endpoints=("usdm/depth", "usdm/klines", "usdm/aggTrades"))),
-            weights={**_BINANCE_WEIGHTS, **_FUTURES_WEIGHTS},
+            (Window(2_400, 60.0),),  # of the futures; spot lets 6,000 pass
+            weights=_BINANCE_WEIGHTS,
             told=(Told("60 s", used="x-mbx-used-weight-1m"),),
             cool_down_s=120.0,
         ),

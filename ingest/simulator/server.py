@@ -22,6 +22,7 @@ from ingest.providers import alpaca, alpha_vantage, finnhub
 from ingest.simulator.faults import Faults, Market
 from ingest.simulator.keyed import KeyedStream, Keys
 from ingest.simulator.keyed_stream import KeyedReplay
+from ingest.simulator.limits import Limited, Limits
 from ingest.simulator.recorded import Recording, binance, charts
 from ingest.simulator.report import FaultReport
 from ingest.simulator.stream import MarketReplay, Pace
@@ -46,6 +47,7 @@ class Simulator:
     ports    of the servers in the order of `PORTS`; 0, or none given, takes a free one
     streams  which of the streams that want a key are served
     keys     what they take for keys
+    limits   counts every call and refuses those over a provider's limits; none: nobody counts
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class Simulator:
         ports: Sequence[int] = (),
         streams: Sequence[KeyedStream] = ("alpaca", "finnhub"),
         keys: Keys | None = None,
+        limits: Limits | None = None,
     ) -> None:
         self._faults = Faults() if faults is None else faults
         self._clock, self._pace, self._sleep = clock, pace, sleep
@@ -67,6 +70,7 @@ class Simulator:
         self._markets = tuple(markets)
         self._ports = dict(zip(PORTS, ports, strict=False))
         self._streams, self.keys = tuple(streams), Keys() if keys is None else keys
+        self._limits = limits
         self._report = FaultReport()
         self._thread = threading.Thread(target=self._run, name="simulator", daemon=True)
         self._ready = threading.Event()
@@ -153,6 +157,7 @@ class Simulator:
         servers: list[tuple[MarketReplay | KeyedReplay, Server]] = [await self._serve_market(each) for each in self._markets]
         servers += [await self._serve_stream(each) for each in self._streams]
         app = web_app(self._faults, self._report, self._markets, self._excerpt, self._sleep, self.keys)
+        app = app if self._limits is None else Limited(app, self._limits)
         listener = socket.create_server((HOST, self._ports.get("http", 0)))
         self._addresses["http"] = f"http://{HOST}:{listener.getsockname()[1]}"
         config = uvicorn.Config(
