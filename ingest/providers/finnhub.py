@@ -63,6 +63,24 @@ def checked(symbol: str) -> str:
 
 def read_quote(response: Response, symbol: str = "") -> Reading:
     """Return the meaning of an answer; any bytes give one. Zeros are Finnhub's word for a symbol it does not know."""
+    refused = read_refusal(response)
+    if refused is not None:
+        return refused
+    try:
+        found = orjson.loads(response.body)
+    except orjson.JSONDecodeError as error:
+        return Reading(Verdict.MALFORMED, f"not JSON: {error}")
+    if isinstance(found, dict) and isinstance(found.get("error"), str):
+        return Reading(Verdict.BAD_REQUEST, found["error"])
+    if not isinstance(found, dict) or not {"c", "h", "l", "o", "pc", "t"} <= set(found):
+        return Reading(Verdict.MALFORMED, "no quote: expected c, h, l, o, pc, t")
+    if not any(found[key] for key in ("c", "h", "l", "o", "t")):
+        return Reading(Verdict.UNKNOWN_SYMBOL, f"{symbol}: a quote of zeros")
+    return Reading(Verdict.OK, f"{symbol}: last price {found['c']}")
+
+
+def read_refusal(response: Response) -> Reading | None:
+    """Return what an answer without data means, by its status and words; None for one that may have data."""
     words = " ".join(response.body[:200].decode("utf-8", "replace").split())
     if response.status == 429 or b"API limit reached" in response.body[:200]:
         if _NO_TOKEN in response.body:
@@ -76,17 +94,7 @@ def read_quote(response: Response, symbol: str = "") -> Reading:
         return Reading(Verdict.NOT_ENTITLED if b"access" in response.body else Verdict.AUTH, words)
     if response.status != 200:
         return Reading(Verdict.BAD_REQUEST, f"HTTP {response.status}: {words}")
-    try:
-        found = orjson.loads(response.body)
-    except orjson.JSONDecodeError as error:
-        return Reading(Verdict.MALFORMED, f"not JSON: {error}")
-    if isinstance(found, dict) and isinstance(found.get("error"), str):
-        return Reading(Verdict.BAD_REQUEST, found["error"])
-    if not isinstance(found, dict) or not {"c", "h", "l", "o", "pc", "t"} <= set(found):
-        return Reading(Verdict.MALFORMED, "no quote: expected c, h, l, o, pc, t")
-    if not any(found[key] for key in ("c", "h", "l", "o", "t")):
-        return Reading(Verdict.UNKNOWN_SYMBOL, f"{symbol}: a quote of zeros")
-    return Reading(Verdict.OK, f"{symbol}: last price {found['c']}")
+    return None
 
 
 def _wait_s(response: Response) -> float | None:

@@ -12,7 +12,7 @@ from functools import partial
 
 from ingest.asks import Credentials, SessionWithAnswers
 from ingest.offers import Offer
-from ingest.providers import alpaca, alpaca_stream, alpha_vantage, binance, binance_rest, finnhub, yahoo
+from ingest.providers import alpaca, alpaca_stream, alpha_vantage, binance, binance_rest, finnhub, finnhub_ticks, yahoo
 from lake.errors import NotFoundError
 
 STREAM = "stream"
@@ -216,7 +216,20 @@ PROVIDERS: dict[str, Provider] = {
             finnhub.PROVIDER,
             {"": finnhub.ADDRESS},
             _always(finnhub.QUOTE),
-            (Offer(finnhub.PROVIDER, finnhub.QUOTE, "quotes", _BARS, finnhub.QUOTE, finnhub.Quote, _EQUITIES),),
+            (
+                Offer(finnhub.PROVIDER, finnhub.QUOTE, "quotes", _BARS, finnhub.QUOTE, finnhub.Quote, _EQUITIES),
+                Offer(
+                    finnhub.PROVIDER,
+                    finnhub.TRADES,
+                    "trades",
+                    _TRADES,
+                    finnhub_ticks.ENDPOINT,
+                    finnhub_ticks.Ticks,
+                    _EQUITIES,
+                    rows_per_page=finnhub_ticks.MOST_ROWS,
+                    data="ticks",
+                ),
+            ),
             (Push(finnhub.TRADES, finnhub.STREAM_ADDRESS, lambda symbols, keys: finnhub.TradeStream(symbols)),),
             ("FINNHUB_API_KEY",),
             finnhub.credentials,
