@@ -19,8 +19,9 @@ from ingest.recorder import Recorder
 from ingest.streams import Listening as Listening
 from ingest.streams import capture_stream as capture_stream
 from ingest.streams import capture_streams as capture_streams
+from ingest.tallies import Tally
 from ingest.transport.backoff import Backoff
-from ingest.transport.http import HttpTransport
+from ingest.transport.http import HttpTransport, is_loopback
 from ingest.verdicts import REFUSED
 from lake.catalog import Lake
 from lake.log.log import Log
@@ -59,7 +60,8 @@ def capture_pages(
         return Recorder(log, capture, clock=lake.clock, steps=lake.steps, sleep=sleep, partitions=partitions)
 
     recorder, report = begun(lake, log, provider, feed, kind, {"address": address.http, "asks": asked}, recorder_of)
-    ledger = CaptureLedger(lake, recorder, report)
+    tally = Tally(lake.state, lake.clock, provider, feed, is_measured=not is_loopback(address.http))
+    ledger = CaptureLedger(lake, recorder, report, tally)
     report.ended = ALL_ASKED
     rng = random.Random() if rng is None else rng
     with HttpTransport(
@@ -69,12 +71,14 @@ def capture_pages(
             if number and pause_s > 0:
                 sleep(pause_s)
             reading = transport.ask(pages, ask)
+            tally.flush_if_due()
             told = {"verdict": reading.verdict.value, "detail": reading.detail, "retry_after_s": reading.retry_after_s}
             report.outcomes.append({"ask": words, **told})
             if reading.verdict in REFUSED:
                 report.ended = f"refused: {reading.verdict.value} {reading.detail}"
                 break
     recorder.flush()
+    tally.flush()
     report.messages = recorder.durable
     return report
 

@@ -11,6 +11,7 @@ import orjson
 from ingest.asks import Gap, Request, Response
 from ingest.history import call_row, gap_rows
 from ingest.recorder import Recorder, code_version, new_capture_id
+from ingest.tallies import Tally
 from ingest.transport.backoff import Backoff
 from ingest.transport.http import Call
 from ingest.transport.websocket import END_OF_RECORDING, STOPPED
@@ -71,8 +72,8 @@ class CaptureReport:
 class CaptureLedger:
     """Writes one capture's answers, calls and gaps down (`Ledger`, `Listener`)."""
 
-    def __init__(self, lake: Lake, recorder: Recorder, report: CaptureReport) -> None:
-        self._lake, self._recorder, self._report = lake, recorder, report
+    def __init__(self, lake: Lake, recorder: Recorder, report: CaptureReport, tally: Tally) -> None:
+        self._lake, self._recorder, self._report, self._tally = lake, recorder, report, tally
         self._calls = 0
         self.number: Callable[[bytes, int, str, int, str], Message] = self._next_message
 
@@ -116,6 +117,7 @@ class CaptureLedger:
         )
         self._calls += 1
         self._recorder.history("ops.provider_calls", row)
+        self._tally.call(call)
         verdict = reading.verdict.value
         self._report.verdicts[verdict] = self._report.verdicts.get(verdict, 0) + 1
         if len(self._report.calls) < 1_000:

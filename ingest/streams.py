@@ -20,8 +20,9 @@ from ingest.history import finding_row, gap_rows
 from ingest.ledger import PATIENCE, CaptureLedger, CaptureReport, begun
 from ingest.permits import FREE, Permits
 from ingest.recorder import LOGGER
+from ingest.tallies import Tally
 from ingest.transport.backoff import Backoff
-from ingest.transport.http import HttpTransport
+from ingest.transport.http import HttpTransport, is_loopback
 from ingest.transport.websocket import StreamTransport
 from ingest.verdicts import Reading, Verdict
 from ingest.writer import LIMIT_BYTES, QueuedRecorder, Writer
@@ -152,7 +153,9 @@ async def _listened(one: Listening, manner: _Manner) -> CaptureReport:
     if one.address.stream is None:
         raise ProviderUnavailableError(f"{one.provider} {one.feed}: no stream address", 0.0)
     recorder, report = await asyncio.to_thread(_begin, one, manner)
-    ledger = CaptureLedger(manner.lake, recorder, report)
+    is_measured = not is_loopback(one.address.http)
+    tally = Tally(manner.lake.state, manner.lake.clock, one.provider, one.feed, is_measured=is_measured)
+    ledger = CaptureLedger(manner.lake, recorder, report, tally)
     ledger.number = one.session.recorded
     stream = StreamTransport(
         one.address.stream,
@@ -165,7 +168,7 @@ async def _listened(one: Listening, manner: _Manner) -> CaptureReport:
         credentials=one.address.credentials,
         permits=one.permits,
     )
-    telling = asyncio.create_task(_tell(one, recorder, manner))
+    telling = asyncio.create_task(_tell(one, recorder, manner, tally))
     with HttpTransport(
         one.address,
         ledger,
@@ -177,13 +180,14 @@ async def _listened(one: Listening, manner: _Manner) -> CaptureReport:
         permits=one.permits,
     ) as transport:
         try:
-            heard = await stream.listen(one.session, _Hearing(ledger, recorder, report, transport, manner))
+            heard = await stream.listen(one.session, _Hearing(ledger, recorder, report, transport, manner, tally))
             report.ended, report.connections, report.drops = heard.ended, heard.connections, heard.drops
         finally:
             telling.cancel()
             with suppress(asyncio.CancelledError):
                 await telling
             await asyncio.to_thread(recorder.flush)
+            await asyncio.to_thread(tally.flush)
             report.messages = recorder.durable
             report.most_held_bytes = manner.writer.pressure.most_held_bytes
     manner.lake.state.save_job(one.job, {"capture_id": report.capture_id, "ended": report.ended})
@@ -200,11 +204,17 @@ class _Hearing:
         report: CaptureReport,
         transport: HttpTransport,
         manner: _Manner,
+        tally: Tally,
     ) -> None:
         self._recorder, self._report, self._transport, self._manner = recorder, report, transport, manner
-        self.heard: Callable[[list[Message]], None] = recorder.record
+        self._tally = tally
         self.missed, self.called = ledger.missed, ledger.called
         self._findings = 0
+
+    def heard(self, messages: list[Message]) -> None:
+        """Record and count frames."""
+        self._recorder.record(messages)
+        self._tally.heard(messages)
 
     def found(self, findings: list[Finding]) -> None:
         """Record findings about the feed."""
@@ -243,13 +253,14 @@ def _in_loop(sleep: Callable[[float], None]) -> Callable[[float], Awaitable[None
     return slept
 
 
-async def _tell(one: Listening, recorder: QueuedRecorder, manner: _Manner) -> None:
+async def _tell(one: Listening, recorder: QueuedRecorder, manner: _Manner, tally: Tally) -> None:
     """Keep telling in the job how far the capture is and how far the log is behind it, for metrics."""
     while True:
         await asyncio.sleep(_TOLD_EVERY_S)
         told = {"capture_id": recorder.capture.capture_id, "ended": None, "messages": recorder.durable}
         document = {**told, **asdict(manner.writer.pressure), "told_at_ns": manner.lake.clock()}
         await asyncio.to_thread(manner.lake.state.save_job, one.job, document)
+        await asyncio.to_thread(tally.flush)
 
 
 def _begin(one: Listening, manner: _Manner) -> tuple[QueuedRecorder, CaptureReport]:

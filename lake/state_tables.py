@@ -69,6 +69,15 @@ CONFIGURATIONS = sa.Table(
     sa.Column("reason", sa.Text, nullable=False),
     sa.Column("text", sa.Text, nullable=False),
 )
+TALLIES = sa.Table(
+    "tallies",
+    METADATA,
+    sa.Column("name", sa.String, primary_key=True),
+    sa.Column("provider", sa.String, primary_key=True),
+    sa.Column("feed", sa.String, primary_key=True),
+    sa.Column("label", sa.String, primary_key=True),
+    sa.Column("value", sa.BigInteger, nullable=False),
+)
 
 
 SAME_SNAPSHOT = sa.and_(PUBLICATIONS.c.table_name == RANGES.c.table_name, PUBLICATIONS.c.snapshot_id == RANGES.c.snapshot_id)
