@@ -15,8 +15,8 @@ from serving.built_bars import BuiltQuestion, built
 from serving.choices import BarSource
 from serving.web import examples
 from serving.web.access import Caller, caller_of
-from serving.web.parameters import AsOf, Demanded, End, KnownAsOf, Provider, Start, Symbol, WireFormat, instant
-from serving.web.responses import answers, document, lake_of, respond
+from serving.web.parameters import AsOf, Demanded, End, KnownAsOf, Provider, ReadMode, Start, Symbol, WireFormat, instant
+from serving.web.responses import answers, best_of, document, lake_of, respond
 
 router = APIRouter()
 
@@ -27,6 +27,7 @@ def get_bars(
     symbol: Symbol,
     wire: WireFormat,
     demands: Demanded,
+    mode: ReadMode,
     interval: Annotated[str, Query(description="Length of a bar.", examples=["1d", "1m"], max_length=16)] = "1d",
     start: Start = None,
     end: End = None,
@@ -52,7 +53,8 @@ def get_bars(
         asked = BuiltQuestion(symbol, interval, *bounds, price_type, provider, *views)
         return respond(request, built(lake_of(request), asked), wire, demands)
     question = BarsQuestion(symbol, interval, *bounds, adjustment, *views, provider)
-    return respond(request, bars(lake_of(request), question), wire, demands)
+    found = best_of(request).bars(question, lambda: bars(lake_of(request), question), demands, mode)
+    return respond(request, found, wire, demands)
 
 
 @router.get(
