@@ -12,8 +12,23 @@ from lake.catalog import Lake
 from serving.integration.worker import Worker
 from serving.keys import Keyring
 from serving.operate.configured import open_configured
+from serving.operate.standing import Standings
 from serving.streaming.hub import Hub
-from serving.web import config, fx, iceberg, integration, market, pages, problems, quality, routes, sql_route, stream, symbology
+from serving.web import (
+    config,
+    fx,
+    iceberg,
+    integration,
+    market,
+    metrics,
+    pages,
+    problems,
+    quality,
+    routes,
+    sql_route,
+    stream,
+    symbology,
+)
 from serving.web.access import Access, Policy
 from serving.web.iceberg_errors import ReadOnly
 from serving.web.sql_route import AT_ONCE, Places
@@ -49,10 +64,12 @@ def create_app(lake: Lake, *, is_loopback: bool | None = None) -> FastAPI:
     app.state.hub = Hub(lake)
     app.state.worker = Worker(lake)
     app.state.configured = open_configured(lake)
-    for module in (routes, market, fx, symbology, quality, sql_route, stream, integration, config):
+    app.state.standings = Standings(lake, app.state.configured)
+    for module in (routes, market, fx, symbology, quality, sql_route, stream, integration, config, metrics):
         app.include_router(module.router, prefix="/api/v1")
     app.include_router(iceberg.router, prefix="/iceberg/v1")
     app.add_api_route("/health", routes.get_health, include_in_schema=False)  # where a balancer looks for it
+    app.add_api_route("/metrics", metrics.get_metrics, include_in_schema=False)  # where Prometheus looks for it
     pages.install(app)
     problems.install(app)
     app.add_middleware(ReadOnly)
