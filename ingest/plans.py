@@ -146,6 +146,10 @@ class Plan:
         """Return the windows in which calls of an endpoint are counted."""
         return tuple(window for window in self.windows if window.is_about(endpoint))
 
+    def limit(self, window: Window, purpose: Purpose) -> int:
+        """Return how much of a window is for live work, or for backfill."""
+        return window.limit - (int(window.limit * self.live_share) if purpose == "backfill" else 0)
+
     def batch(self, endpoint: str, weight: int) -> tuple[int, float]:
         """Return (calls, seconds) that one process may reserve at once: one call, but for plans of many calls a second."""
         windows = [each for each in self.windows_about(endpoint) if each.counts == "weight"]

@@ -307,18 +307,15 @@ class Book:
     def _room(self, window: Window, now: int, purpose: Purpose, freed: tuple[int, int] = (0, 0)) -> int:
         """Return how much of a window is free; backfill leaves live work its share."""
         if window.counts == "symbols":
-            return self._limit(window, purpose) - max(map(len, self._known(window, now).values()))
+            return self._plan.limit(window, purpose) - max(map(len, self._known(window, now).values()))
         room = window.limit - (self._used(window, now) - freed[0]) - self._under_way(window)
         if purpose == "live":
             return room
         mine = self._used(window, now, 1) - freed[1] + self._under_way(window, "backfill")
-        return min(room, self._limit(window, purpose) - mine)
-
-    def _limit(self, window: Window, purpose: Purpose) -> int:
-        return window.limit - (int(window.limit * self._plan.live_share) if purpose == "backfill" else 0)
+        return min(room, self._plan.limit(window, purpose) - mine)
 
     def _not_now(self, window: Window, now: int, purpose: Purpose, amount: int) -> Granted:
-        limit = self._limit(window, purpose)
+        limit = self._plan.limit(window, purpose)
         why = f"{window.limit - self._room(window, now, 'live')} of {window.limit} a {window.name} are spent"
         if limit < window.limit:
             why += f", {window.limit - limit} kept for live work"
