@@ -278,6 +278,7 @@ FEEDS: dict[tuple[str, str], Feed] = {
             tiingo.decode_crypto,
             True,
         ),
+        Feed("tiingo", "fx", NumberKind.FLOAT_IMAGE, "/tiingo/fx prices, top", tiingo.IEX_TABLES, tiingo.decode_fx, True),
         Feed("iex", "tops", NumberKind.EXACT, _TOPS, iex.TOPS_TABLES, iex.decode_tops, True, "US", most_messages=64),
         Feed("iex", "deep", NumberKind.EXACT, _DEEP, iex.DEEP_TABLES, iex.decode_deep, True, "US", most_messages=64),
         Feed("nasdaq", "itch", NumberKind.EXACT, _ITCH, nasdaq_itch.TABLES, nasdaq_itch.decode, True, "US", most_messages=64),

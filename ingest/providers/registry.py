@@ -12,7 +12,18 @@ from functools import partial
 
 from ingest.asks import Credentials, SessionWithAnswers
 from ingest.offers import Offer
-from ingest.providers import alpaca, alpaca_stream, alpha_vantage, binance, binance_rest, finnhub, finnhub_ticks, yahoo
+from ingest.providers import (
+    alpaca,
+    alpaca_stream,
+    alpha_vantage,
+    binance,
+    binance_rest,
+    finnhub,
+    finnhub_ticks,
+    polygon,
+    tiingo,
+    yahoo,
+)
 from lake.errors import NotFoundError
 
 STREAM = "stream"
@@ -234,6 +245,24 @@ PROVIDERS: dict[str, Provider] = {
             ("FINNHUB_API_KEY",),
             finnhub.credentials,
             finnhub.stream_credentials,
+        ),
+        Provider(
+            polygon.PROVIDER,
+            {"": polygon.ADDRESS},
+            _always(polygon.MARKET),
+            polygon.OFFERS,
+            (),
+            ("POLYGON_API_KEY",),
+            polygon.credentials,
+        ),
+        Provider(
+            tiingo.PROVIDER,
+            {"": tiingo.ADDRESS},
+            tiingo.feeds_of,
+            tiingo.OFFERS,
+            (),
+            ("TIINGO_API_KEY",),
+            tiingo.credentials,
         ),
         Provider(
             alpha_vantage.PROVIDER,

@@ -8,11 +8,12 @@ from typing import Any, Literal
 from urllib.parse import parse_qsl, urlsplit
 
 import orjson
+from starlette.responses import Response
 
 from ingest.simulator.faults import Frame
 from ingest.simulator.recorded import FOLDER
 
-KeyedProvider = Literal["alpaca", "finnhub", "alpha_vantage"]
+KeyedProvider = Literal["alpaca", "finnhub", "alpha_vantage", "polygon", "tiingo"]
 KeyedStream = Literal["alpaca", "finnhub"]
 _STREAMS: dict[KeyedStream, str] = {"alpaca": "stream.jsonl", "finnhub": "trades.jsonl"}
 
@@ -25,6 +26,8 @@ class Keys:
     alpaca_secret: str = "simulated-alpaca-secret-0000000000000000"
     finnhub_token: str = "simulatedfinnhubtoken0"
     alpha_vantage_key: str = "SIMULATEDAVKEY00"
+    polygon_key: str = "simulatedpolygonkey00000"
+    tiingo_token: str = "simulatedtiingotoken0000"
 
     def of(self) -> dict[str, tuple[str, ...]]:
         """Return provider -> its keys, in the order in which its credentials take them."""
@@ -32,6 +35,8 @@ class Keys:
             "alpaca": (self.alpaca_key_id, self.alpaca_secret),
             "finnhub": (self.finnhub_token,),
             "alpha_vantage": (self.alpha_vantage_key,),
+            "polygon": (self.polygon_key,),
+            "tiingo": (self.tiingo_token,),
         }
 
 
@@ -66,6 +71,12 @@ def answers(provider: KeyedProvider) -> tuple[Answer, ...]:
         status, date = int(entry.get("status", 200)), entry.get("date")
         found.append(Answer(entry["file"], url.path, params, body, status, content_type, date))
     return tuple(found)
+
+
+def whole(answer: Answer) -> Response:
+    """Return a recorded answer as it came."""
+    dated = {"date": answer.date} if answer.date is not None else {}
+    return Response(answer.body, answer.status, {**dated, "content-type": answer.content_type})
 
 
 @cache

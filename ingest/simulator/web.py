@@ -1,6 +1,7 @@
 """The simulator's HTTP side: Yahoo's chart API, with its own paths, headers and error bodies, and what goes wrong.
 
-Binance: `binance_web.py`; providers that want a key: `keyed_web.py`.
+Binance: `binance_web.py`; providers that want a key: `keyed_web.py`,
+`polygon_web.py`, `tiingo_web.py`.
 
 A chart is chosen by symbol, interval and window. The recorded window gets the recorded bytes and Date exactly. Another
 window gets the recording of that symbol and interval that overlaps it most, whole: wider or narrower than asked, never
@@ -25,8 +26,10 @@ from ingest.simulator.binance_web import binance_refusal, binance_routes
 from ingest.simulator.faults import Faults, HttpFault, Market, garbled_body
 from ingest.simulator.keyed import Keys
 from ingest.simulator.keyed_web import keyed_routes, refusal_body
+from ingest.simulator.polygon_web import polygon_refusal, polygon_routes
 from ingest.simulator.recorded import Chart, charts
 from ingest.simulator.report import FaultReport
+from ingest.simulator.tiingo_web import tiingo_refusal, tiingo_routes
 
 JSON = "application/json;charset=utf-8"
 _MINUTE_WINDOW_S = 8 * 86_400
@@ -46,8 +49,18 @@ def web_app(
     async def chart(request: Request) -> Response:
         return chart_answer(request.path_params["symbol"], request.query_params, request.headers)
 
-    routes = [Route("/v8/finance/chart/{symbol:path}", chart), *keyed_routes(keys), *binance_routes(markets, excerpt)]
+    routes = [Route("/v8/finance/chart/{symbol:path}", chart), *_routes(markets, excerpt, keys)]
     return _Misbehaving(Starlette(routes=routes), faults, report, sleep)
+
+
+def _routes(markets: Sequence[Market], excerpt: int | None, keys: Keys) -> list[Route]:
+    return [*keyed_routes(keys), *binance_routes(markets, excerpt), *polygon_routes(keys), *tiingo_routes(keys)]
+
+
+def _refusal(path: str, status: int, query: Mapping[str, str]) -> tuple[int, bytes, str] | None:
+    """Return how the provider whose path it is says a status; None where it says it as anybody does."""
+    of_paths = (binance_refusal, polygon_refusal, tiingo_refusal)
+    return next((told for each in of_paths if (told := each(path, status))), None) or refusal_body(path, status, query)
 
 
 def chart_answer(symbol: str, query: Mapping[str, str], headers: Mapping[str, str]) -> Response:
@@ -120,7 +133,7 @@ class _Misbehaving:
         if fault.kind == "status":
             waits = {} if fault.retry_after_s is None else {"retry-after": f"{fault.retry_after_s:g}"}
             query = dict(parse_qsl(bytes(scope["query_string"]).decode("latin-1")))
-            own = binance_refusal(path, fault.status) or refusal_body(path, fault.status, query)
+            own = _refusal(path, fault.status, query)
             status, body, kind = own or (fault.status, _RETRY_TEXT.get(fault.status, b"Error"), "text/plain")
             await Response(body, status, waits, media_type=kind)(scope, receive, send)
             return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ingest.providers import alpaca, alpha_vantage, binance, finnhub, yahoo
+from ingest.providers import alpaca, alpha_vantage, binance, finnhub, polygon, tiingo, yahoo
 from ingest.providers.registry import PROVIDERS, STREAM
 
 
@@ -43,6 +43,14 @@ PLAYED: dict[str, tuple[Task, ...]] = {
         ("iex", STREAM),
     ),
     finnhub.PROVIDER: _tasks(finnhub.PROVIDER, (finnhub.QUOTE, None), (finnhub.TRADES, None)),
+    polygon.PROVIDER: _tasks(
+        polygon.PROVIDER,
+        (polygon.MARKET, "bars"),
+        (polygon.MARKET, "trades"),
+        (polygon.MARKET, "quotes"),
+        (polygon.ACTIONS, "splits"),
+    ),
+    tiingo.PROVIDER: _tasks(tiingo.PROVIDER, (tiingo.DAILY, None), (tiingo.CRYPTO, None), (tiingo.FX, None)),
     alpha_vantage.PROVIDER: _tasks(alpha_vantage.PROVIDER, (alpha_vantage.STOCKS, None), (alpha_vantage.CURRENCIES, None)),
 }
 """What `up` captures of each provider, in this order."""
@@ -54,4 +62,6 @@ def tasks_of(provider: str, symbols: tuple[str, ...]) -> tuple[Task, ...]:
         return _tasks(provider, ("spot", None))
     if provider == alpha_vantage.PROVIDER:
         return _tasks(provider, *((feed, None) for feed in alpha_vantage.feeds_of(symbols)))
+    if provider == tiingo.PROVIDER:
+        return _tasks(provider, *((feed, None) for feed in tiingo.feeds_of(symbols)))
     return tuple(task for task in PLAYED[provider] if task.feed != "indicative")
