@@ -141,12 +141,14 @@ def breaker_of(document: Mapping[str, Any]) -> Breaker:
 class Breakers:
     """Every breaker of a lake.
 
-    told   learns of changes (`ingest.health.Health`); None: nobody does
+    limits  asked for at each call, so that a change counts at once
+    told    learns of changes (`ingest.health.Health`); None: nobody does
     """
 
-    def __init__(self, state: State, clock: Clock, *, limits: Limits | None = None, told: Listener | None = None) -> None:
-        self._state, self._clock, self._told = state, clock, told
-        self._limits = Limits() if limits is None else limits
+    def __init__(
+        self, state: State, clock: Clock, *, limits: Callable[[], Limits] = Limits, told: Listener | None = None
+    ) -> None:
+        self._state, self._clock, self._told, self._limits = state, clock, told, limits
 
     def permits(self, provider: str) -> BreakerPermits:
         """Return leave to call one provider, for one thread."""
@@ -174,7 +176,7 @@ class Breakers:
         answers: list[Leave] = []
 
         def ask(before: Breaker) -> Breaker:
-            after, leave = before.asked(self._clock(), who, self._limits)
+            after, leave = before.asked(self._clock(), who, self._limits())
             answers[:] = [leave]
             return after
 
@@ -186,7 +188,7 @@ class Breakers:
         took_s = (call.ts_response_ns - call.ts_request_ns) / NANOS_PER_SECOND
 
         def hear(before: Breaker) -> Breaker:
-            return before.answered(call.reading, took_s, self._clock(), who, self._limits)
+            return before.answered(call.reading, took_s, self._clock(), who, self._limits())
 
         now = self.find(provider, endpoint)
         if hear(now) != now:

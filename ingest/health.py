@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -15,8 +15,8 @@ from lake.state import State
 from lake.tables import rows, table_named
 from quality_checks.alerts import Alerts, Severity
 
-FEWEST_ACTIVE = 3
-"""Below so many providers that can be asked, somebody is told."""
+SCARCE = 0.1
+"""Of a quota: with less than this share left, a provider is kept for those who have no other, and somebody is told."""
 STANDING = "provider_standing"
 """Kind of the documents that say how each provider stands."""
 
@@ -59,10 +59,19 @@ class Listener(Protocol):
 
 
 class Health:
-    """Writes events down as rows of ops.health_events, and raises and resolves the alerts that belong to them."""
+    """Writes events down as rows of ops.health_events, and raises and resolves the alerts that belong to them.
 
-    def __init__(self, state: State, clock: Clock, log: Log | None = None) -> None:
-        self._state, self._clock = state, clock
+    watched   the providers that we may ask, and the fewest of them that must be active; asked for when one changes
+    """
+
+    def __init__(
+        self,
+        state: State,
+        clock: Clock,
+        log: Log | None = None,
+        watched: Callable[[], tuple[Collection[str], int]] = lambda: ((), 0),
+    ) -> None:
+        self._state, self._clock, self._watched = state, clock, watched
         self._outbox, self.alerts = Outbox(state, log), Alerts(state, clock, log)
 
     def tell(self, event: HealthEvent) -> None:
@@ -94,8 +103,8 @@ class Health:
             alerts.raise_alert("provider_down", event.provider, Severity.ERROR, event.detail)
         elif event.kind in (Kind.PROVIDER_UP, Kind.PROVIDER_DEGRADED):
             alerts.resolve("provider_down", event.provider, event.detail)
-        elif event.kind is Kind.QUOTA_LOW:
-            alerts.raise_alert("quota_low", event.subject, Severity.WARNING, event.detail)
+        if event.kind in (Kind.PROVIDER_UP, Kind.PROVIDER_DOWN):
+            self.watch()
 
     def standings(self) -> dict[str, dict[str, object]]:
         """Return how each provider that was asked stands: standing (up, degraded, down), since when, in which words."""
@@ -106,13 +115,22 @@ class Health:
         standings = self._state.documents(STANDING)
         return tuple(sorted(one for one in set(providers) if standings.get(one, {}).get("standing") != "down"))
 
-    def watch(self, providers: Collection[str], fewest: int = FEWEST_ACTIVE) -> tuple[str, ...]:
-        """Return the active ones of the providers we may ask; too few raise the alert `few_providers`, enough resolve it."""
+    def watch(self) -> tuple[str, ...]:
+        """Return the active ones of the providers watched; too few raise the alert `few_providers`, enough resolve it."""
+        providers, fewest = self._watched()
         active = self.active(providers)
         told = f"{len(active)} of {len(set(providers))} providers can be asked: {', '.join(active) or 'none'}"
         if len(active) < fewest:
             severity = Severity.WARNING if active else Severity.ERROR
             self.alerts.raise_alert("few_providers", "all", severity, f"{told}; expected at least {fewest}")
-        else:
+        elif fewest:
             self.alerts.resolve("few_providers", "all", told)
         return active
+
+    def quota_left(self, provider: str, share: float) -> None:
+        """Learn what share of a provider's tightest quota is left: little raises the alert `quota_low`, enough resolves it."""
+        if share >= 2 * SCARCE:
+            self.alerts.resolve("quota_low", provider, f"{share:.0%} left")
+        elif share < SCARCE and not self.alerts.is_open("quota_low", provider):
+            self.alerts.raise_alert("quota_low", provider, Severity.WARNING, f"{share:.0%} of the tightest quota left")
+            self.tell(HealthEvent(Kind.QUOTA_LOW, provider, detail=f"{share:.0%} of the tightest quota left"))

@@ -15,7 +15,7 @@ from typing import Any
 from ingest.asks import Address, Ask
 from ingest.breaker import Breaker, Breakers, Position
 from ingest.capture import CaptureReport, capture_pages
-from ingest.health import Health, HealthEvent, Kind
+from ingest.health import SCARCE, Health, HealthEvent, Kind
 from ingest.offers import Offer
 from ingest.permits import Permits
 from ingest.transport.backoff import Backoff
@@ -29,8 +29,6 @@ from quality_checks.alerts import Severity
 
 FINAL = frozenset({Verdict.OK, Verdict.EMPTY_VALID, Verdict.BAD_REQUEST})
 """Verdicts after which nobody else is asked."""
-SCARCE = 0.1
-"""Of a quota: with less than this share left, a provider is kept for those who have no other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +39,14 @@ class Preferences:
     cost_usd   of one call
     quality    0 to 1, such as the share of its rows that the rules and the gate kept; 1 where nothing is known
     left       share of the tightest quota that is left, 0 to 1
+    disabled   nobody asks them
     """
 
     priority: Mapping[str, int] = field(default_factory=dict)
     cost_usd: Mapping[str, float] = field(default_factory=dict)
     quality: Mapping[str, float] = field(default_factory=dict)
     left: Mapping[str, float] = field(default_factory=dict)
+    disabled: Collection[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class Choice:
 class Router:
     """Chooses among offers.
 
-    offers        of providers that we may ask: enabled, with keys
+    offers        of providers that we may ask: those we have keys for
     preferences   asked for at each choice, so that changes count at once
     """
 
@@ -89,7 +89,7 @@ class Router:
         now = to_datetime(self._clock())
         found = [one for one in self._offers if one.answers(kind, asset_class, ask, now) and table in ("", one.table)]
         preferences = self._preferences()
-        ranked = [self._ranked(offer, preferences) for offer in found]
+        ranked = [self._ranked(offer, preferences) for offer in found if offer.provider not in preferences.disabled]
         return [choice for _, choice in sorted(ranked, key=lambda pair: pair[0])]
 
     def _ranked(self, offer: Offer, preferences: Preferences) -> tuple[tuple[object, ...], Choice]:

@@ -148,6 +148,11 @@ class Alerts:
         self._state.audit(who, "acknowledge alert", reason, {"alert": found.alert_id})
         return self._changed(key, change)
 
+    def is_open(self, kind: str, subject: str) -> bool:
+        """Return whether an alert of a kind about a subject stands."""
+        found = self._find(f"{kind}/{subject}")
+        return found is not None and found.is_open
+
     def listed(self, *, only_open: bool = True) -> list[Alert]:
         """Return the alerts, the newest first; resolved ones as they stood last."""
         found = [_alert_of(document) for document in self._state.documents(ALERT).values()]

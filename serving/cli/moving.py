@@ -119,15 +119,18 @@ def capture(
     """Ask providers and listen to their streams; everything received goes into the log, for `land` and `promote`."""
     from serving.cli import reports
     from serving.operate import asking
+    from serving.operate.rights import live_permits
 
     output = Output(as_json=json)
     with open_lake(home) as lake, asking.reached(source, excerpt) as reach:
         log = open_log(lake.settings)
         found = []
-        for provider in providers:
-            wanted = asking.Wanted(provider, feed, tuple(symbols or ()), interval, bound(start, "start"), bound(end, "end"), data)
-            with output.working(f"Capturing {provider}"):
-                found += asking.capture(lake, log, wanted, reach)
+        with live_permits(lake, log, reach) as permits:
+            for provider in providers:
+                span = bound(start, "start"), bound(end, "end")
+                wanted = asking.Wanted(provider, feed, tuple(symbols or ()), interval, *span, data)
+                with output.working(f"Capturing {provider}"):
+                    found += asking.capture(lake, log, wanted, reach, permits=permits)
     output.answer({"captures": [one.document() for one in found]}, lambda console: reports.print_captures(console, found))
 
 

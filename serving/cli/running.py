@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -35,12 +36,18 @@ def demo(home: Home = None, json: Json = False) -> None:
 
 
 def serve(home: Home = None, host: Host = None, port: Port = None, json: Json = False) -> None:
-    """Answer over HTTP until Ctrl-C: /api/v1/bars, /trades, /explain, /health; pages for people under / and /docs."""
-    from serving.operate import supervisor  # slow to import, and of no use to the other verbs
+    """Answer over HTTP until Ctrl-C: /api/v1/bars, /trades, /explain, /health; pages for people under / and /docs.
+
+    What the lake misses is asked of providers where the configuration says `read_through`.
+    """
+    from ingest.reach import themselves  # these three are slow to import, and of no use to the other verbs
+    from serving.operate import supervisor
+    from serving.operate.rights import reading_through
 
     output = Output(as_json=json)
-    with open_lake(home) as lake:
-        server = supervisor.WebServer(lake, host or lake.settings.api_host, lake.settings.api_port if port is None else port)
+    with open_lake(home) as lake, reading_through(lake, themselves(os.environ)) as through:
+        chosen = host or lake.settings.api_host, lake.settings.api_port if port is None else port
+        server = supervisor.WebServer(lake, *chosen, through)
         announce(output, server)
         server.run()
 

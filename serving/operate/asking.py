@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,7 +11,9 @@ from datetime import UTC, datetime, timedelta
 
 from ingest.asks import Ask
 from ingest.capture import CaptureReport, capture_pages, capture_stream
+from ingest.giving_up import GivingUp
 from ingest.offers import Offer
+from ingest.permits import FREE, Permits, Together
 from ingest.providers.registry import STREAM, Provider, provider_named
 from ingest.reach import Reach, simulated, themselves
 from ingest.simulator import Simulator
@@ -19,6 +22,7 @@ from lake.catalog import Lake
 from lake.errors import InvalidValueError, NotFoundError
 from lake.instants import to_datetime
 from lake.log.log import Log
+from quality_checks.alerts import Alerts
 from serving.choices import From as From
 
 _POLLED_DAYS = 30
@@ -56,21 +60,39 @@ def reached(source: From, excerpt: int | None = None) -> Iterator[Reach]:
 
 
 def capture(
-    lake: Lake, log: Log, wanted: Wanted, reach: Reach, is_stopped: Callable[[], bool] = lambda: False
+    lake: Lake,
+    log: Log,
+    wanted: Wanted,
+    reach: Reach,
+    is_stopped: Callable[[], bool] = lambda: False,
+    permits: Callable[[str], Permits] = lambda provider: FREE,
+    sleep: Callable[[float], None] = time.sleep,
 ) -> list[CaptureReport]:
-    """Capture what is wanted, one capture after the other, and return what each did.
+    """Capture what is wanted, one capture after the other, and return what each did; giving up is an alert.
+
+    permits   leave to call a provider: its quota and breakers (`serving.operate.rights`)
 
     Raises NotFoundError for an unknown provider or feed, InvalidValueError for what the provider cannot be asked,
     SettingsError without its keys, and ProviderUnavailableError when a stream stays dead.
     """
     provider = provider_named(wanted.provider)
     feeds = (wanted.feed,) if wanted.feed else provider.feeds(wanted.symbols)
-    return [_capture_feed(lake, log, wanted, provider, feed, reach, is_stopped) for feed in feeds]
+    return [_capture_feed(lake, log, wanted, provider, feed, reach, is_stopped, permits(provider.name), sleep) for feed in feeds]
 
 
 def _capture_feed(
-    lake: Lake, log: Log, wanted: Wanted, provider: Provider, feed: str, reach: Reach, is_stopped: Callable[[], bool]
+    lake: Lake,
+    log: Log,
+    wanted: Wanted,
+    provider: Provider,
+    feed: str,
+    reach: Reach,
+    is_stopped: Callable[[], bool],
+    permits: Permits,
+    sleep: Callable[[float], None],
 ) -> CaptureReport:
+    patience = GivingUp(Alerts(lake.state, lake.clock, log), provider.name, feed)
+    leave = Together([permits, patience])
     offers, push = provider.offers_of(feed, None if wanted.data == STREAM else wanted.data), provider.push(feed)
     symbols = wanted.symbols or (recorded_symbols(provider.name, feed) if reach.is_recorded else ())
     if wanted.data == STREAM or (wanted.data is None and push is not None and push.is_default):
@@ -78,15 +100,19 @@ def _capture_feed(
             raise NotFoundError(f"{provider.name} {feed} has no stream")
         session = push.session(_named(symbols, provider, feed), reach.secrets(provider.name))
         address = reach.listened(provider.name, push)
-        return capture_stream(lake, log, session, address, provider=provider.name, feed=feed, is_stopped=is_stopped)
+        with patience.listening():
+            return capture_stream(
+                lake, log, session, address, provider=provider.name, feed=feed, is_stopped=is_stopped, permits=leave, sleep=sleep
+            )
     if not offers:
         words = dict.fromkeys(offer.word for offer in provider.offers if offer.feed == feed)
         raise InvalidValueError(f"{provider.name} {feed} has no {wanted.data}; there are {', '.join(words) or 'none'}")
     offer = next((each for each in offers if wanted.interval in each.intervals), offers[0])
     asks = _asks(lake, wanted, offer, symbols, reach)
-    return capture_pages(
-        lake, log, offer.pages(), asks, reach.asked(provider.name, feed), provider=provider.name, feed=feed
-    )  # fmt: skip
+    address = reach.asked(provider.name, feed)
+    report = capture_pages(lake, log, offer.pages(), asks, address, provider=provider.name, feed=feed, permits=leave, sleep=sleep)
+    patience.told(report)
+    return report
 
 
 def _asks(lake: Lake, wanted: Wanted, offer: Offer, symbols: Sequence[str], reach: Reach) -> list[Ask]:

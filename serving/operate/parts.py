@@ -196,6 +196,7 @@ def _capture(lake: Lake, chosen: argparse.Namespace, stopping: threading.Event) 
     from ingest.simulator.keyed import Keys
     from serving.operate import asking, providers
     from serving.operate.logs import open_log
+    from serving.operate.rights import live_permits
 
     log, symbols = open_log(lake.settings), tuple(chosen.symbol or ())
     tasks = providers.PLAYED[chosen.provider] if chosen.simulator else providers.tasks_of(chosen.provider, symbols)
@@ -205,7 +206,8 @@ def _capture(lake: Lake, chosen: argparse.Namespace, stopping: threading.Event) 
 
     def capture(task: providers.Task) -> CaptureReport:
         wanted = asking.Wanted(chosen.provider, task.feed, symbols, data=task.data)
-        return asking.capture(lake, log, wanted, reached, stopping.is_set)[0]
+        with live_permits(lake, log, reached) as permits:
+            return asking.capture(lake, log, wanted, reached, stopping.is_set, permits)[0]
 
     if chosen.simulator:
         _capture_recorded(lake, chosen, tasks, capture, stopping)
@@ -288,11 +290,14 @@ def _simulator(chosen: argparse.Namespace, stopping: threading.Event) -> None:
 
 
 def _http(lake: Lake, chosen: argparse.Namespace, stopping: threading.Event) -> None:
+    from ingest.reach import themselves
+    from serving.operate.rights import reading_through
     from serving.operate.supervisor import WebServer
 
-    server = WebServer(lake, chosen.host, chosen.port)
-    tell("ready", address=server.address, is_loopback=server.is_loopback)
-    _serve(server.run, server.stop, stopping)
+    with reading_through(lake, themselves(os.environ) if chosen.live else None) as through:
+        server = WebServer(lake, chosen.host, chosen.port, through)
+        tell("ready", address=server.address, is_loopback=server.is_loopback)
+        _serve(server.run, server.stop, stopping)
 
 
 def _notebooks(settings: Settings, port: int, stopping: threading.Event) -> None:
@@ -331,6 +336,7 @@ def _parser() -> argparse.ArgumentParser:
     http = parts.add_parser("http", help="the API")
     http.add_argument("--host", default="127.0.0.1")
     http.add_argument("--port", type=int, default=0)
+    http.add_argument("--live", action="store_true", help="may ask providers themselves for what the lake misses")
     notebooks = parts.add_parser("notebooks", help="the notebooks, on loopback")
     notebooks.add_argument("--port", type=int, default=0)
     simulator = parts.add_parser("simulator", help="providers, played from recordings")

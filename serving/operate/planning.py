@@ -65,7 +65,7 @@ def planned(settings: Settings, plan: Plan, environment: Mapping[str, str]) -> l
     children = [
         _child(settings, "pipeline", "pipeline"),
         _child(settings, "topics", "topics"),
-        _child(settings, "http", "http", "--host", plan.host, "--port", str(plan.port)),
+        _child(settings, "http", "http", "--host", plan.host, "--port", str(plan.port), *(["--live"] if plan.symbols else [])),
     ]
     if any((settings.backup_every_s, settings.replica_every_s, settings.drill_every_s)):
         children.append(_child(settings, "recovery", "recovery"))

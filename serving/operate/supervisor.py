@@ -41,7 +41,7 @@ Say = Callable[[str], None]
 
 
 class WebServer(Listener):
-    """The HTTP server of one lake; `read_through` asks providers for what the lake misses, and ends with it."""
+    """The HTTP server of one lake; `read_through` asks providers for what the lake misses."""
 
     def __init__(self, lake: Lake, host: str, port: int, read_through: ReadThrough | None = None) -> None:
         from serving.web.app import create_app  # slow to import, and of no use to `up` itself
@@ -56,8 +56,6 @@ class WebServer(Listener):
             super().run()
         finally:
             self.app.state.worker.stop()
-            if self.app.state.read_through is not None:
-                self.app.state.read_through.close()
 
 
 @dataclass(frozen=True, slots=True)

@@ -160,7 +160,7 @@ def test_it_stays_open_in_the_next_process_and_other_endpoints_are_free(tmp_path
 
 
 def test_health_follows_the_breakers_and_alerts_follow_health(state: State, clock: Clock) -> None:
-    health = Health(state, clock)
+    health = Health(state, clock, None, lambda: (["finnhub", "yahoo", "alpaca"], 3))
     breakers = Breakers(state, clock, told=health)
     breakers.answered("finnhub", "candle", call(Verdict.OK), "me")
     fail(breakers.permits("finnhub"), 5)
@@ -170,15 +170,24 @@ def test_health_follows_the_breakers_and_alerts_follow_health(state: State, cloc
     assert health.standings()["finnhub"]["standing"] == "down"
     assert health.active(["finnhub", "yahoo"]) == ("yahoo",)
     names = {alert.name for alert in health.alerts.listed()}
-    assert names == {"breaker_open/finnhub/quote", "breaker_open/finnhub/candle", "provider_down/finnhub"}
-    assert health.watch(["finnhub", "yahoo", "alpaca"]) == ("alpaca", "yahoo")
-    assert "few_providers/all" in {alert.name for alert in health.alerts.listed()}
+    breaking = {"breaker_open/finnhub/quote", "breaker_open/finnhub/candle", "provider_down/finnhub"}
+    assert names == {*breaking, "few_providers/all"}
+    assert health.watch() == ("alpaca", "yahoo")
     clock.move(31)
     for endpoint in ("quote", "candle"):
         assert breakers.asked("finnhub", endpoint, "me").is_given
         breakers.answered("finnhub", endpoint, call(Verdict.OK), "me")
     assert health.standings()["finnhub"]["standing"] == "up"
-    health.watch(["finnhub", "yahoo", "alpaca"])
+    assert health.alerts.listed() == []
+
+
+def test_little_quota_left_is_told_once_until_there_is_enough_again(state: State, clock: Clock) -> None:
+    health = Health(state, clock)
+    for share in (0.15, 0.09, 0.0, 0.15):
+        health.quota_left("alpha_vantage", share)
+    (alert,) = health.alerts.listed()
+    assert (alert.name, alert.detail) == ("quota_low/alpha_vantage", "9% of the tightest quota left")
+    health.quota_left("alpha_vantage", 1.0)
     assert health.alerts.listed() == []
 
 
