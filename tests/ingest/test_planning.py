@@ -24,6 +24,7 @@ from ingest.verdicts import Verdict
 from lake.errors import InvalidValueError
 from lake.instants import NANOS_PER_SECOND, to_ns
 from lake.state import State
+from tests.ingest.quota_spending import QUOTE, ended
 from tests.ingest.test_quotas import DAY, Hand
 from tests.ingest.test_simulator_limits import ONCE, Calls
 
@@ -86,7 +87,13 @@ def execute(question: Question, offer: Offer, address: Address, quotas: Quotas, 
 
 PREMIUM = (Limit(75, 60.0),)
 PAIRS = [
-    ("alpha_vantage", PLANS["alpha_vantage"][0], "bars", 60, LIMITS["alpha_vantage"]),  # the rest of today, tomorrow, the day after
+    (
+        "alpha_vantage",
+        PLANS["alpha_vantage"][0],
+        "bars",
+        60,
+        LIMITS["alpha_vantage"],
+    ),  # the rest of today, tomorrow, the day after
     ("alpha_vantage", PLANS["alpha_vantage"][1], "bars", 100, PREMIUM),
     ("finnhub", PLANS["finnhub"][0], "quotes", 80, LIMITS["finnhub"]),
     ("yahoo", PLANS["yahoo"][0], "bars", 60, LIMITS["yahoo"]),
@@ -150,7 +157,10 @@ def test_what_is_spent_already_and_a_block_make_it_last_longer(state: State, han
     offers = [offer_of("alpha_vantage", "bars", "1d")]
     (fresh,) = estimates(question, offers, purse)
     assert fresh.seconds == pytest.approx(0.9)
-    quotas.change("alpha_vantage", "k", lambda book, now_ns: book._add(DAY.windows[0], now_ns, now_ns, "live", 2))
+    spent = quotas.permits("alpha_vantage", "k", "live")
+    for _ in range(2):
+        assert spent.before(QUOTE).is_given
+        spent.after(QUOTE, ended())
     (later,) = estimates(question, offers, purse)
     assert later.seconds == pytest.approx(9 * 3_600 + 2, rel=0.01)  # tomorrow begins in nine hours
     assert later.calls == 3
