@@ -25,6 +25,8 @@ from lake.instants import Clock
 MAX_BODY_BYTES = 256 * 1024 * 1024
 """An answer longer than this is broken off: it would not fit memory beside everything else."""
 MAX_PAGES = 10_000
+LEAVE_S = 120.0
+"""Leave to call is waited for at least so long, whatever the patience with failures: a window of a minute takes a minute."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,7 @@ class HttpTransport:
     sleep      called with the seconds to wait between attempts
     rng        source of the jitter
     timeout_s  for connecting, and for each wait for more bytes
-    permits    asked for leave before each call: waits longer than the backoff's ceiling are not waited here
+    permits    asked for leave before each call: longer waits than the backoff's ceiling and LEAVE_S are not waited here
     """
 
     def __init__(
@@ -122,7 +124,7 @@ class HttpTransport:
     def _without_leave(self, request: Request) -> Reading | None:
         """Wait for leave to call; return why there is none, or None when it was given."""
         while not (leave := self._permits.before(request)).is_given:
-            if leave.refused or leave.wait_s > self._backoff.ceiling_s:
+            if leave.refused or leave.wait_s > max(self._backoff.ceiling_s, LEAVE_S):
                 told = leave.refused or f"leave to call comes in {leave.wait_s:.0f} s, later than is waited for"
                 return Reading(Verdict.NOT_ASKED, told, leave.wait_s or None)
             self._sleep(leave.wait_s)

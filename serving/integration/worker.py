@@ -15,6 +15,7 @@ from lake.scan import Where
 from quality_checks.holds import list_holds
 from serving.integration.jobs import UNFINISHED, Job, Status, failed, is_asked, jobs, save
 from serving.operate import asking, pipeline
+from serving.operate.rights import live_permits
 from serving.operate.logs import open_log
 from transforms.feeds import FEEDS
 
@@ -110,7 +111,8 @@ def _captured(lake: Lake, log: Log, job: Job, stopping: threading.Event) -> Job:
                 )
             # A recording answers for its own days only: ask for these.
             wanted = replace(wanted, asks=tuple(recorded))
-        reports = asking.capture(lake, log, wanted, reach, stopping.is_set)
+        with live_permits(lake, log, reach) as permits:
+            reports = asking.capture(lake, log, wanted, reach, stopping.is_set, permits)
     verdicts: dict[str, int] = {}
     for report in reports:
         for verdict, count in report.verdicts.items():

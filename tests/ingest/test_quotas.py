@@ -216,3 +216,16 @@ def test_a_process_killed_between_leave_and_call_has_spent_it(root: Path, url: s
     assert 58.0 < permits.before(QUOTE).wait_s < 61.0
     hand.forward(61.0)
     assert permits.before(QUOTE).is_given
+
+
+def test_a_capture_waits_for_leave_that_a_minute_gives(state: State, hand: Hand) -> None:
+    """Six quotes at four a minute: the fifth is asked a minute later, whatever the patience with failures."""
+    quotas = Quotas(state, {"finnhub": Plan("slow", (Window(4, 60.0),))}, hand)
+    calls, end = Calls(), to_datetime(hand.now_ns)
+    permits, began_ns = quotas.permits("finnhub", "k", "live"), hand.now_ns
+    patience = {"sleep": hand.forward, "rng": random.Random(1), "backoff": Backoff(), "permits": permits}
+    with Simulator(markets=(), streams=()) as simulator:
+        with HttpTransport(simulator.finnhub, calls, clock=hand, **patience) as transport:  # type: ignore[arg-type]  # of many types
+            verdicts = [transport.ask(Quote(), Ask("AAPL", "1d", end, end)).verdict for _ in range(6)]
+    assert verdicts == [Verdict.OK] * 6
+    assert 60.0 <= (hand.now_ns - began_ns) / NANOS_PER_SECOND < 62.0
