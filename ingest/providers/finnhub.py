@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 from email.utils import parsedate_to_datetime
 
+import msgspec
 import orjson
 
 from ingest.asks import Ask, Credentials, Page, Request, Response
@@ -109,6 +110,17 @@ def _wait_s(response: Response) -> float | None:
         return None
 
 
+class _Entry(msgspec.Struct):
+    s: str
+    t: int
+
+
+class _Frame(msgspec.Struct):
+    type: str
+    data: list[_Entry] = []
+    msg: str = ""
+
+
 class TradeStream(Unnumbered):
     """One capture's conversation with the trade stream (`Session`)."""
 
@@ -119,6 +131,7 @@ class TradeStream(Unnumbered):
         if not symbols:
             raise InvalidValueError("the trade stream needs at least one symbol")
         self.symbols = tuple(checked(symbol) for symbol in symbols)
+        self._frames = msgspec.json.Decoder(_Frame)
 
     def connected(self, now_ns: int) -> None:
         """Begin a connection: one subscription a symbol."""
@@ -127,6 +140,20 @@ class TradeStream(Unnumbered):
 
     def receive(self, data: bytes, ts_recv_ns: int) -> list[Message]:
         """Take one frame; pings show life, the same trades in the same bytes are noted as a repeat."""
+        try:
+            frame = self._frames.decode(data)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            return self._receive_odd(data, ts_recv_ns)
+        message = self._message(data, ts_recv_ns, may_repeat=frame.type == "trade")
+        if frame.type == "trade":
+            for symbol, at in {entry.s: entry.t for entry in frame.data}.items():
+                self._event(symbol, "trade", str(at))
+        elif frame.type == "error":
+            self._told(frame.msg)
+        return [message]
+
+    def _receive_odd(self, data: bytes, ts_recv_ns: int) -> list[Message]:
+        """Take a frame that is not wholly as documented: whatever of it can be read counts."""
         try:
             found = orjson.loads(data)
         except orjson.JSONDecodeError:
