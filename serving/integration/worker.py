@@ -15,8 +15,8 @@ from lake.scan import Where
 from quality_checks.holds import list_holds
 from serving.integration.jobs import UNFINISHED, Job, Status, failed, is_asked, jobs, save
 from serving.operate import asking, pipeline
-from serving.operate.rights import live_permits
 from serving.operate.logs import open_log
+from serving.operate.rights import live_permits
 from transforms.feeds import FEEDS
 
 LOGGER = logging.getLogger("tickhouse.integration")

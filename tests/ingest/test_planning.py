@@ -25,8 +25,8 @@ from lake.errors import InvalidValueError
 from lake.instants import NANOS_PER_SECOND, to_ns
 from lake.state import State
 from tests.ingest.quota_spending import QUOTE, ended
-from tests.ingest.test_quotas import DAY, Hand
-from tests.ingest.test_simulator_limits import ONCE, Calls
+from tests.ingest.test_quotas import DAY, Calls, Hand
+from tests.ingest.test_simulator_limits import ONCE
 
 NOW = datetime(2026, 11, 19, 15, 0, tzinfo=UTC)
 LATENCY_S = 0.2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -13,11 +14,16 @@ from pathlib import Path
 
 import pytest
 
+from ingest.asks import Ask, Request, Response
 from ingest.permits import Leave, Together
 from ingest.plans import Plan, Window
+from ingest.providers.finnhub import Quote
 from ingest.quotas import KIND, Quotas
+from ingest.simulator import Simulator
+from ingest.transport.backoff import Backoff
+from ingest.transport.http import Call, HttpTransport
 from ingest.verdicts import Verdict
-from lake.instants import NANOS_PER_SECOND
+from lake.instants import NANOS_PER_SECOND, to_datetime
 from lake.state import State
 from tests.ingest.quota_spending import PLANS, QUOTE, RACED, ended
 
@@ -37,6 +43,21 @@ class Hand:
 
     def forward(self, seconds: float) -> None:
         self.now_ns += round(seconds * NANOS_PER_SECOND)
+
+
+class Calls:
+    """What came back, call by call."""
+
+    def __init__(self) -> None:
+        self.all: list[Call] = []
+        self.answers: list[Response] = []
+
+    def received(self, url: str, request: Request, response: Response, ts_request_ns: int, ts_response_ns: int) -> int:
+        self.answers.append(response)
+        return len(self.answers) - 1
+
+    def called(self, call: Call) -> None:
+        self.all.append(call)
 
 
 @pytest.fixture
@@ -224,8 +245,10 @@ def test_a_capture_waits_for_leave_that_a_minute_gives(state: State, hand: Hand)
     calls, end = Calls(), to_datetime(hand.now_ns)
     permits, began_ns = quotas.permits("finnhub", "k", "live"), hand.now_ns
     patience = {"sleep": hand.forward, "rng": random.Random(1), "backoff": Backoff(), "permits": permits}
-    with Simulator(markets=(), streams=()) as simulator:
-        with HttpTransport(simulator.finnhub, calls, clock=hand, **patience) as transport:  # type: ignore[arg-type]  # of many types
-            verdicts = [transport.ask(Quote(), Ask("AAPL", "1d", end, end)).verdict for _ in range(6)]
+    with (
+        Simulator(markets=(), streams=()) as simulator,
+        HttpTransport(simulator.finnhub, calls, clock=hand, **patience) as transport,  # type: ignore[arg-type]  # of many types
+    ):
+        verdicts = [transport.ask(Quote(), Ask("AAPL", "1d", end, end)).verdict for _ in range(6)]
     assert verdicts == [Verdict.OK] * 6
     assert 60.0 <= (hand.now_ns - began_ns) / NANOS_PER_SECOND < 62.0

@@ -6,33 +6,18 @@ import random
 
 import pytest
 
-from ingest.asks import Address, Ask, Pages, Request, Response
+from ingest.asks import Address, Ask, Pages
 from ingest.permits import FREE, Permits
 from ingest.providers import alpaca, alpha_vantage, finnhub, yahoo
 from ingest.simulator import Simulator
 from ingest.simulator.limits import LIMITS, Caller, Limits, caller_of
 from ingest.transport.backoff import Backoff
-from ingest.transport.http import Call, HttpTransport
+from ingest.transport.http import HttpTransport
 from ingest.verdicts import Verdict
 from lake.instants import NANOS_PER_SECOND, to_datetime
-from tests.ingest.test_quotas import Hand
+from tests.ingest.test_quotas import Calls, Hand
 
 ONCE = Backoff(attempts=1, ceiling_s=1e9)
-
-
-class Calls:
-    """What came back, call by call."""
-
-    def __init__(self) -> None:
-        self.all: list[Call] = []
-        self.answers: list[Response] = []
-
-    def received(self, url: str, request: Request, response: Response, ts_request_ns: int, ts_response_ns: int) -> int:
-        self.answers.append(response)
-        return len(self.answers) - 1
-
-    def called(self, call: Call) -> None:
-        self.all.append(call)
 
 
 def ask(
