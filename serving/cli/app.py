@@ -12,6 +12,7 @@ from typer.exceptions import TyperException
 from lake.errors import TickhouseError
 from lake.telemetry import set_up_logging
 from serving.cli import (
+    alerts,
     answering,
     books,
     config,
@@ -52,6 +53,7 @@ def make_app() -> typer.Typer:
         answering,
         books,
         desk,
+        alerts,
         safekeeping,
         upkeep,
         config,

@@ -7,14 +7,12 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from lake.errors import InvalidValueError
-from lake.tables import TABLES
 from serving import lineage
 from serving.answers import parse_bound
 from serving.bars import Adjustment, BarsQuestion, bars
 from serving.built_bars import BuiltQuestion, built
 from serving.choices import BarSource
 from serving.web import examples
-from serving.web.access import Caller, caller_of
 from serving.web.parameters import AsOf, Demanded, End, KnownAsOf, Provider, ReadMode, Start, Symbol, WireFormat, instant
 from serving.web.responses import answers, best_of, document, lake_of, respond
 
@@ -77,17 +75,3 @@ def get_explanation(
 ) -> Response:
     """Row, steps, inputs, gate run, publication, and the message: request, status, headers, hash proved again, bytes."""
     return document(lineage.explain(lake_of(request), event_id).document())
-
-
-@router.get(
-    "/health", responses=answers(examples.HEALTH, tabular=False), response_class=Response, summary="Whether the lake answers"
-)
-def get_health(request: Request) -> Response:
-    """The snapshot of every table, and the batches that the gate holds; without a key, where one is needed, the status only."""
-    lake = lake_of(request)
-    body: dict[str, object] = {"status": "ok", "version": request.app.version}
-    heads = {name: lake.head(name) for name in TABLES}
-    if caller_of(request) is not Caller.NOBODY:
-        body["tables"] = {name: {"snapshot": str(head.snapshot_id), "holds": len(head.holds)} for name, head in heads.items()}
-        body["holds"] = [hold.hold_id for head in heads.values() for hold in head.holds]
-    return document(body, is_kept=False)
