@@ -19,7 +19,7 @@ from zoneinfo import ZoneInfo
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ingest.simulator.keyed_web import refusal_body
+from ingest.simulator.web import refusal_of
 from lake.instants import NANOS_PER_SECOND, Clock
 
 _DAY_S, _MONTH_S = 86_400.0, 31 * 86_400.0
@@ -222,18 +222,8 @@ class Limited:
 def refusal(caller: Caller, broken: Limit, path: str, query: Mapping[str, str], limits: Limits) -> Response:
     """Return how a provider refuses a call over a limit, in its own words."""
     headers = limits.headers(caller)
-    own = refusal_body(path, 429, query) if caller.provider in ("alpha_vantage", "finnhub", "alpaca") else None
-    if own is not None:
-        return Response(own[1], own[0], headers, media_type=own[2])
-    if caller.provider == "polygon":
-        words = b"You've exceeded the maximum requests per minute, please wait or upgrade your subscription."
-        return Response(b'{"status":"ERROR","error":"' + words + b'"}', 429, headers, media_type="application/json")
-    if caller.provider == "tiingo":
-        words = b'{"detail":"Error: You have run over your hourly request allocation. Please upgrade at https://api.tiingo.com/pricing"}'
-        return Response(words, 429, headers, media_type="application/json")
-    if caller.provider == "binance":
-        body = b'{"code":-1003,"msg":"Too much request weight used; current limit is 2400 request weight per 1 MINUTE."}'
-        return Response(body, 429, {**headers, "retry-after": f"{broken.seconds:.0f}"}, media_type="application/json")
-    if caller.provider == "databento":
-        return Response(b'{"detail":"Too many requests."}', 429, {"retry-after": "1"}, media_type="application/json")
-    return Response(b"Edge: Too Many Requests", 429, media_type="text/plain")
+    if caller.provider in ("binance", "databento"):
+        headers["retry-after"] = f"{broken.seconds:.0f}"
+    told = None if caller.provider == "yahoo" else refusal_of(path, 429, query)
+    status, body, kind = told or (429, b"Edge: Too Many Requests", "text/plain")
+    return Response(body, status, headers, media_type=kind)

@@ -57,7 +57,7 @@ def _routes(markets: Sequence[Market], excerpt: int | None, keys: Keys) -> list[
     return [*keyed_routes(keys), *binance_routes(markets, excerpt), *polygon_routes(keys), *tiingo_routes(keys)]
 
 
-def _refusal(path: str, status: int, query: Mapping[str, str]) -> tuple[int, bytes, str] | None:
+def refusal_of(path: str, status: int, query: Mapping[str, str]) -> tuple[int, bytes, str] | None:
     """Return how the provider whose path it is says a status; None where it says it as anybody does."""
     of_paths = (binance_refusal, polygon_refusal, tiingo_refusal)
     return next((told for each in of_paths if (told := each(path, status))), None) or refusal_body(path, status, query)
@@ -133,7 +133,7 @@ class _Misbehaving:
         if fault.kind == "status":
             waits = {} if fault.retry_after_s is None else {"retry-after": f"{fault.retry_after_s:g}"}
             query = dict(parse_qsl(bytes(scope["query_string"]).decode("latin-1")))
-            own = _refusal(path, fault.status, query)
+            own = refusal_of(path, fault.status, query)
             status, body, kind = own or (fault.status, _RETRY_TEXT.get(fault.status, b"Error"), "text/plain")
             await Response(body, status, waits, media_type=kind)(scope, receive, send)
             return

@@ -16,6 +16,7 @@ from ingest.planning import Estimate, Purse, Question, asks_of, duration_words, 
 from ingest.plans import Plan
 from ingest.providers.registry import OFFERS
 from ingest.quotas import Quotas
+from ingest.reach import simulated
 from ingest.shipped_plans import PLANS
 from ingest.simulator import Simulator
 from ingest.simulator.limits import LIMITS, Limit, Limits
@@ -97,8 +98,10 @@ PAIRS = [
     ("alpha_vantage", PLANS["alpha_vantage"][1], "bars", 100, PREMIUM),
     ("finnhub", PLANS["finnhub"][0], "quotes", 80, LIMITS["finnhub"]),
     ("yahoo", PLANS["yahoo"][0], "bars", 60, LIMITS["yahoo"]),
-    ("alpaca", PLANS["alpaca"][0], "bars", 19_000, LIMITS["alpaca"]),
+    ("alpaca", PLANS["alpaca"][0], "bars", 17_000, LIMITS["alpaca"]),
     ("alpaca", PLANS["alpaca"][1], "bars", 8_000, (Limit(10_000, 60.0),)),
+    ("polygon", PLANS["polygon"][0], "bars", 14, LIMITS["polygon"]),
+    ("tiingo", PLANS["tiingo"][0], "bars", 90, LIMITS["tiingo"]),
 ]
 
 
@@ -114,8 +117,8 @@ def test_a_promise_is_kept_within_a_tenth_and_no_quota_is_exceeded(
     assert promised.seconds is not None
     judge = Limits(hand, {provider: limits})
     with Simulator(limits=judge, markets=(), streams=()) as simulator:
-        address = {"yahoo": simulator.yahoo, "finnhub": simulator.finnhub, "alpaca": simulator.alpaca}.get(provider)
-        calls = execute(question, offer, address or simulator.alpha_vantage, quotas, hand)
+        address = simulated(simulator.addresses(), simulator.keys).asked(provider, offer.feed)
+        calls = execute(question, offer, address, quotas, hand)
     took_s = (hand.now_ns - to_ns(NOW)) / NANOS_PER_SECOND
     assert judge.exceeded() == []
     assert (len(calls.all), judge.report()[0]["calls"]) == (promised.calls, promised.calls)

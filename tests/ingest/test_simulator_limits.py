@@ -9,6 +9,8 @@ import pytest
 from ingest.asks import Address, Ask, Pages
 from ingest.permits import FREE, Permits
 from ingest.providers import alpaca, alpha_vantage, finnhub, yahoo
+from ingest.providers.registry import OFFERS
+from ingest.reach import simulated
 from ingest.simulator import Simulator
 from ingest.simulator.limits import LIMITS, Caller, Limits, caller_of
 from ingest.transport.backoff import Backoff
@@ -97,3 +99,16 @@ def test_a_window_rolls_and_a_day_begins_where_the_provider_is(hand: Hand) -> No
 )
 def test_callers_are_told_by_path_and_key(path, query, headers, expected):
     assert caller_of(path, query, headers) == expected
+
+
+@pytest.mark.parametrize(
+    ("provider", "kind", "symbol", "most"), [("polygon", "bars", "AAPL", 5), ("tiingo", "bars", "GOOGL", 50)]
+)
+def test_polygon_and_tiingo_refuse_in_their_own_words(provider: str, kind: str, symbol: str, most: int, hand: Hand) -> None:
+    offer = next(each for each in OFFERS if (each.provider, each.kind) == (provider, kind) and "1d" in each.intervals)
+    with Simulator(limits=(limits := Limits(hand)), markets=(), streams=()) as simulator:
+        address = simulated(simulator.addresses(), simulator.keys).asked(provider, offer.feed)
+        calls = ask(offer.pages(), symbol, address, most + 1, hand)
+    assert {each.status for each in calls.all[:-1]} == {200}
+    assert calls.all[-1].reading.verdict in (Verdict.THROTTLED, Verdict.QUOTA_EXHAUSTED)
+    assert limits.report()[0]["over"] == 1
