@@ -23,7 +23,7 @@ from ingest.recorder import LOGGER
 from ingest.tallies import Tally
 from ingest.transport.backoff import Backoff
 from ingest.transport.http import HttpTransport, is_loopback
-from ingest.transport.websocket import StreamTransport
+from ingest.transport.websocket import END_OF_RECORDING, STOPPED, StreamTransport
 from ingest.verdicts import Reading, Verdict
 from ingest.writer import LIMIT_BYTES, QueuedRecorder, Writer
 from lake.catalog import Lake
@@ -264,7 +264,10 @@ async def _tell(one: Listening, recorder: QueuedRecorder, manner: _Manner, tally
 
 
 def _begin(one: Listening, manner: _Manner) -> tuple[QueuedRecorder, CaptureReport]:
-    """Begin a capture; a gap opens when the one before it ended without a word (killed, or the machine died)."""
+    """Begin a capture; a gap opens when the one before it did not end in good order (killed, refused, given up).
+
+    The gap is told before the job is: whoever dies between the two is followed by the same words again.
+    """
     lake = manner.lake
 
     def recorder_of(capture: Capture) -> QueuedRecorder:
@@ -273,13 +276,14 @@ def _begin(one: Listening, manner: _Manner) -> tuple[QueuedRecorder, CaptureRepo
     detail = {"address": one.address.stream, "target": one.session.target} | ({"part": one.part} if one.part else {})
     recorder, report = begun(lake, manner.log, one.provider, one.feed, CaptureKind.LIVE, detail, recorder_of)
     before = lake.state.job(one.job)
-    lake.state.save_job(one.job, {"capture_id": recorder.capture.capture_id, "ended": None})
-    if before is not None and before["ended"] is None:
-        gap = Gap(0, "", "all channels", "open", f"capture {before['capture_id']} ended without a word", None, None)
+    if before is not None and before["ended"] not in (END_OF_RECORDING, STOPPED):
+        told = "ended without a word" if before["ended"] is None else f"ended: {before['ended']}"
+        gap = Gap(0, "", "all channels", "open", f"capture {before['capture_id']} {told}", None, None)
         row = gap_rows(recorder.capture, [gap], lake.clock())
         name = row.schema.get_field_index("gap_id")
         row = row.set_column(name, row.schema.field(name), [[f"{before['capture_id']}-gap-end"]])
         recorder.history("quality.gaps", row)
+    lake.state.save_job(one.job, {"capture_id": recorder.capture.capture_id, "ended": None})
     return recorder, report
 
 

@@ -43,7 +43,7 @@ def shared_lake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lake]:
 @pytest.fixture
 def lake(shared_lake: Lake) -> Lake:
     """Capturing writes to the log alone; of the lake it needs settings, clock and state, which one test may leave to the next."""
-    shared_lake.state.save_job("stream:binance-spot", {"capture_id": "", "ended": "before this test"})
+    shared_lake.state.save_job("stream:binance-spot", {"capture_id": "", "ended": "stopped"})
     return shared_lake
 
 
@@ -255,13 +255,19 @@ def test_a_mute_feed_is_left_and_joined_again(lake: Lake, log: SegmentLog, waits
     assert (report.connections, report.drops, report.ended) == (2, 1, "end of recording")
 
 
-def test_a_capture_that_died_leaves_a_gap_for_the_next(lake: Lake, log: SegmentLog, waits: Waits) -> None:
-    lake.state.save_job("stream:binance-spot", {"capture_id": "binance-spot-before", "ended": None})
+@pytest.mark.parametrize(
+    ("ended", "told"), [(None, "ended without a word"), ("refused: THROTTLED 406", "ended: refused: THROTTLED 406")]
+)
+def test_a_capture_that_died_or_was_refused_leaves_a_gap_for_the_next(
+    lake: Lake, log: SegmentLog, waits: Waits, ended: str | None, told: str
+) -> None:
+    lake.state.save_job("stream:binance-spot", {"capture_id": "binance-spot-before", "ended": ended})
     with Simulator(excerpt=30) as sim:
         stream(lake, log, sim, waits)
         stream(lake, log, sim, waits)
     (gap,) = history_of(log, "quality.gaps")
     assert (gap["gap_id"], gap["status"]) == ("binance-spot-before-gap-end", "open")
+    assert gap["reason"] == f"all channels: capture binance-spot-before {told}"
 
 
 def test_a_finished_job_asks_nothing_again(lake: Lake, log: SegmentLog, waits: Waits) -> None:
