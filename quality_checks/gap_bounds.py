@@ -18,6 +18,7 @@ from lake.values import CaptureKind
 from quality_checks.batches import kinds_of
 from quality_checks.gap_proofs import is_promoted
 from quality_checks.gaps import GapStatus, KnownGap
+from transforms.feeds import feed_named
 
 TRADES, QUOTES, BOOK_EVENTS, BARS = (f"normalized.{name}" for name in ("trades", "quotes", "book_events", "bars"))
 NUMBERED = frozenset({("binance", TRADES)})
@@ -76,7 +77,8 @@ def parts_of_death(lake: Lake, gap: KnownGap) -> list[KnownGap] | None:
     """
     dead = gap.gap_id.removesuffix(DEATH)
     found: list[KnownGap] = []
-    for table in (TRADES, QUOTES, BOOK_EVENTS):
+    filled = feed_named(gap.provider, gap.feed).tables
+    for table in (each for each in (TRADES, QUOTES, BOOK_EVENTS) if each in filled):
         if not is_promoted(lake, dead, gap.provider, table):
             return None
         names = ["symbol", "ts_event", "ts_recv", "sequence"]
