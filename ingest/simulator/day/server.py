@@ -64,7 +64,7 @@ class DayServer:
         }
         addresses = {provider: f"ws://{HOST}:{next(iter(each.sockets)).getsockname()[1]}" for provider, each in servers.items()}
         addresses["spot"] = addresses["binance"]
-        config = uvicorn.Config(self._app(), host=HOST, port=0, log_level="warning", lifespan="off")
+        config = uvicorn.Config(self._app(), host=HOST, port=0, log_level="critical", lifespan="off")
         web = uvicorn.Server(config)
         serving = asyncio.create_task(web.serve())
         while not web.started:
