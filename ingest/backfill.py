@@ -50,12 +50,14 @@ class Supply:
     address   where a provider's feed is asked; raises SettingsError without its keys
     permits   leave to call a provider, for backfill
     choose    offers of others than the gap's own provider, in order: (kind, asset class, ask)
+    failed_over   learns of each turn to another: what the one before answered, and the name of the next
     """
 
     offers: Sequence[Offer]
     address: Callable[[str, str], Address]
     permits: Callable[[str], Permits]
     choose: Callable[[str, str, Ask], Sequence[Offer]]
+    failed_over: Callable[[Fill, str], None] = lambda fill, following: None
 
 
 @dataclass(slots=True)
@@ -70,6 +72,13 @@ class BackfillReport:
     unfillable: int = 0
     waiting: int = 0
     stories: list[dict[str, Any]] = field(default_factory=list)
+
+    def words(self) -> str:
+        """Return it in one line."""
+        return (
+            f"{self.asked} attempts, {self.questions} questions, {self.messages} messages: {self.filled} gaps filled,"
+            f" {self.proven_empty} proven empty, {self.unfillable} cannot be filled, {self.waiting} wait"
+        )
 
     def document(self) -> dict[str, Any]:
         """Return the report as JSON values."""
@@ -152,6 +161,8 @@ class Backfill:
             return self._ledger.step(gap.gap_id, lambda held: self._waits(_told(held, known), now))
         chosen = left[0]
         report.asked += 1
+        if gap.tried and gap.fills:
+            self._supply.failed_over(gap.fills[-1], chosen.name)
         words = f"asked of {chosen.name}" + (f" after {gap.reason}" if gap.tried else "")
         begun = self._ledger.step(gap.gap_id, lambda held: _begun(_told(held, known), chosen.name, words))
         return begun if begun is None else self._put(begun, chosen, report)

@@ -35,6 +35,7 @@ from serving.outcomes import outcome_of
 
 if TYPE_CHECKING:
     from ingest.capture import CaptureReport
+    from ingest.reach import Reach
     from lake.catalog import Lake
     from lake.log.log import Log
     from serving.operate.pipeline import Turn
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
 
 TURN_S = 2.0
 """Pause between two turns of the pipeline."""
+GAPS_S = 30.0
+"""Pause between two looks at what is missing."""
 POLL_S = 900.0
 """Pause between two polls of a provider that is asked, not listened to."""
 TROUBLE_S = 60.0
@@ -192,8 +195,6 @@ def _tell_rows(lake: Lake) -> None:
 
 def _capture(lake: Lake, chosen: argparse.Namespace, stopping: threading.Event) -> None:
     """Capture one provider: recordings once, one after the other; a provider itself until the stop."""
-    from ingest import reach
-    from ingest.simulator.keyed import Keys
     from serving.operate import asking, providers
     from serving.operate.logs import open_log
     from serving.operate.rights import live_permits
@@ -201,8 +202,7 @@ def _capture(lake: Lake, chosen: argparse.Namespace, stopping: threading.Event) 
     log, symbols = open_log(lake.settings), tuple(chosen.symbol or ())
     tasks = providers.PLAYED[chosen.provider] if chosen.simulator else providers.tasks_of(chosen.provider, symbols)
     tasks = tuple(task for task in tasks if chosen.only in (None, task.feed, "stream" if task.is_stream else "polls"))
-    told = orjson.loads(chosen.simulator) if chosen.simulator else None
-    reached = reach.themselves(os.environ) if told is None else reach.simulated(told, Keys())
+    reached = _reached(chosen.simulator)
 
     def capture(task: providers.Task) -> CaptureReport:
         wanted = asking.Wanted(chosen.provider, task.feed, symbols, data=task.data)
@@ -242,6 +242,35 @@ def _capture_recorded(
                 lake.state.save_job(key, report.document())
     words = f"captured {messages:,} messages: {', '.join(sorted(ended))}" if new else "captured before, nothing new"
     tell("done", words=words)
+
+
+def _reached(simulator: str | None) -> Reach:
+    """Return how providers are reached: a simulator at the addresses that it told, or the providers themselves."""
+    from ingest import reach
+    from ingest.simulator.keyed import Keys
+
+    return reach.simulated(orjson.loads(simulator), Keys()) if simulator else reach.themselves(os.environ)
+
+
+def _gaps(lake: Lake, chosen: argparse.Namespace, stopping: threading.Event) -> None:
+    """Ask again for what was lost, and for what schedules want and the lake does not have; the pipeline does the rest."""
+    from serving.operate import backfilling
+    from serving.operate.logs import open_log
+
+    log = open_log(lake.settings)
+    reached = _reached(chosen.simulator)
+    tell("waiting", words="fills what is missing")
+    while not stopping.is_set():
+        try:
+            opened = backfilling.look_for_scheduled(lake, log)
+            with backfilling.supplied(lake, log, reached) as supply:
+                done = backfilling.fill(lake, log, supply, lambda gap: True, promotes=False, is_stopped=stopping.is_set)
+        except (CommitConflictError, CommitUnknownError, LogFullError, ProviderUnavailableError) as error:
+            tell("trouble", words=str(error))
+        else:
+            if opened or done.questions or done.stories:
+                tell("gaps", words=f"{len(opened)} found missing; {done.words()}")
+        stopping.wait(GAPS_S)
 
 
 def _topics(lake: Lake, chosen: argparse.Namespace, stopping: threading.Event) -> None:
@@ -324,7 +353,14 @@ def _and_set(run: Callable[[], None], stopping: threading.Event) -> None:
         stopping.set()
 
 
-_PARTS = {"pipeline": _pipeline, "recovery": _recovery, "topics": _topics, "capture": _capture, "http": _http}
+_PARTS = {
+    "pipeline": _pipeline,
+    "recovery": _recovery,
+    "topics": _topics,
+    "gaps": _gaps,
+    "capture": _capture,
+    "http": _http,
+}
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -333,6 +369,8 @@ def _parser() -> argparse.ArgumentParser:
     parts.add_parser("pipeline", help="land, promote, adjust, expire")
     parts.add_parser("recovery", help="backups, replica and drills, as the settings ask")
     parts.add_parser("topics", help="what was published, for consumers")
+    gaps = parts.add_parser("gaps", help="what is missing, asked for again")
+    gaps.add_argument("--simulator", help="addresses of a simulator, as it tells them; none: the providers themselves")
     http = parts.add_parser("http", help="the API")
     http.add_argument("--host", default="127.0.0.1")
     http.add_argument("--port", type=int, default=0)

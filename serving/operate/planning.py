@@ -74,7 +74,9 @@ def planned(settings: Settings, plan: Plan, environment: Mapping[str, str]) -> l
     left_out = plan.left_out(environment)
     for provider, symbols in plan.asked().items():
         children += _asking(settings, provider, symbols, left_out.get(provider, ""))
-    if not plan.symbols:
+    if plan.symbols:
+        children.append(_child(settings, "gaps", "gaps"))
+    else:
         children.append(_child(settings, "simulator", "simulator", *_excerpt(plan)))
     return children
 
@@ -83,7 +85,7 @@ def playing(settings: Settings, plan: Plan, addresses: Mapping[str, str]) -> lis
     """Return the captures from a simulator, a process a provider, and one a market of Binance."""
     told = orjson.dumps(dict(addresses)).decode()
     words = ("--simulator", told, *_excerpt(plan))
-    children = []
+    children = [_child(settings, "gaps", "gaps", "--simulator", told)]
     for name in plan.played or PROVIDERS:
         if all(task.is_stream for task in PLAYED[name]):  # listened to at the same time; the others are asked one by one
             children += [

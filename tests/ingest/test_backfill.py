@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import pytest
 
-from ingest.asks import SessionWithAnswers
-from ingest.capture import capture_stream
+from ingest.asks import Ask, SessionWithAnswers
+from ingest.capture import capture_pages, capture_stream
 from ingest.providers.alpaca_stream import MarketStream
 from ingest.providers.binance import MarketSession
 from ingest.providers.finnhub import TradeStream
+from ingest.providers.registry import OFFERS
 from ingest.simulator.day.incidents import Incident
 from ingest.simulator.day.tape import MINUTE_NS, Day, Tape
 from ingest.simulator.day.wires import FIRST_ID
@@ -22,10 +23,11 @@ from ingest.simulator.keyed import Keys
 from ingest.transport.backoff import Backoff
 from lake.catalog import Lake
 from lake.conditions import Where
-from lake.instants import NANOS_PER_SECOND, to_ns
+from lake.instants import NANOS_PER_SECOND, to_datetime, to_ns
 from lake.log.segments import SegmentLog
 from lake.scan import read
-from quality_checks.gaps import GapStatus, newest_gaps
+from quality_checks.gaps import GapLedger, GapStatus, newest_gaps
+from quality_checks.missing import look, series_of
 from tests.ingest.filling import fill, opened, turn
 from tests.ingest.made_day import MadeDay, StillClock
 
@@ -129,3 +131,79 @@ def test_filling_again_asks_nothing(lost: Lost) -> None:
     reports = fill(lost.lake, lost.log, lost.addresses)
     assert [report.questions for report in reports] == [0]
     assert read(lost.lake, "raw.messages", ["capture_id"]).num_rows == messages
+
+
+# --- bars that a calendar expects
+
+MINUTES = "normalized.bars"
+HOUR = Day(3, OPEN_NS, OPEN_NS + 30 * MINUTE_NS, ("AAPL",), trades_a_minute=20.0)
+
+
+def poll(lake: Lake, log: SegmentLog, day: MadeDay, provider: str, spans: Sequence[tuple[int, int]]) -> None:
+    offer = next(each for each in OFFERS if (each.provider, each.kind) == (provider, "bars") and "1m" in each.intervals)
+    edges = [[to_datetime(OPEN_NS + minute * MINUTE_NS) for minute in span] for span in spans]
+    asks = [Ask("AAPL", "1m", start, end) for start, end in edges]
+    address = day.reach.asked(offer.provider, offer.feed)
+    report = capture_pages(lake, log, offer.pages(), asks, address, provider=offer.provider, feed=offer.feed)
+    assert report.is_complete, report
+
+
+def minutes_of(lake: Lake, provider: str) -> list[tuple[int, object]]:
+    rows = read(lake, MINUTES, ["ts_open", "close"], [Where("provider", "=", provider)]).to_pylist()
+    return sorted((to_ns(row["ts_open"]) // MINUTE_NS, row["close"] * 100) for row in rows)
+
+
+@pytest.fixture(scope="module")
+def polled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Lake, SegmentLog, MadeDay]]:
+    """Minutes 0 to 10 and 20 to 30 of Yahoo; the session goes on, and the clock stands an hour after it."""
+    clock = StillClock(OPEN_NS + 90 * MINUTE_NS)
+    lake, log = opened(tmp_path_factory.mktemp("polled"), clock)
+    with lake, log, MadeDay(HOUR, [], clock) as day:
+        poll(lake, log, day, "yahoo", [(0, 10), (20, 30)])
+        turn(lake, log)
+        yield lake, log, day
+
+
+def test_polls_with_a_hole_and_backfill_are_the_whole_poll(polled: tuple[Lake, SegmentLog, MadeDay]) -> None:
+    lake, log, day = polled
+    (series,) = series_of(lake, "yahoo", "AAPL", "1m")
+    start, end = (to_datetime(OPEN_NS + minute * MINUTE_NS) for minute in (0, 30))
+    ledger = GapLedger(lake, log, "look")
+    (gap,) = look(lake, ledger, [series], start, end)
+    assert (gap.gap_start, gap.gap_end, gap.missing_count) == (*(to_datetime(OPEN_NS + m * MINUTE_NS) for m in (10, 20)), 10)
+    assert look(lake, ledger, [series], start, end) == []
+    reports = fill(lake, log, day.addresses)
+    assert [story["status"] for report in reports for story in report.stories] == ["filled"]
+    expected = [(bar.open_ns // MINUTE_NS, bar.close) for bar in Tape(HOUR, "AAPL").minutes(HOUR.open_ns, HOUR.close_ns)]
+    assert minutes_of(lake, "yahoo") == expected
+    assert look(lake, ledger, [series], start, end) == []
+
+
+def test_a_stretch_without_trades_is_proven_empty_by_two(polled: tuple[Lake, SegmentLog, MadeDay]) -> None:
+    """After minute 30 nobody traded: Yahoo has no bar, and Alpaca agrees."""
+    lake, log, day = polled
+    (series,) = series_of(lake, "yahoo", "AAPL", "1m")
+    span = [to_datetime(OPEN_NS + minute * MINUTE_NS) for minute in (30, 40)]
+    (gap,) = look(lake, GapLedger(lake, log, "look"), [series], *span)
+    reports = fill(lake, log, day.addresses)
+    (story,) = [story for report in reports for story in report.stories]
+    assert story["gap_id"] == gap.gap_id
+    assert story["status"] == "proven_empty"
+    assert "yahoo/chart" in story["reason"] and " and " in story["reason"]
+    (told,) = [one for one in newest_gaps(lake) if one.gap_id == gap.gap_id]
+    assert (told.status, told.found_count, told.attempts) == (GapStatus.PROVEN_EMPTY, 0, 2)
+
+
+def test_history_that_changed_under_us_is_a_finding_with_its_row(polled: tuple[Lake, SegmentLog, MadeDay]) -> None:
+    """Another tape of the same minutes: what Yahoo tells now differs from what it told."""
+    lake, log, _ = polled
+    before = dict(minutes_of(lake, "yahoo"))
+    clock = StillClock(lake.clock())
+    with MadeDay(replace(HOUR, seed=4), [], clock) as other:
+        poll(lake, log, other, "yahoo", [(0, 2)])
+    turn(lake, log)
+    found = read(lake, "quality.findings", ["event_id", "kind"], [Where("kind", "=", "restatement")])["event_id"].to_pylist()
+    after = minutes_of(lake, "yahoo")
+    changed = [minute for minute, close in after if before[minute] != close]
+    assert len(after) - len(before) == len(found) >= len(changed) > 0
+    assert all(event_id.startswith("yahoo-chart-") for event_id in found)

@@ -166,12 +166,12 @@ def test_played_providers_are_all_captured_and_live_ones_never(tmp_path: Path) -
     settings = load_settings(home=tmp_path)
     assert "simulator" in [child.name for child in planned(settings, Plan("", 0), {})]
     names = [child.name for child in playing(settings, Plan("", 0), {"http": "http://127.0.0.1:1"})]
-    assert {name.partition(" ")[0] for name in names} == set(PROVIDERS)
+    assert {name.partition(" ")[0] for name in names} == {"gaps", *PROVIDERS}
 
     live = Plan("", 0, symbols=("yahoo:MSFT", "alpaca:AAPL", "finnhub:AAPL", "alpha_vantage:EUR/USD"), has_notebooks=False)
     found = {child.name: child for child in planned(settings, live, {"FINNHUB_API_KEY": "token"})}
     asked = ["yahoo polls", "alpaca polls", "alpaca stream", "finnhub polls", "finnhub stream", "alpha_vantage polls"]
-    assert list(found) == ["pipeline", "topics", "http", *asked]
+    assert list(found) == ["pipeline", "topics", "http", *asked, "gaps"]
     assert {name for name, child in found.items() if child.state == "left out"} == {asked[1], asked[2], asked[5]}
     assert "APCA_API_KEY_ID and APCA_API_SECRET_KEY" in found["alpaca polls"].words
     assert not any("--simulator" in child.command for child in found.values())
