@@ -21,6 +21,7 @@ from ingest.providers import (
     finnhub,
     finnhub_ticks,
     polygon,
+    polygon_stream,
     tiingo,
     yahoo,
 )
@@ -251,8 +252,9 @@ PROVIDERS: dict[str, Provider] = {
             {"": polygon.ADDRESS},
             _always(polygon.MARKET),
             polygon.OFFERS,
-            (),
+            (Push(polygon.MARKET, polygon_stream.STREAM_ADDRESS, polygon_stream.open_stream, is_default=False),),
             ("POLYGON_API_KEY",),
+            polygon.credentials,
             polygon.credentials,
         ),
         Provider(

@@ -14,8 +14,15 @@ from ingest.simulator.faults import Frame
 from ingest.simulator.recorded import FOLDER
 
 KeyedProvider = Literal["alpaca", "finnhub", "alpha_vantage", "polygon", "tiingo"]
-KeyedStream = Literal["alpaca", "finnhub"]
-_STREAMS: dict[KeyedStream, str] = {"alpaca": "stream.jsonl", "finnhub": "trades.jsonl"}
+KeyedStream = Literal["alpaca", "finnhub", "polygon"]
+_STREAMS: dict[str, str] = {
+    "alpaca": "alpaca/stream.jsonl",
+    "alpaca_options": "alpaca/options_stream.jsonl",
+    "alpaca_crypto": "alpaca/crypto_stream.jsonl",
+    "alpaca_news": "alpaca/news_stream.jsonl",
+    "finnhub": "finnhub/trades.jsonl",
+    "polygon": "polygon/stream.jsonl",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +87,7 @@ def whole(answer: Answer) -> Response:
 
 
 @cache
-def frames(stream: KeyedStream) -> tuple[Frame, ...]:
-    """Return the recorded frames of a provider's stream, a second apart: nobody recorded when they came."""
-    lines = (FOLDER / stream / _STREAMS[stream]).read_bytes().splitlines()
+def frames(stream: str) -> tuple[Frame, ...]:
+    """Return the recorded frames of a stream, a second apart: nobody recorded when they came."""
+    lines = (FOLDER / _STREAMS[stream]).read_bytes().splitlines()
     return tuple(Frame(number, number * 1_000_000_000, stream, line) for number, line in enumerate(lines))

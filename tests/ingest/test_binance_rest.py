@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import orjson
 import pytest
@@ -13,7 +12,6 @@ from hypothesis import strategies as st
 
 from ingest.asks import Ask, Pages, Response
 from ingest.capture import capture_pages
-from ingest.landing import land
 from ingest.providers.binance_rest import Depth, Klines, Trades
 from ingest.simulator import Faults, HttpFault, Simulator
 from ingest.simulator.binance_web import binance_answer
@@ -21,9 +19,8 @@ from ingest.verdicts import Verdict
 from lake.catalog import Lake
 from lake.errors import InvalidValueError
 from lake.log.segments import SegmentLog
-from lake.scan import read
-from quality_checks.promotion import promote
 from tests.ingest.conftest import FAST, Waits
+from tests.ingest.decoding import decoded_of
 
 DAY = (datetime(2024, 8, 8, tzinfo=UTC), datetime(2024, 8, 9, tzinfo=UTC))
 BTC = Ask("BTCUSDT", "1m", *DAY)
@@ -151,7 +148,7 @@ def test_any_bytes_have_a_meaning(bodies: list[bytes], status: int) -> None:
                 assert pages.read(answer(body, status)).reading.verdict in Verdict
 
 
-def test_what_is_looked_up_is_what_was_streamed(lake: Lake, log: SegmentLog, waits: Waits, tmp_path: Path) -> None:
+def test_what_is_looked_up_is_what_was_streamed(lake: Lake, log: SegmentLog, waits: Waits) -> None:
     plan = Faults(http=(HttpFault("status", path="/klines", status=418, retry_after_s=0), HttpFault("status", "/aggT", 502)))
     with Simulator(plan, markets=("spot",), streams=(), excerpt=600) as sim:
         reports = [
@@ -164,13 +161,12 @@ def test_what_is_looked_up_is_what_was_streamed(lake: Lake, log: SegmentLog, wai
         streamed = [orjson.loads(each.payload)["data"] for each in sim.recording("spot").frames if each.stream.endswith("@trade")]
     assert [report.is_complete for report in reports] == [True, True, True]
     assert reports[0].verdicts == {"THROTTLED": 1, "OK": 1}
-    land(lake, log)
-    promote(lake, "binance")
-    rows = read(lake, "normalized.trades").to_pylist()
+    found = decoded_of(log, "binance", "spot").tables
+    rows = found["normalized.trades"].to_pylist()
     assert {(int(row["trade_id"]), f"{row['price']:.8f}", f"{row['size']:.8f}", row["side"]) for row in rows} == {
         (each["t"], each["p"], each["q"], "sell" if each["m"] else "buy") for each in streamed
     }
-    bars = read(lake, "normalized.bars").to_pylist()
+    bars = found["normalized.bars"].to_pylist()
     assert sum(bar["trade_count"] for bar in bars) == len({each["t"] for each in streamed})
     assert {(bar["interval"], bar["basis"], bar["symbol"], bar["is_final"]) for bar in bars} == {
         ("1m", "as_traded", "BTCUSDT", True)
