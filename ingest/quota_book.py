@@ -11,13 +11,15 @@ Times in, answers out; no clock, no I/O. Whoever keeps it (`quotas.py`) changes 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ingest.plans import Plan, Purpose, Told, Window
 from ingest.verdicts import Reading, Verdict
 from lake.instants import NANOS_PER_SECOND, to_datetime
 
+BEHIND_S = 60.0
+"""A clock that is further behind the last call is told of: somebody's clock is, or was, wrong."""
 POLL_S = 0.25
 """Pause before looking again for the end of a call under way."""
 _REFUSES_TO_TELL = frozenset({Verdict.UPSTREAM_5XX, Verdict.MALFORMED, Verdict.NO_ANSWER, Verdict.NOT_ASKED, Verdict.AUTH})
@@ -118,7 +120,13 @@ class Book:
 
     def reserve(self, now_ns: int, wanted: Wanted, name: str, valid_ns: int) -> Granted:
         """Return how many of the calls wanted may be made until `valid_ns` from now; they are under way as `name`."""
-        now = self._at(now_ns)
+        granted = self._reserved(self._at(now_ns), wanted, name, valid_ns)
+        behind_s = (self._now_ns - now_ns) / NANOS_PER_SECOND
+        if granted.calls or behind_s < BEHIND_S:
+            return granted
+        return replace(granted, why=f"{granted.why}; our clock is {behind_s:,.0f} s behind the ledger's last call")
+
+    def _reserved(self, now: int, wanted: Wanted, name: str, valid_ns: int) -> Granted:
         if now < self._blocked_ns:
             return Granted(0, self._blocked_ns, self._why)
         calls = wanted.calls

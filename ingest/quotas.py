@@ -101,10 +101,10 @@ class Quotas:
     def standings(self) -> list[Standing]:
         """Return how each key stands that ever asked, by provider and key."""
         found = []
-        for name in self._state.documents(KIND):
+        for name, document in self._state.documents(KIND).items():
             provider, _, key = name.partition("/")
-            book, now_ns = self.book(provider, key), self._clock()
-            plan, month = self.plan(provider), to_datetime(now_ns).strftime("%Y-%m")
+            plan, now_ns = self.plan(provider), self._clock()
+            book, month = Book(plan, document), to_datetime(now_ns).strftime("%Y-%m")
             spent = dict(book.months.get(month, {"live": 0, "backfill": 0, "bytes": 0}))
             until_ns, why = book.blocked
             found.append(

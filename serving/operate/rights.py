@@ -26,6 +26,8 @@ from serving.operate.logs import open_log
 from serving.operate.standing import plans_of
 from serving.read_through import Policy, ReadThrough
 
+RECORDED = "simulator"
+"""What stands for a key in the ledger where a simulator is asked."""
 _SCORED = timedelta(days=7)
 _SCORES_FOR_NS = 300 * NANOS_PER_SECOND
 
@@ -77,7 +79,7 @@ class Rights:
 
     def permits(self, provider: str, purpose: Purpose) -> Permits:
         """Return leave to call a provider: its breakers', then its quota's. Raises SettingsError without keys."""
-        key = key_name(self.reach.secrets(provider))
+        key = RECORDED if self.reach.is_recorded else key_name(self.reach.secrets(provider))
         return Together([self.breakers.permits(provider), self.quotas.permits(provider, key, purpose)])
 
     def asking(self, purpose: Purpose) -> Asking:
@@ -140,7 +142,8 @@ def rights(lake: Lake, log: Log, reach: Reach) -> Iterator[Rights]:
 
     health = Health(lake.state, lake.clock, log, watched)
     breakers = Breakers(lake.state, lake.clock, limits=limits, told=health)
-    with Quotas(lake.state, PlansInForce(configured), lake.clock) as quotas:
+    plans: Mapping[str, Plan] = {} if reach.is_recorded else PlansInForce(configured)  # recordings have no quota
+    with Quotas(lake.state, plans, lake.clock) as quotas:
         offers = tuple(offer for name in usable for offer in PROVIDERS[name].offers)
         yield Rights(lake, log, reach, configured, quotas, breakers, health, offers)
 
