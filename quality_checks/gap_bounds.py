@@ -38,6 +38,7 @@ _TABLES = {
     "dailyBars": BARS,
 }
 _MILLISECOND, _MICROSECOND = timedelta(milliseconds=1), timedelta(microseconds=1)
+_LAST_MS = 253_402_300_799_999
 _AHEAD = (timedelta(hours=1), timedelta(days=1), None)
 """How far the next event is looked for, step by step."""
 
@@ -151,7 +152,7 @@ def _instant(text: str | None) -> datetime | None:
     """Return the instant that a feed told as its own clock: UNIX milliseconds, or RFC 3339 with up to nine digits; else None."""
     number = _number(text)
     if number is not None:
-        return EPOCH + number * _MILLISECOND
+        return EPOCH + number * _MILLISECOND if number <= _LAST_MS else None
     if text is None:
         return None
     head, point, rest = text.partition(".")
