@@ -27,6 +27,7 @@ from serving.cli import (
     setting_up,
     topics,
     upkeep,
+    watching,
 )
 from serving.cli.output import print_error, print_usage_error
 from serving.outcomes import EXIT_CODES, INTERRUPTED
@@ -49,6 +50,7 @@ def make_app() -> typer.Typer:
         setting_up,
         running,
         moving,
+        watching,
         planning,
         providers,
         answering,
