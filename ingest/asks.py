@@ -13,12 +13,11 @@ from datetime import datetime
 from typing import Protocol
 from urllib.parse import quote, urlencode
 
+from ingest.secret_forms import secret_forms
 from ingest.verdicts import Reading, Verdict
 from lake.values import Message
 
 BLOT = b"REDACTED"
-_LEAST_SECRET = 8
-"""A shorter value is no secret but a word, like Alpha Vantage's key `demo`: replacing it would spoil the data."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,15 +213,22 @@ class Credentials:
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     query: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     is_in_stream_query: bool = False
+    _forms: tuple[bytes, ...] = field(init=False, repr=False, compare=False, default=())
+
+    def __post_init__(self) -> None:
+        forms = dict.fromkeys(form for _, value in (*self.headers, *self.query) for form in secret_forms(value))
+        object.__setattr__(self, "_forms", tuple(sorted(forms, key=len, reverse=True)))
 
     def blotted(self, data: bytes) -> tuple[bytes, int]:
-        """Return `data` with every secret in it replaced, and how many were: Alpha Vantage's refusals quote the key."""
+        """Return `data` with every secret in it replaced, and how many were: Alpha Vantage's refusals quote the key.
+
+        A secret is also found percent-encoded, escaped as in JSON or HTML, and in base64.
+        """
         count = 0
-        for _, value in (*self.headers, *self.query):
-            secret = value.encode()
-            if len(secret) >= _LEAST_SECRET and secret in data:
-                count += data.count(secret)
-                data = data.replace(secret, BLOT)
+        for form in self._forms:
+            if form in data:
+                count += data.count(form)
+                data = data.replace(form, BLOT)
         return data, count
 
     def blotted_text(self, text: str) -> str:

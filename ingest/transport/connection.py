@@ -7,6 +7,7 @@ read, its window closes, and the server waits.
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 from typing import Any
 
@@ -154,6 +155,7 @@ async def open_connection(
         def __init__(self, protocol: ClientProtocol, **settings: Any) -> None:
             super().__init__(clock, protocol, **settings)
 
+    logging.getLogger("websockets.client").setLevel(logging.WARNING)  # it logs addresses and frames, keys included
     connection = await _Connecting(
         url,
         create_connection=Timed,

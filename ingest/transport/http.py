@@ -87,7 +87,8 @@ class HttpTransport:
             trust_env=not is_loopback(address.http),
             headers={**address.headers, **dict(address.credentials.headers)},
         )
-        logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs whole addresses, keys in the query included
+        for name in ("httpx", "httpcore"):  # they log whole addresses, and headers of answers that may quote a key
+            logging.getLogger(name).setLevel(logging.WARNING)
 
     def __enter__(self) -> Self:
         return self

@@ -161,7 +161,7 @@ class StreamTransport:
             connection = await self._connect(url)
         except InvalidURI as error:
             self._permits.unspent(request)
-            raise InvalidValueError(f"{url} is not a WebSocket address: {error}") from error
+            raise InvalidValueError(f"{url} is not a WebSocket address: {error.msg}") from None  # the whole has the key
         except (OSError, InvalidHandshake, ConnectionClosed, EOFError) as error:
             reading = self._not_connected(error)
             call = Call("CONNECT", url, attempt, asked_ns, self._clock(), reading)
@@ -281,5 +281,6 @@ class StreamTransport:
         code, reason = connection.close_code, connection.close_reason
         if code == 1000 and reason == END_OF_RECORDING:
             return _Told(END_OF_RECORDING, is_over=True)
-        words = "socket dropped" if code in (None, _ABNORMAL) else f"closed by the server: {code} {reason}"
+        told = self._secrets.blotted_text(reason or "")
+        words = "socket dropped" if code in (None, _ABNORMAL) else f"closed by the server: {code} {told}"
         return _Told(words, has_data=has_data)

@@ -106,6 +106,9 @@ def capture(
     symbols: Annotated[
         list[str] | None, typer.Option("--symbol", "-s", help="May be given several times.", show_default=False)
     ] = None,
+    universe: Annotated[
+        str | None, typer.Option("--universe", "-u", help="The symbols of a universe of the configuration.", show_default=False)
+    ] = None,
     interval: Annotated[str, typer.Option("--interval", help="Of bars that are polled.")] = "1d",
     data: Annotated[str | None, typer.Option("--data", help=f"What of the feed: {', '.join(WORDS)}.", show_default=False)] = None,
     start: Annotated[str | None, typer.Option("--start", help="Of a poll, included.", show_default=False)] = None,
@@ -119,16 +122,17 @@ def capture(
     """Ask providers and listen to their streams; everything received goes into the log, for `land` and `promote`."""
     from serving.cli import reports
     from serving.operate import asking
+    from serving.operate.configured import open_configured, symbols_of
     from serving.operate.rights import live_permits
 
-    output = Output(as_json=json)
-    with open_lake(home) as lake, asking.reached(source, excerpt) as reach:
-        log = open_log(lake.settings)
-        found = []
-        with live_permits(lake, log, reach) as permits:
+    output, found = Output(as_json=json), []
+    with open_lake(home) as lake:
+        configured, log = open_configured(lake), open_log(lake.settings)
+        chosen = (*(symbols or ()), *(symbols_of(configured.in_force(), universe) if universe else ()))
+        with asking.reached(source, excerpt, configured.in_force) as reach, live_permits(lake, log, reach) as permits:
             for provider in providers:
                 span = bound(start, "start"), bound(end, "end")
-                wanted = asking.Wanted(provider, feed, tuple(symbols or ()), interval, *span, data)
+                wanted = asking.Wanted(provider, feed, chosen, interval, *span, data)
                 with output.working(f"Capturing {provider}"):
                     found += asking.capture(lake, log, wanted, reach, permits=permits)
     output.answer({"captures": [one.document() for one in found]}, lambda console: reports.print_captures(console, found))

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from ingest.asks import Ask
 from ingest.capture import CaptureReport, capture_pages, capture_stream
 from ingest.giving_up import GivingUp
+from ingest.configuration import Configuration
 from ingest.offers import Offer
 from ingest.permits import FREE, Permits, Together
 from ingest.providers.registry import STREAM, Provider, provider_named
@@ -50,10 +51,12 @@ def reach_of(simulator: Simulator) -> Reach:
 
 
 @contextmanager
-def reached(source: From, excerpt: int | None = None) -> Iterator[Reach]:
+def reached(
+    source: From, excerpt: int | None = None, configuration: Callable[[], Configuration] = Configuration
+) -> Iterator[Reach]:
     """Give where providers are reached: a simulator that lives as long as the context, or the providers themselves."""
     if source is From.PROVIDER:
-        yield themselves(os.environ)
+        yield themselves(os.environ, configuration)
         return
     with Simulator(excerpt=excerpt) as simulator:
         yield reach_of(simulator)

@@ -10,10 +10,10 @@ from ingest.configuration import Configuration
 from ingest.configuration_text import differences, read_configuration
 from ingest.configured import Configured
 from ingest.providers.registry import PROVIDERS
+from ingest.secret_forms import LEAST_SECRET
 from lake.catalog import Lake
+from lake.errors import NotFoundError
 from lake.instants import to_datetime
-
-_LEAST_SECRET = 8
 
 
 def open_configured(lake: Lake) -> Configured:
@@ -24,7 +24,16 @@ def open_configured(lake: Lake) -> Configured:
 def known_secrets(environment: Mapping[str, str]) -> list[str]:
     """Return the keys of providers that are in the environment; shorter values are words, not keys."""
     names = [name for provider in PROVIDERS.values() for name in provider.key_variables]
-    return [value for name in names if len(value := environment.get(name, "")) >= _LEAST_SECRET]
+    return [value for name in names if len(value := environment.get(name, "")) >= LEAST_SECRET]
+
+
+def symbols_of(configuration: Configuration, universe: str) -> tuple[str, ...]:
+    """Return the symbols of a universe. Raises NotFoundError that lists those there are."""
+    found = configuration.universes.get(universe)
+    if found is None:
+        names = ", ".join(sorted(configuration.universes)) or "none"
+        raise NotFoundError(f"no universe {universe!r} is configured; there are {names}")
+    return found.symbols
 
 
 def told(configured: Configured) -> dict[str, object]:
