@@ -33,6 +33,10 @@ class Shard:
         )
 
 
+ALONE = Shard()
+"""The one shard of a process that shares with no other."""
+
+
 def parse_shard(text: str) -> Shard:
     """Return the shard written as `2/4`. Raises InvalidValueError."""
     found = _WRITTEN.match(text)

@@ -10,7 +10,7 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import asdict, dataclass
 
 import orjson
@@ -42,6 +42,7 @@ class Listening:
 
     part     which of several connections of one feed, such as `2of3`; none: there is one
     permits  for connecting, and for the REST snapshots it needs
+    watched  a context for as long as it is listened to; what ends it for good goes through
     """
 
     provider: str
@@ -50,6 +51,7 @@ class Listening:
     address: Address
     part: str = ""
     permits: Permits = FREE
+    watched: Callable[[], AbstractContextManager[None]] = nullcontext
 
     @property
     def job(self) -> str:
@@ -136,7 +138,8 @@ async def _captured(
 
         async def listened(one: Listening) -> CaptureReport | ProviderUnavailableError | None:
             try:
-                return await _listened(one, manner)
+                with one.watched():
+                    return await _listened(one, manner)
             except ProviderUnavailableError as error:
                 return error
             except Exception as error:  # raised below, once the others have stopped in good order

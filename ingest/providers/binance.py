@@ -28,6 +28,8 @@ DEPTH_PATH: dict[Market, str] = {"spot": "/api/v3/depth", "usdm": "/fapi/v1/dept
 _DEPTH_STREAM: dict[Market, str] = {"spot": "depth@100ms", "usdm": "depth@0ms"}
 STALE_AFTER_NS = 30_000_000_000
 """BTCUSDT book tickers come many times a second; half a minute of silence on a whole connection is a dead feed."""
+MAX_STREAMS = 200
+"""On one socket: Binance takes 1,024 and 200 are as many as it recommends for futures; the names stand in the address."""
 LIFETIME_NS = (24 * 60 - 10) * 60 * NANOS_PER_SECOND
 """Binance ends a connection after 24 hours, and says `serverShutdown` ten minutes before it ends one for its own reasons."""
 _SHUTDOWN = "serverShutdown"

@@ -42,6 +42,7 @@ class Push:
     session      makes one capture's conversation, of symbols and keys
     is_default   whether the feed's name alone stands for listening
     server       the simulator's server that plays it; empty: named as the provider
+    symbols_per_connection   most symbols on one socket; None: one socket takes all, or is all that the provider allows
     """
 
     feed: str
@@ -49,6 +50,7 @@ class Push:
     session: Callable[[Sequence[str], Sequence[str]], SessionWithAnswers]
     is_default: bool = True
     server: str = ""
+    symbols_per_connection: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +199,8 @@ def _binance_push(market: binance.Market) -> Push:
     def session(symbols: Sequence[str], keys: Sequence[str]) -> SessionWithAnswers:
         return binance.MarketSession([name for symbol in symbols for name in binance.default_streams(market, symbol)], market)
 
-    return Push(market, binance.STREAM_ADDRESS[market], session, server=market)
+    most = binance.MAX_STREAMS // len(binance.default_streams(market, ""))
+    return Push(market, binance.STREAM_ADDRESS[market], session, server=market, symbols_per_connection=most)
 
 
 PROVIDERS: dict[str, Provider] = {

@@ -117,22 +117,26 @@ def capture(
     excerpt: Annotated[
         int | None, typer.Option("--excerpt", min=1, help="Of the simulator: only so many messages a stream.", show_default=False)
     ] = None,
+    shard: Annotated[
+        str, typer.Option("--shard", help="NUMBER/COUNT: which of several such processes this is; each symbol is one's.")
+    ] = "1/1",
     json: Json = False,
 ) -> None:
     """Ask providers and listen to their streams; everything received goes into the log, for `land` and `promote`."""
+    from ingest.shards import parse_shard
     from serving.cli import reports
     from serving.operate import asking
     from serving.operate.configured import open_configured, symbols_of
     from serving.operate.rights import live_permits
 
-    output, found = Output(as_json=json), []
+    output, found, mine = Output(as_json=json), [], parse_shard(shard)
     with open_lake(home) as lake:
         configured, log = open_configured(lake), open_log(lake.settings)
         chosen = (*(symbols or ()), *(symbols_of(configured.in_force(), universe) if universe else ()))
         with asking.reached(source, excerpt, configured.in_force) as reach, live_permits(lake, log, reach) as permits:
             for provider in providers:
                 span = bound(start, "start"), bound(end, "end")
-                wanted = asking.Wanted(provider, feed, chosen, interval, *span, data)
+                wanted = asking.Wanted(provider, feed, chosen, interval, *span, data, shard=mine)
                 with output.working(f"Capturing {provider}"):
                     found += asking.capture(lake, log, wanted, reach, permits=permits)
     output.answer({"captures": [one.document() for one in found]}, lambda console: reports.print_captures(console, found))

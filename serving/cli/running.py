@@ -80,6 +80,7 @@ def up(
     provider: Annotated[
         list[str] | None, typer.Option("--provider", help="Play only these providers; default: all.", show_default=False)
     ] = None,
+    shards: Annotated[int, typer.Option("--shards", min=1, help="Of --live: processes that share each stream's symbols.")] = 1,
     live: Annotated[
         list[str] | None,
         typer.Option(
@@ -101,7 +102,7 @@ def up(
     settings = settings_of(home)
     port = settings.api_port if port is None else port
     live_symbols, played = tuple(live or ()), tuple(provider or ())
-    plan = planning.Plan(host or settings.api_host, port, excerpt, live_symbols, with_notebooks, played)
+    plan = planning.Plan(host or settings.api_host, port, excerpt, live_symbols, with_notebooks, played, shards)
     terminal = output.err if output.err.is_terminal and not json else None
     hear = output.event if json else None
     say = (lambda words: output.event({"event": "said", "words": words})) if json else output.say

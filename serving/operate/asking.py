@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from ingest.asks import Ask
-from ingest.capture import CaptureReport, capture_pages, capture_stream
-from ingest.giving_up import GivingUp
+from ingest.capture import CaptureReport, capture_pages
 from ingest.configuration import Configuration
+from ingest.giving_up import GivingUp
 from ingest.offers import Offer
 from ingest.permits import FREE, Permits, Together
-from ingest.providers.registry import STREAM, Provider, provider_named
+from ingest.providers.registry import STREAM, Provider, Push, provider_named
 from ingest.reach import Reach, simulated, themselves
+from ingest.shards import ALONE, Shard
 from ingest.simulator import Simulator
 from ingest.simulator.asking import SPAN, recorded_asks, recorded_symbols
 from lake.catalog import Lake
@@ -25,6 +26,7 @@ from lake.instants import to_datetime
 from lake.log.log import Log
 from quality_checks.alerts import Alerts
 from serving.choices import From as From
+from serving.operate.streaming import listen
 
 _POLLED_DAYS = 30
 
@@ -43,6 +45,8 @@ class Wanted:
     """What of the feed: a word of `ingest.providers.registry.WORDS`; None: what the feed is for."""
     asks: tuple[Ask, ...] = ()
     """What is polled, in so many words; none: what the rest tells."""
+    shard: Shard = ALONE
+    """Which of several processes that capture the same: its share of the symbols."""
 
 
 def reach_of(simulator: Simulator) -> Reach:
@@ -71,7 +75,7 @@ def capture(
     permits: Callable[[str], Permits] = lambda provider: FREE,
     sleep: Callable[[float], None] = time.sleep,
 ) -> list[CaptureReport]:
-    """Capture what is wanted, one capture after the other, and return what each did; giving up is an alert.
+    """Capture what is wanted, one poll after the other, then all streams at once; return what each did. Giving up is an alert.
 
     permits   leave to call a provider: its quota and breakers (`serving.operate.rights`)
 
@@ -79,34 +83,54 @@ def capture(
     SettingsError without its keys, and ProviderUnavailableError when a stream stays dead.
     """
     provider = provider_named(wanted.provider)
-    feeds = (wanted.feed,) if wanted.feed else provider.feeds(wanted.symbols)
-    return [_capture_feed(lake, log, wanted, provider, feed, reach, is_stopped, permits(provider.name), sleep) for feed in feeds]
+    reports: list[CaptureReport] = []
+    streams: dict[Push, Sequence[str]] = {}
+    for feed in (wanted.feed,) if wanted.feed else provider.feeds(wanted.symbols):
+        push = _listened_to(provider, feed, wanted)
+        symbols = wanted.symbols or (recorded_symbols(provider.name, feed) if reach.is_recorded else ())
+        if push is not None:
+            streams[push] = _named(symbols, provider, feed)
+            continue
+        share = wanted.shard.share(provider.name, feed, symbols)
+        if share or wanted.shard.number == 1:
+            reports.append(_poll(lake, log, wanted, provider, feed, share, reach, permits(provider.name), sleep))
+    if streams:
+        reports += listen(
+            lake,
+            log,
+            provider,
+            streams,
+            reach,
+            shard=wanted.shard,
+            is_stopped=is_stopped,
+            permits=permits(provider.name),
+            sleep=sleep,
+        )
+    return reports
 
 
-def _capture_feed(
+def _listened_to(provider: Provider, feed: str, wanted: Wanted) -> Push | None:
+    """Return what a feed pushes where that is wanted; None where it is to be asked."""
+    push = provider.push(feed)
+    if wanted.data == STREAM and push is None:
+        raise NotFoundError(f"{provider.name} {feed} has no stream")
+    return push if wanted.data == STREAM or (wanted.data is None and push is not None and push.is_default) else None
+
+
+def _poll(
     lake: Lake,
     log: Log,
     wanted: Wanted,
     provider: Provider,
     feed: str,
+    symbols: Sequence[str],
     reach: Reach,
-    is_stopped: Callable[[], bool],
     permits: Permits,
     sleep: Callable[[float], None],
 ) -> CaptureReport:
     patience = GivingUp(Alerts(lake.state, lake.clock, log), provider.name, feed)
     leave = Together([permits, patience])
-    offers, push = provider.offers_of(feed, None if wanted.data == STREAM else wanted.data), provider.push(feed)
-    symbols = wanted.symbols or (recorded_symbols(provider.name, feed) if reach.is_recorded else ())
-    if wanted.data == STREAM or (wanted.data is None and push is not None and push.is_default):
-        if push is None:
-            raise NotFoundError(f"{provider.name} {feed} has no stream")
-        session = push.session(_named(symbols, provider, feed), reach.secrets(provider.name))
-        address = reach.listened(provider.name, push)
-        with patience.listening():
-            return capture_stream(
-                lake, log, session, address, provider=provider.name, feed=feed, is_stopped=is_stopped, permits=leave, sleep=sleep
-            )
+    offers = provider.offers_of(feed, wanted.data)
     if not offers:
         words = dict.fromkeys(offer.word for offer in provider.offers if offer.feed == feed)
         raise InvalidValueError(f"{provider.name} {feed} has no {wanted.data}; there are {', '.join(words) or 'none'}")

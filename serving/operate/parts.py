@@ -195,26 +195,28 @@ def _tell_rows(lake: Lake) -> None:
 
 def _capture(lake: Lake, chosen: argparse.Namespace, stopping: threading.Event) -> None:
     """Capture one provider: recordings once, one after the other; a provider itself until the stop."""
+    from ingest.shards import parse_shard
     from serving.operate import asking, providers
     from serving.operate.logs import open_log
     from serving.operate.rights import live_permits
 
     log, symbols = open_log(lake.settings), tuple(chosen.symbol or ())
     tasks = providers.PLAYED[chosen.provider] if chosen.simulator else providers.tasks_of(chosen.provider, symbols)
-    tasks = tuple(task for task in tasks if chosen.only in (None, task.feed, "stream" if task.is_stream else "polls"))
+    tasks = tuple(
+        task for task in tasks if chosen.only in (None, task.feed, f"{task.feed} stream" if task.is_stream else "polls")
+    )
     reached = _reached(chosen.simulator)
 
-    def capture(task: providers.Task) -> CaptureReport:
-        wanted = asking.Wanted(chosen.provider, task.feed, symbols, data=task.data)
+    def capture(task: providers.Task) -> list[CaptureReport]:
+        wanted = asking.Wanted(chosen.provider, task.feed, symbols, data=task.data, shard=parse_shard(chosen.shard))
         with live_permits(lake, log, reached) as permits:
-            return asking.capture(lake, log, wanted, reached, stopping.is_set, permits)[0]
+            return asking.capture(lake, log, wanted, reached, stopping.is_set, permits)
 
     if chosen.simulator:
         _capture_recorded(lake, chosen, tasks, capture, stopping)
     while not chosen.simulator and not stopping.is_set():
         for task in tasks:
-            if not stopping.is_set():
-                report = capture(task)
+            for report in [] if stopping.is_set() else capture(task):
                 bad = {f"{each['verdict']} {each['detail']}" for each in report.outcomes if each["verdict"] != "OK"}
                 words = "; ".join([f"{task}: captured {report.messages:,} messages: {report.ended}", *sorted(bad)])
                 tell("captured", words=words)
@@ -225,7 +227,7 @@ def _capture_recorded(
     lake: Lake,
     chosen: argparse.Namespace,
     tasks: Sequence[Task],
-    capture: Callable[[Task], CaptureReport],
+    capture: Callable[[Task], list[CaptureReport]],
     stopping: threading.Event,
 ) -> None:
     """Make each capture that was not completed before; what a stop cuts short is made again, from its beginning."""
@@ -236,7 +238,7 @@ def _capture_recorded(
         done = lake.state.job(key)
         if done is None and not stopping.is_set():
             tell("capturing", words=f"captures {task}")
-            report = capture(task)
+            (report,) = capture(task)
             messages, new, ended = messages + report.messages, new + 1, ended | {report.ended}
             if report.is_complete and not stopping.is_set():
                 lake.state.save_job(key, report.document())
@@ -382,8 +384,9 @@ def _parser() -> argparse.ArgumentParser:
     simulator.add_argument("--ports", type=int, nargs="*", default=())
     capture = parts.add_parser("capture", help="one provider")
     capture.add_argument("--provider", required=True)
-    capture.add_argument("--only", help="`polls`: what is asked; `stream`: what is listened to; or one feed")
+    capture.add_argument("--only", help="`polls`: what is asked; `FEED stream`: one that is listened to; or one feed")
     capture.add_argument("--symbol", action="append")
+    capture.add_argument("--shard", default="1/1", help="which of several that share the symbols")
     capture.add_argument("--simulator", help="addresses of a simulator, as it tells them; none: the provider itself")
     capture.add_argument("--excerpt", type=int, help="how much of its recordings the simulator plays")
     return parser

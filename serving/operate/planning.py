@@ -24,6 +24,7 @@ class Plan:
     symbols   PROVIDER:SYMBOL of what providers themselves are asked; none: the simulator plays its recordings
     played    of which providers; none: of all
     excerpt   how many messages of each recorded stream the simulator plays; None: all
+    shards    processes that share the symbols of each stream of a provider itself
     """
 
     host: str
@@ -32,6 +33,7 @@ class Plan:
     symbols: tuple[str, ...] = ()
     has_notebooks: bool = True
     played: tuple[str, ...] = ()
+    shards: int = 1
 
     def asked(self) -> dict[str, list[str]]:
         """Return provider -> symbols. Raises InvalidValueError for what names no provider."""
@@ -73,7 +75,7 @@ def planned(settings: Settings, plan: Plan, environment: Mapping[str, str]) -> l
         children.append(_child(settings, "notebooks", "notebooks", "--port", str(plan.port + 1 if plan.port else 0)))
     left_out = plan.left_out(environment)
     for provider, symbols in plan.asked().items():
-        children += _asking(settings, provider, symbols, left_out.get(provider, ""))
+        children += _asking(settings, provider, symbols, left_out.get(provider, ""), plan.shards)
     if plan.symbols:
         children.append(_child(settings, "gaps", "gaps"))
     else:
@@ -97,16 +99,22 @@ def playing(settings: Settings, plan: Plan, addresses: Mapping[str, str]) -> lis
     return children
 
 
-def _asking(settings: Settings, provider: str, symbols: list[str], missing: str) -> Iterator[Child]:
-    """Ask a provider itself: a process for what is polled, one for what is listened to; without its keys none is started."""
+def _asking(settings: Settings, provider: str, symbols: list[str], missing: str, shards: int) -> Iterator[Child]:
+    """Ask a provider itself: a process for what is polled, some for each stream; without its keys none is started."""
     words = [word for symbol in symbols for word in ("--symbol", symbol)]
     tasks = tasks_of(provider, tuple(symbols))
-    for only, is_stream in (("polls", False), ("stream", True)):
-        if any(task.is_stream == is_stream for task in tasks):
-            child = _child(settings, f"{provider} {only}", "capture", "--provider", provider, "--only", only, *words)
-            if missing:
-                child.state, child.words = "left out", missing
-            yield child
+    named = {f"{provider} polls": ("polls", "1/1")} if any(not task.is_stream for task in tasks) else {}
+    streams = [task for task in tasks if task.is_stream]
+    for task in streams:
+        name = f"{provider} stream" if len(streams) == 1 else f"{provider} {task.feed} stream"
+        for number in range(1, shards + 1):
+            shard = f"{number}/{shards}"
+            named[name if shards == 1 else f"{name} {number} of {shards}"] = (f"{task.feed} stream", shard)
+    for name, (only, shard) in named.items():
+        child = _child(settings, name, "capture", "--provider", provider, "--only", only, "--shard", shard, *words)
+        if missing:
+            child.state, child.words = "left out", missing
+        yield child
 
 
 def _child(settings: Settings, name: str, *words: str) -> Child:
