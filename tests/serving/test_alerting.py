@@ -23,10 +23,12 @@ from lake.settings import load_settings
 from quality_checks.alerts import Alerts
 from serving.alerting import tell_by
 from serving.cli.app import run
+from serving.topics.publisher import publish
 from tests.ingest.standing_state import call
 from tests.serving.market_lake import served
 
 Captured = pytest.CaptureFixture[str]
+HEALTH = "market.system_health.v1"
 KEEPING = "import sys, pathlib; pathlib.Path(sys.argv[1]).open('ab').write(sys.stdin.buffer.read() + b'\\n')"
 
 
@@ -84,6 +86,17 @@ def test_http_tells_alerts_health_and_its_events(client: httpx.Client) -> None:
     assert opened["detail"] == ["UPSTREAM_5XX: HTTP 502"]  # type: ignore[index]
     assert answer(client, "health/events", provider="nobody")["row_count"] == 0
     assert client.get("/api/v1/health/events", params={"kind": "gossip"}).status_code == 422
+
+
+def test_the_topic_of_health_tells_each_event_once(broken: Broken, tmp_path: Path) -> None:
+    with SegmentLog(tmp_path / "topics", system_clock, min_free_bytes=0) as log:
+        assert [publish(broken.lake, log, "t", [HEALTH])[0].rows for _ in range(2)] == [2, 0]
+        found = [json.loads(block.payload) for _, block in log.read(HEALTH, 0, 0, 1 << 20, 0.0).blocks]
+    assert {(one["event_type"], one["health_data"]["kind"]) for one in found} == {
+        ("SystemHealth", "breaker_opened"),
+        ("SystemHealth", "provider_down"),
+    }
+    assert {one["status"] for one in found} == {"confirmed"}
 
 
 def test_a_command_is_told_each_alert_once(broken: Broken, tmp_path: Path) -> None:
