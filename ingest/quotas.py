@@ -42,7 +42,8 @@ class Quotas:
 
     def __init__(self, state: State, plans: Mapping[str, Plan], clock: Clock, patience_s: float = PATIENCE_S) -> None:
         self._state, self._plans, self._clock, self._patience_s = state, plans, clock, patience_s
-        self._given: list[KeyPermits] = []
+        self._given: dict[tuple[str, str, Purpose], KeyPermits] = {}
+        self._lock = threading.Lock()
 
     def __enter__(self) -> Self:
         return self
@@ -52,19 +53,20 @@ class Quotas:
 
     def close(self) -> None:
         """Give back what was reserved and not used."""
-        for each in self._given:
+        for each in [*self._given.values()]:
             each.close()
-        self._given.clear()
 
     def plan(self, provider: str) -> Plan:
         """Return the plan of a provider; where none is known its calls are counted and not limited."""
         return self._plans.get(provider, UNLIMITED)
 
     def permits(self, provider: str, key: str, purpose: Purpose) -> KeyPermits:
-        """Return leave to call a provider with the key called `key` (`plans.key_name`), for live work or for backfill."""
-        made = KeyPermits(self, provider, key, purpose)
-        self._given.append(made)
-        return made
+        """Return leave to call a provider with the key called `key` (`plans.key_name`), for live work or for backfill.
+
+        Asked again it is the same: who shares a key in a process shares what was reserved.
+        """
+        with self._lock:
+            return self._given.setdefault((provider, key, purpose), KeyPermits(self, provider, key, purpose))
 
     def book(self, provider: str, key: str) -> Book:
         """Return a copy of a book as it stands: what is done with it is not saved."""
@@ -225,7 +227,7 @@ class KeyPermits:
         return GRANTED
 
     def after(self, request: Request, call: Call) -> None:
-        """Learn how a call ended; an answer that complains blocks every process at once."""
+        """Learn how a call ended; an answer that complains stops every process: those that reserved a batch within a second."""
         with self._lock:
             mine = self._batches_of(request)
             batch = next((each for each in mine if each.ended < each.used), None)

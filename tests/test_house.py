@@ -36,7 +36,6 @@ DOORS: dict[str, tuple[str, ...]] = {
         "lake/databases.py",
         "lake/state.py",
         "lake/state_tables.py",
-        "lake/spending.py",
         "lake/catalog.py",
         "lake/configurations.py",
         "lake/tallies.py",

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from ingest.asks import Request
 from ingest.configuration import Provider
 from ingest.plans import UNLIMITED, Plan, Purpose, Told, Window, configured, key_name
+from ingest.providers.registry import PROVIDERS
 from ingest.quota_book import Book, Wanted
 from ingest.shipped_plans import PLANS
 from ingest.verdicts import Reading, Verdict
@@ -277,6 +278,10 @@ def test_keys_are_named_by_a_fingerprint():
     assert key_name(("secret-key",)) == key_name(("secret-key",)) != key_name(("another",))
     assert len(key_name(("secret-key",))) == 12
     assert key_name(()) == key_name(("",)) == "none"
+
+
+def test_every_provider_that_can_be_asked_has_a_plan():
+    assert {*PROVIDERS} <= {*PLANS}
 
 
 @pytest.mark.parametrize("provider", sorted(PLANS))

@@ -110,6 +110,7 @@ def test_leave_that_was_not_used_is_given_back(state: State, hand: Hand) -> None
 
     with Quotas(state, {"p": DAY, "q": FAST}, hand) as quotas:
         slow, fast = quotas.permits("p", "none", "live"), quotas.permits("q", "none", "live")
+        assert quotas.permits("p", "none", "live") is slow is not quotas.permits("p", "none", "backfill")
         for permits in (slow, fast):
             refused = Together([permits, Refusing()]).before(QUOTE)
             assert refused.refused == "the breaker is open"
