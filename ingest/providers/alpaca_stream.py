@@ -15,6 +15,7 @@ import orjson
 
 from ingest.asks import Finding
 from ingest.providers.handshake import STALE_CONNECTION_S, Handshake
+from ingest.subscriptions import Subscriptions
 from ingest.verdicts import Reading, Verdict
 from lake.errors import InvalidValueError
 from lake.values import Message
@@ -106,6 +107,7 @@ class MarketStream(Handshake):
                 self._greeted(str(event.get("msg")))
             elif kind == "subscription":
                 self._subscribed()
+                self._subscriptions.confirmed(_subscribed_to(event))
             elif kind == "error":
                 self._told(event.get("code"), str(event.get("msg")))
             elif kind == "n":
@@ -128,8 +130,25 @@ class MarketStream(Handshake):
         key_id, secret = self._keys
         self._say({"action": "auth", "key": key_id, "secret": secret})
 
+    def tick(self, now_ns: int) -> None:
+        """Learn the time: what was not confirmed is asked for again."""
+        super().tick(now_ns)
+        again = self._to_ask_again(now_ns)
+        if again:
+            self._ask_for(again)
+
     def _subscribe(self) -> None:
-        self._say({"action": "subscribe", **dict.fromkeys(self._asked_channels, self._symbols)})
+        self._subscriptions = Subscriptions(f"{channel}:{symbol}" for channel in self._asked_channels for symbol in self._symbols)
+        self._subscriptions.begun()
+        self._ask_for(self._subscriptions.missing)
+
+    def _ask_for(self, names: Sequence[str]) -> None:
+        by_channel: dict[str, list[str]] = {}
+        for name in names:
+            channel, _, symbol = name.partition(":")
+            by_channel.setdefault(channel, []).append(symbol)
+        self._say({"action": "subscribe", **by_channel})
+        self._subscriptions.asked(self._now_ns)
 
     def _greeted(self, words: str) -> None:
         if words == "connected":
@@ -165,3 +184,8 @@ def open_stream(feed: str, symbols: Sequence[str], keys: Sequence[str]) -> Marke
 
 def _names(told: object) -> list[str]:
     return [str(each) for each in told] if isinstance(told, list) else []
+
+
+def _subscribed_to(event: Mapping[str, Any]) -> list[str]:
+    """Return `channel:symbol` of everything that a subscription message says is subscribed to."""
+    return [f"{channel}:{name}" for channel, names in event.items() if isinstance(names, list) for name in names]

@@ -16,10 +16,12 @@ from websockets.sync.server import ServerConnection, serve
 from ingest.asks import Address
 from ingest.capture import CaptureReport, Listening, capture_stream, capture_streams
 from ingest.liveness import FLOOR_NS, LEAST_EVENTS, Liveness
+from ingest.providers.alpaca_stream import MarketStream
 from ingest.providers.binance import Market, MarketSession
 from ingest.recorder import Recorder
 from ingest.simulator import Simulator
 from ingest.subscriptions import ATTEMPTS, PATIENCE_NS, Subscriptions
+from ingest.transport.backoff import Backoff
 from ingest.writer import Writer
 from lake.catalog import Lake
 from lake.errors import CommitUnknownError, InvalidValueError, LogFullError, ProviderUnavailableError
@@ -245,6 +247,38 @@ def test_a_subscription_never_confirmed_is_a_finding_and_a_gap(fast_lake: Lake, 
     findings = history_of(log, "quality.findings")
     assert {str(row["kind"]) for row in findings} == {"subscription"}
     assert {str(row["reason"]).partition(":")[0] for row in history_of(log, "quality.gaps")} >= {"btcusdt@trade", "ethusdt@trade"}
+
+
+def test_a_full_endpoint_is_waited_for_and_a_part_confirmed_is_completed(fast_lake: Lake, log: SegmentLog, waits: Waits) -> None:
+    connections: list[int] = []
+    asked: list[dict[str, object]] = []
+
+    def say(connection: ServerConnection, *events: dict[str, object]) -> None:
+        connection.send(orjson.dumps(events), text=True)
+
+    def alpaca(connection: ServerConnection) -> None:
+        connections.append(1)
+        say(connection, {"T": "success", "msg": "connected"})
+        connection.recv()
+        if len(connections) == 1:
+            say(connection, {"T": "error", "code": 406, "msg": "connection limit exceeded"})
+            for _ in connection:
+                continue
+            return
+        say(connection, {"T": "success", "msg": "authenticated"})
+        for confirmed in (["AAPL"], ["AAPL", "TSLA"]):
+            asked.append(orjson.loads(connection.recv(PATIENCE_S)))
+            say(connection, {"T": "subscription", "trades": confirmed, "quotes": []})
+        end(connection)
+
+    patience = Backoff(attempts=3, first_s=0.01, ceiling_s=60.0)
+    session = MarketStream("iex", ["AAPL", "TSLA"], "key-of-alpaca", "secret-of-alpaca", channels=["trades"])
+    with served(alpaca) as address:
+        report = capture_stream(fast_lake, log, session, address, provider="alpaca", feed="iex", sleep=waits, backoff=patience)
+    assert (report.connections, report.ended) == (2, "end of recording")
+    assert waits.asked == [60.0]
+    assert asked == [{"action": "subscribe", "trades": ["AAPL", "TSLA"]}, {"action": "subscribe", "trades": ["TSLA"]}]
+    assert history_of(log, "quality.findings") == []
 
 
 def test_part_of_an_acknowledgement_leaves_the_rest_to_ask_for() -> None:
