@@ -260,12 +260,13 @@ class Backfill:
         """Go on with the attempt, or judge what it brought once that has gone through the gate; None to wait for it."""
         mine = [fill for fill in gap.fills if fill.attempt == gap.attempts]
         now = to_datetime(self._lake.clock())
-        if not mine or Verdict(mine[-1].verdict) in _ANSWERED:
+        is_answered = not mine or Verdict(mine[-1].verdict) in _ANSWERED
+        if is_answered:
             chosen = next((each for each in self._candidates(gap, now) if each.name == gap.tried[-1]), None)
             if chosen is not None and len(mine) < len(questions(gap, chosen)):  # a worker died in the middle of it
                 return self._put(gap, chosen, BackfillReport())
         table = str(gap.table_name)
-        for fill in mine:
+        for fill in mine if is_answered else ():
             if fill.messages and not is_promoted(self._lake, fill.capture_id, fill.provider, table, fill.messages):
                 return None
             if is_held(self._lake, fill, table):

@@ -52,7 +52,8 @@ def backfill(lake: Lake, log: Log, addresses: dict[str, str], who: str = "backfi
 
 def turn(lake: Lake, log: Log) -> None:
     """What a pipeline does, as far as gaps need it."""
-    land(lake, log)
+    if land(lake, log).messages == 0:
+        return
     for provider in sorted(set(read(lake, "ops.captures", ["provider"])["provider"].to_pylist())):
         promote(lake, provider)
 

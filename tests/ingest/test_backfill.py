@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -133,16 +134,53 @@ def test_filling_again_asks_nothing(lost: Lost) -> None:
     assert read(lost.lake, "raw.messages", ["capture_id"]).num_rows == messages
 
 
+class Died(Exception):
+    """The end of a capture in the middle of it."""
+
+
+def test_what_a_dead_capture_lost_is_followed_symbol_by_symbol(lost: Lost) -> None:
+    """A capture dies where it would wait after a drop; the next begins a minute later and tells that the one before is dead."""
+    day = replace(DAY, seed=8, symbols=("TSLA",))
+    clock = lost.lake.clock
+    assert isinstance(clock, StillClock)
+    clock.now_ns = OPEN_NS - NANOS_PER_SECOND
+    keys = Keys()
+
+    def dies(seconds: float) -> None:
+        raise Died
+
+    with MadeDay(day, outages()[:3], clock) as made:
+        for sleep in (dies, clock.sleep):
+            session = MarketStream("iex", ["TSLA"], keys.alpaca_key_id, keys.alpaca_secret, channels=["trades"])
+            with suppress(Died):
+                address = made.streamed("alpaca")
+                capture_stream(
+                    lost.lake, lost.log, session, address, provider="alpaca", feed="iex", sleep=sleep, backoff=SLOW
+                )  # fmt: skip
+            clock.sleep(60)
+        assert rows_of(lost.lake, "alpaca", "TSLA") == Counter()
+        fill(lost.lake, lost.log, made.addresses)
+    happened = Counter((trade.ts_ms, trade.cents) for trade in Tape(day, "TSLA").trades)
+    assert rows_of(lost.lake, "alpaca", "TSLA") == happened
+    told = {gap.gap_id: gap for gap in newest_gaps(lost.lake) if "-gap-end" in gap.gap_id}
+    whole, part = sorted(told.values(), key=lambda gap: len(gap.gap_id))
+    assert (whole.status, whole.symbol, part.gap_id) == (GapStatus.FILLED, "", f"{whole.gap_id}-trades-TSLA")
+    assert "followed as 1 gaps" in whole.reason
+    assert (part.status, part.symbol, part.table_name) == (GapStatus.FILLED, "TSLA", TRADES)
+
+
 # --- bars that a calendar expects
 
 MINUTES = "normalized.bars"
-HOUR = Day(3, OPEN_NS, OPEN_NS + 30 * MINUTE_NS, ("AAPL",), trades_a_minute=20.0)
+HOUR = Day(3, OPEN_NS, OPEN_NS + 30 * MINUTE_NS, ("AAPL", "MSFT"), trades_a_minute=20.0)
 
 
-def poll(lake: Lake, log: SegmentLog, day: MadeDay, provider: str, spans: Sequence[tuple[int, int]]) -> None:
+def poll(
+    lake: Lake, log: SegmentLog, day: MadeDay, provider: str, spans: Sequence[tuple[int, int]], symbol: str = "AAPL"
+) -> None:
     offer = next(each for each in OFFERS if (each.provider, each.kind) == (provider, "bars") and "1m" in each.intervals)
     edges = [[to_datetime(OPEN_NS + minute * MINUTE_NS) for minute in span] for span in spans]
-    asks = [Ask("AAPL", "1m", start, end) for start, end in edges]
+    asks = [Ask(symbol, "1m", start, end) for start, end in edges]
     address = day.reach.asked(offer.provider, offer.feed)
     report = capture_pages(lake, log, offer.pages(), asks, address, provider=offer.provider, feed=offer.feed)
     assert report.is_complete, report
@@ -207,3 +245,37 @@ def test_history_that_changed_under_us_is_a_finding_with_its_row(polled: tuple[L
     changed = [minute for minute, close in after if before[minute] != close]
     assert len(after) - len(before) == len(found) >= len(changed) > 0
     assert all(event_id.startswith("yahoo-chart-") for event_id in found)
+
+
+def down(*providers: str) -> list[Incident]:
+    """These answer 503 to everything, all the time."""
+    return [Incident(number, "http", "server_error", name, 0, 1 << 62) for number, name in enumerate(providers)]
+
+
+def test_who_is_down_is_passed_over_and_when_all_are_the_gap_waits(polled: tuple[Lake, SegmentLog, MadeDay]) -> None:
+    lake, log, day = polled
+    clock = lake.clock
+    assert isinstance(clock, StillClock)
+    poll(lake, log, day, "yahoo", [(0, 10), (20, 30)], "MSFT")
+    turn(lake, log)
+    (series,) = series_of(lake, "yahoo", "MSFT", "1m")
+    ledger = GapLedger(lake, log, "look")
+    (gap,) = look(lake, ledger, [series], *(to_datetime(OPEN_NS + minute * MINUTE_NS) for minute in (0, 30)))
+    providers = sorted({offer.provider for offer in OFFERS if offer.kind == "bars" and "1m" in offer.intervals})
+    with MadeDay(HOUR, down(*providers), clock) as dark:
+        fill(lake, log, dark.addresses)
+        waits = ledger.gap(gap.gap_id)
+        assert waits is not None and waits.next_attempt_at is not None
+        assert (waits.status, waits.rounds) == (GapStatus.OPEN, 0)  # that nobody answers says nothing about the gap
+        assert {fill.verdict for fill in waits.fills} == {"UPSTREAM_5XX"}
+        assert waits.fills[0].provider == "yahoo"
+        asked = len(dark.report()["calls"])
+        assert [report.questions for report in fill(lake, log, dark.addresses)] == [0]
+        assert len(dark.report()["calls"]) == asked
+    clock.sleep((waits.next_attempt_at - to_datetime(clock())).total_seconds())
+    with MadeDay(HOUR, down("yahoo"), clock) as dusk:
+        fill(lake, log, dusk.addresses)
+    (told,) = [one for one in newest_gaps(lake) if one.gap_id == gap.gap_id]
+    assert told.status is GapStatus.FILLED
+    assert not told.reason.startswith("yahoo")
+    assert "every bar that the calendar expects is in the lake" in told.reason
