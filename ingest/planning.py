@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from math import ceil
 
-from ingest.asks import Ask, Request
+from ingest.asks import Request
 from ingest.backfill_asks import windows
 from ingest.offers import Offer
 from ingest.plans import Plan, Purpose, Window
@@ -23,8 +23,8 @@ from transforms.calendars import is_daily_or_coarser, venue_of
 
 LATENCY_S = 0.3
 """Of a call, where nobody has measured it yet."""
-_PLAYED = 3_000
-"""Calls played one by one; the rest goes on at their pace."""
+_PLAYED = 1_000
+"""Calls played one by one; the rest goes on at their pace, or at that of the tightest window where it is slower."""
 _BYTES_A_ROW = {"bars": 110, "trades": 130, "quotes": 160, "corporate_actions": 220, "fundamentals": 400}
 _ROWS_A_DAY = {"trades": 20_000, "quotes": 100_000, "book_events": 200_000, "corporate_actions": 0.02, "fundamentals": 0.02}
 _BYTES_A_CALL = 400
@@ -123,29 +123,51 @@ def estimates(question: Question, offers: Sequence[Offer], purse: Purse, budget_
     return sorted(found, key=lambda one: (not one.suffices, one.usd, one.seconds or 0.0, one.provider, one.feed, one.endpoint))
 
 
-def asks_of(question: Question, offer: Offer) -> Iterator[tuple[Ask, int]]:
-    """Return the asks that together get what is wanted of an offer, and how many symbols each names."""
-    many, longest = offer.symbols_per_call, offer.longest(question.interval)
-    for first in range(0, len(question.symbols), many):
-        group = question.symbols[first : first + many]
-        for window in windows(question.start, question.end, longest):
-            yield Ask(",".join(group), question.interval, *window), len(group)
+class _Asking:
+    """The asks that together get what is wanted of an offer, counted without being made: there may be millions."""
+
+    def __init__(self, question: Question, offer: Offer) -> None:
+        self._symbols, self._many = question.symbols, offer.symbols_per_call
+        spans = windows(question.start, question.end, offer.longest(question.interval))
+        self._rows, span_s = _rows_a_symbol(question), (question.end - question.start).total_seconds()
+        shares = [(end - start).total_seconds() / span_s for start, end in spans]
+        sizes = {len(group) for group in self._groups()}
+        self._pages = {size: [_pages(offer, self._rows * size * share) for share in shares] for size in sizes}
+
+    @property
+    def rows(self) -> int:
+        """Rows expected in all."""
+        return round(self._rows * len(self._symbols))
+
+    @property
+    def calls(self) -> int:
+        """Calls in all, a page each."""
+        by_size = {size: sum(pages) for size, pages in self._pages.items()}
+        return sum(by_size[len(group)] for group in self._groups())
+
+    def pages(self) -> Iterator[tuple[tuple[str, ...], int]]:
+        """Return ask by ask the symbols it names and its pages."""
+        for group in self._groups():
+            for pages in self._pages[len(group)]:
+                yield group, pages
+
+    def _groups(self) -> Iterator[tuple[str, ...]]:
+        for first in range(0, len(self._symbols), self._many):
+            yield self._symbols[first : first + self._many]
+
+
+def _pages(offer: Offer, rows: float) -> int:
+    return 1 if offer.rows_per_page is None else max(1, ceil(round(rows, 6) / offer.rows_per_page))
 
 
 def _estimate(question: Question, offer: Offer, purse: Purse, now: datetime, budget_usd: float | None) -> Estimate:
-    plan, each = purse.quotas.plan(offer.provider), _rows_a_symbol(question)
-    span_s = (question.end - question.start).total_seconds()
-    calls_by_ask = []
-    for ask, many in asks_of(question, offer):
-        rows = each * many * (ask.end - ask.start).total_seconds() / span_s
-        pages = 1 if offer.rows_per_page is None else max(1, ceil(round(rows, 6) / offer.rows_per_page))
-        calls_by_ask.append((tuple(ask.symbol.split(",")), pages))
-    calls, rows_all = sum(pages for _, pages in calls_by_ask), round(each * len(question.symbols))
-    byte_count = rows_all * _BYTES_A_ROW.get(offer.kind, 200) + calls * _BYTES_A_CALL
+    plan, asking = purse.quotas.plan(offer.provider), _Asking(question, offer)
+    calls = asking.calls
+    byte_count = asking.rows * _BYTES_A_ROW.get(offer.kind, 200) + calls * _BYTES_A_CALL
     usd = calls * plan.usd_per_call + byte_count / 1e9 * plan.usd_per_gb
     why_not = _why_not(question, offer, purse, now)
     weight = plan.weight(Request("GET", "", endpoint=offer.endpoint))
-    played, refused = _played(purse, plan, offer, weight, calls_by_ask, calls)
+    played, refused = _played(purse, plan, offer, weight, asking, calls)
     why_not = why_not or refused
     if not why_not and budget_usd is not None and usd > budget_usd:
         why_not = f"costs {usd:.2f} USD, more than {budget_usd:.2f}"
@@ -153,7 +175,7 @@ def _estimate(question: Question, offer: Offer, purse: Purse, now: datetime, bud
     is_paced = slowest is not None and played is not None and played > calls * purse.latency_s(offer) * 1.5
     paced = _a_window(slowest, plan.limit(slowest, purse.purpose)) if slowest is not None and is_paced else ""
     return Estimate(
-        offer.provider, offer.feed, offer.endpoint, plan.name, calls, rows_all, byte_count, usd, played, paced, why_not
+        offer.provider, offer.feed, offer.endpoint, plan.name, calls, asking.rows, byte_count, usd, played, paced, why_not
     )  # fmt: skip
 
 
@@ -166,15 +188,14 @@ def _why_not(question: Question, offer: Offer, purse: Purse, now: datetime) -> s
     return purse.lacks(offer.provider)
 
 
-def _played(
-    purse: Purse, plan: Plan, offer: Offer, weight: int, calls_by_ask: Sequence[tuple[tuple[str, ...], int]], calls: int
-) -> tuple[float | None, str]:
+def _played(purse: Purse, plan: Plan, offer: Offer, weight: int, asking: _Asking, calls: int) -> tuple[float | None, str]:
     """Return the seconds that the calls take one after the other, by playing the book forward; or None and why it cannot be."""
     book, start_ns = purse.quotas.book(offer.provider, purse.key(offer.provider)), purse.quotas.clock()
     latency_ns, now_ns, done = round(purse.latency_s(offer) * NANOS_PER_SECOND), start_ns, 0
     at_once = plan.batch(offer.endpoint, weight)[0]
-    for symbols, pages in calls_by_ask:
-        left = pages
+    for symbols, left in asking.pages():
+        if done >= _PLAYED:
+            break
         while left and done < _PLAYED:
             wanted = Wanted(offer.endpoint, purse.purpose, weight, min(left, at_once), symbols)
             granted = book.reserve(now_ns, wanted, "plan", 0)
@@ -187,7 +208,11 @@ def _played(
             book.settle(now_ns, "plan", wanted, granted.calls)
             done, left = done + granted.calls, left - granted.calls
     took_s = (now_ns - start_ns) / NANOS_PER_SECOND
-    return (took_s * calls / done if done < calls else took_s), ""
+    if done == calls:
+        return took_s, ""
+    slowest = _slowest(plan, offer.endpoint, calls * weight)
+    least_s = 0.0 if slowest is None else calls * weight / plan.limit(slowest, purse.purpose) * _length_s(slowest)
+    return max(took_s * calls / done, least_s), ""
 
 
 def _rows_a_symbol(question: Question) -> float:

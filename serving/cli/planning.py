@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.text import Text
@@ -61,12 +61,12 @@ def plan(
         "others": documents[1:] if found and found[0].suffices else documents,
         "quotas": spent,
     }
-    output.answer(document, lambda console: _print(console, kind, found))
+    output.answer(document, lambda console: _print(console, kind, found, spent))
     if document["chosen"] is None:
         raise typer.Exit(1)
 
 
-def _print(console: Console, kind: str, found: list[Estimate]) -> None:
+def _print(console: Console, kind: str, found: list[Estimate], spent: list[dict[str, Any]]) -> None:
     if not found:
         console.print(f"Nobody offers {kind}.")
         return
@@ -77,6 +77,10 @@ def _print(console: Console, kind: str, found: list[Estimate]) -> None:
         for each in found
     ]
     console.print(listing(None, ["provider", "feed", "plan", "calls", "rows", "MB", "takes"], rows))
+    for each in spent:
+        used = ", ".join(f"{one['used']:,} of {one['limit']:,} a {one['window']}" for one in each["windows"] if one["used"])
+        share = "" if each["share_of_month"] is None else f", {each['share_of_month']:.1%} of the month"
+        console.print(Text(f"Used of {each['provider']} ({each['plan']}): {used or 'nothing now'}{share}", style="dim"))
     able = [each for each in found if each.suffices]
     if not able:
         console.print("No provider suffices.")

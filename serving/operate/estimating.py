@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from ingest.breaker import Breakers
 from ingest.configuration import Configuration
@@ -36,7 +37,7 @@ def estimate(lake: Lake, question: Question, environment: Mapping[str, str], bud
     return estimates(question, OFFERS, purse, budget_usd)
 
 
-def spent(lake: Lake) -> list[dict[str, object]]:
+def spent(lake: Lake) -> list[dict[str, Any]]:
     """Return how much of its plan each key has used: by window now, and this month."""
     plans = plans_of(open_configured(lake).in_force())
     return [each.document() for each in Quotas(lake.state, plans, lake.clock).standings()]

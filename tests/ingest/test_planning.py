@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from ingest.asks import Address
+from ingest.asks import Address, Ask
+from ingest.backfill_asks import windows
 from ingest.offers import Offer
-from ingest.planning import Estimate, Purse, Question, asks_of, duration_words, estimates
+from ingest.planning import Estimate, Purse, Question, duration_words, estimates
 from ingest.plans import Plan
 from ingest.providers.registry import OFFERS
 from ingest.quotas import Quotas
@@ -80,8 +81,10 @@ def execute(question: Question, offer: Offer, address: Address, quotas: Quotas, 
     permits = quotas.permits(offer.provider, "k", "backfill")
     words = {"clock": hand, "sleep": hand.forward, "rng": random.Random(1), "backoff": ONCE, "permits": permits}
     with HttpTransport(address, calls, **words) as transport:  # type: ignore[arg-type]  # words are of many types
-        for ask, _ in asks_of(question, offer):
-            transport.ask(pages, ask)
+        for first in range(0, len(question.symbols), offer.symbols_per_call):
+            symbols = ",".join(question.symbols[first : first + offer.symbols_per_call])
+            for window in windows(question.start, question.end, offer.longest(question.interval)):
+                transport.ask(pages, Ask(symbols, question.interval, *window))
     permits.close()
     return calls
 
@@ -98,7 +101,7 @@ PAIRS = [
     ("alpha_vantage", PLANS["alpha_vantage"][1], "bars", 100, PREMIUM),
     ("finnhub", PLANS["finnhub"][0], "quotes", 80, LIMITS["finnhub"]),
     ("yahoo", PLANS["yahoo"][0], "bars", 60, LIMITS["yahoo"]),
-    ("alpaca", PLANS["alpaca"][0], "bars", 17_000, LIMITS["alpaca"]),
+    ("alpaca", replace(PLANS["alpaca"][0], live_share=0.5), "bars", 12_000, LIMITS["alpaca"]),
     ("alpaca", PLANS["alpaca"][1], "bars", 8_000, (Limit(10_000, 60.0),)),
     ("polygon", PLANS["polygon"][0], "bars", 14, LIMITS["polygon"]),
     ("tiingo", PLANS["tiingo"][0], "bars", 90, LIMITS["tiingo"]),
@@ -193,6 +196,13 @@ def test_many_calls_go_on_at_the_pace_of_the_first(state: State, hand: Hand) -> 
     many = Question("bars", "equity", tuple(f"S{each}" for each in range(12_000)), "1d", NOW - timedelta(days=9), NOW)
     (planned,) = estimates(many, [offer_of("yahoo", "bars", "1d")], purse)
     assert planned.seconds == pytest.approx(12_000 / 48 * 61, rel=0.05)
+    tiingo = Purse(
+        Quotas(state, {"tiingo": replace(PLANS["tiingo"][0], windows=PLANS["tiingo"][0].windows[:2])}, hand), lambda _: "k"
+    )
+    (slow,) = estimates(many, [offer_of("tiingo", "bars", "1d")], tiingo)
+    assert slow.words() == "15.0 days at 800 calls a day (America/New_York), free"
+    years = replace(many, interval="1m", start=NOW - timedelta(days=7_300))
+    assert estimates(years, [offer_of("yahoo", "bars", "1m")], purse)[0].calls == 12_000 * 913  # eight days each
 
 
 def test_lengths_of_time_are_told_in_their_unit():

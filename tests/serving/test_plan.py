@@ -77,6 +77,7 @@ def test_what_is_spent_already_is_counted_and_told(home: Path, lake: Lake, capsy
 def test_a_plan_for_a_person_and_the_ways_to_ask_wrongly(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["plan", "bars", "-s", "AAPL", *YEARS, "--home", str(home)]) == 0
     told = capsys.readouterr().out
+    assert "Used of alpha_vantage (free): 20 of 25 a day in America/New_York" in told
     assert "Cheapest that suffices: " in told and "needs FINNHUB" not in told
     assert run(["plan", "weather", "-s", "AAPL", *YEARS, "--home", str(home)]) == 1
     assert "Nobody offers weather." in capsys.readouterr().out
