@@ -41,6 +41,7 @@ class Request:
 
     endpoint   what is asked, without whom and when: quotas weigh it and breakers trip by it; empty: the path
     symbols    named in it, where a plan counts different symbols (Tiingo's)
+    is_encoded the path is percent-encoded already: where a part of it holds a slash of its own
     """
 
     method: str
@@ -49,6 +50,7 @@ class Request:
     headers: tuple[tuple[str, str], ...] = ()
     endpoint: str = ""
     symbols: tuple[str, ...] = ()
+    is_encoded: bool = False
 
     @property
     def what(self) -> str:
@@ -58,7 +60,7 @@ class Request:
     def url(self, address: str) -> str:
         """Return the whole URL at `address`, such as `https://query2.finance.yahoo.com`."""
         query = f"?{urlencode(self.params)}" if self.params else ""
-        return address.rstrip("/") + quote(self.path, safe="/=.-") + query
+        return address.rstrip("/") + quote(self.path, safe="/=.-%" if self.is_encoded else "/=.-") + query
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,7 @@ class Keys:
     alpha_vantage_key: str = "SIMULATEDAVKEY00"
     polygon_key: str = "simulatedpolygonkey00000"
     tiingo_token: str = "simulatedtiingotoken0000"
+    databento_key: str = "db-simulated000000000000000000000"
 
     def of(self) -> dict[str, tuple[str, ...]]:
         """Return provider -> its keys, in the order in which its credentials take them."""
@@ -44,6 +45,7 @@ class Keys:
             "alpha_vantage": (self.alpha_vantage_key,),
             "polygon": (self.polygon_key,),
             "tiingo": (self.tiingo_token,),
+            "databento": (self.databento_key,),
         }
 
 

@@ -1,7 +1,7 @@
 """The simulator's HTTP side: Yahoo's chart API, with its own paths, headers and error bodies, and what goes wrong.
 
 Binance: `binance_web.py`; providers that want a key: `keyed_web.py`,
-`polygon_web.py`, `tiingo_web.py`.
+`polygon_web.py`, `tiingo_web.py`; files: `files_web.py`.
 
 A chart is chosen by symbol, interval and window. The recorded window gets the recorded bytes and Date exactly. Another
 window gets the recording of that symbol and interval that overlaps it most, whole: wider or narrower than asked, never
@@ -24,6 +24,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from ingest.providers.yahoo import INTERVALS
 from ingest.simulator.binance_web import binance_refusal, binance_routes
 from ingest.simulator.faults import Faults, HttpFault, Market, garbled_body
+from ingest.simulator.files_web import databento_refusal, file_routes
 from ingest.simulator.keyed import Keys
 from ingest.simulator.keyed_web import keyed_routes, refusal_body
 from ingest.simulator.polygon_web import polygon_refusal, polygon_routes
@@ -54,12 +55,18 @@ def web_app(
 
 
 def _routes(markets: Sequence[Market], excerpt: int | None, keys: Keys) -> list[Route]:
-    return [*keyed_routes(keys), *binance_routes(markets, excerpt), *polygon_routes(keys), *tiingo_routes(keys)]
+    return [
+        *keyed_routes(keys),
+        *binance_routes(markets, excerpt),
+        *polygon_routes(keys),
+        *tiingo_routes(keys),
+        *file_routes(keys),
+    ]
 
 
 def refusal_of(path: str, status: int, query: Mapping[str, str]) -> tuple[int, bytes, str] | None:
     """Return how the provider whose path it is says a status; None where it says it as anybody does."""
-    of_paths = (binance_refusal, polygon_refusal, tiingo_refusal)
+    of_paths = (binance_refusal, polygon_refusal, tiingo_refusal, databento_refusal)
     return next((told for each in of_paths if (told := each(path, status))), None) or refusal_body(path, status, query)
 
 
