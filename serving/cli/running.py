@@ -89,6 +89,9 @@ def up(
             show_default=False,
         ),
     ] = None,
+    scheduled: Annotated[
+        bool, typer.Option("--scheduled", help="Ask providers for what the configuration schedules, instead of the simulator.")
+    ] = False,
     with_notebooks: Annotated[bool, typer.Option("--notebooks/--no-notebooks", help="Also serve the notebooks.")] = True,
     json: Json = False,
 ) -> None:
@@ -102,7 +105,7 @@ def up(
     settings = settings_of(home)
     port = settings.api_port if port is None else port
     live_symbols, played = tuple(live or ()), tuple(provider or ())
-    plan = planning.Plan(host or settings.api_host, port, excerpt, live_symbols, with_notebooks, played, shards)
+    plan = planning.Plan(host or settings.api_host, port, excerpt, live_symbols, with_notebooks, played, shards, scheduled)
     terminal = output.err if output.err.is_terminal and not json else None
     hear = output.event if json else None
     say = (lambda words: output.event({"event": "said", "words": words})) if json else output.say

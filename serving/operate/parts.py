@@ -31,6 +31,7 @@ from lake.errors import (
 )
 from lake.instants import system_clock
 from lake.settings import Settings, load_settings
+from serving.operate.telling import tell, tell_rows, tell_turn
 from serving.outcomes import outcome_of
 
 if TYPE_CHECKING:
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from ingest.reach import Reach
     from lake.catalog import Lake
     from lake.log.log import Log
-    from serving.operate.pipeline import Turn
     from serving.operate.providers import Task
 
 TURN_S = 2.0
@@ -49,16 +49,12 @@ POLL_S = 900.0
 """Pause between two polls of a provider that is asked, not listened to."""
 TROUBLE_S = 60.0
 """Pause after a backup, sync or drill that could not be made."""
+ALERTS_S = 10.0
+"""Pause between two looks for alerts that nobody was told of."""
 UPKEEP_EVERY = 20
 """Turns with work between two rounds of upkeep."""
 UPKEEP_S = 600.0
 """Pause between two rounds that look for dead files too; made while idle as well: that is when partitions are quiet."""
-
-
-def tell(event: str, **more: object) -> None:
-    """Write one event for the supervisor."""
-    sys.stdout.buffer.write(orjson.dumps({"event": event, **more}, default=str) + b"\n")
-    sys.stdout.buffer.flush()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -122,7 +118,7 @@ def _pipeline(lake: Lake, chosen: argparse.Namespace, stopping: threading.Event)
 
     log, turns, before = open_log(lake.settings), 0, time.monotonic()
     kept, built = before, -pipeline.BUILD_EVERY_S
-    _tell_rows(lake)
+    tell_rows(lake)
     while not stopping.is_set():
         started = time.monotonic()
         builds = started - built >= pipeline.BUILD_EVERY_S
@@ -135,10 +131,10 @@ def _pipeline(lake: Lake, chosen: argparse.Namespace, stopping: threading.Event)
             tell("trouble", words=str(error))
         else:
             now = time.monotonic()
-            _tell_turn(done, seconds=now - started, behind_s=now - before)
+            tell_turn(done, seconds=now - started, behind_s=now - before)
             if not done.is_idle:
                 turns += 1
-                _tell_rows(lake)
+                tell_rows(lake)
             is_time = started - kept >= UPKEEP_S
             if is_time or (not done.is_idle and turns % UPKEEP_EVERY == 0):
                 kept = started if is_time else kept
@@ -161,38 +157,6 @@ def _upkeep(lake: Lake, log: Log, say: Callable[[str], None], *, sweeps: bool) -
     tell("upkeep", rewrites=sum(len(one.rewrites) for one in report.tables), freed_bytes=report.freed_bytes)
 
 
-def _tell_turn(done: Turn, seconds: float, behind_s: float) -> None:
-    """Tell what a turn did, by provider too; `behind_s` is the longest that anything it published can have waited."""
-    providers = {
-        name: {
-            "messages": report.messages,
-            "rows": sum(table.rows for table in report.tables.values()),
-            "waiting": report.waiting,
-        }
-        for name, report in done.promoted.items()
-    }
-    published = sum(each["rows"] for each in providers.values())
-    landed = int(done.landed["messages"])
-    tell(
-        "turn", landed=landed, published=published, held=done.holds, providers=providers, seconds=seconds, behind_s=behind_s
-    )  # fmt: skip
-
-
-def _tell_rows(lake: Lake) -> None:
-    """Tell how many rows there are, by table and by provider, and what is held."""
-    from lake.tables import TABLES
-    from serving.operate.status import layers, row_counts
-
-    providers: dict[str, dict[str, int]] = {}
-    for layer in layers(lake):
-        counts = providers.setdefault(layer.provider, {"rows": 0, "held": 0, "quarantined": 0})
-        counts["rows"] += layer.counts.get("rows", 0) - layer.counts.get("moved", 0)
-        counts["held"] += layer.counts.get("held", 0)
-        counts["quarantined"] += layer.counts.get("quarantined", 0)
-    holds = [hold.hold_id for name in TABLES for hold in lake.head(name).holds]
-    tell("rows", tables=row_counts(lake), holds=holds, providers=providers)
-
-
 def _capture(lake: Lake, chosen: argparse.Namespace, stopping: threading.Event) -> None:
     """Capture one provider: recordings once, one after the other; a provider itself until the stop."""
     from ingest.shards import parse_shard
@@ -205,7 +169,7 @@ def _capture(lake: Lake, chosen: argparse.Namespace, stopping: threading.Event) 
     tasks = tuple(
         task for task in tasks if chosen.only in (None, task.feed, f"{task.feed} stream" if task.is_stream else "polls")
     )
-    reached = _reached(chosen.simulator)
+    reached = _reached(lake, chosen.simulator)
 
     def capture(task: providers.Task) -> list[CaptureReport]:
         wanted = asking.Wanted(chosen.provider, task.feed, symbols, data=task.data, shard=parse_shard(chosen.shard))
@@ -246,12 +210,20 @@ def _capture_recorded(
     tell("done", words=words)
 
 
-def _reached(simulator: str | None) -> Reach:
+def _reached(lake: Lake, simulator: str | None) -> Reach:
     """Return how providers are reached: a simulator at the addresses that it told, or the providers themselves."""
     from ingest import reach
     from ingest.simulator.keyed import Keys
+    from serving.operate.configured import open_configured
 
-    return reach.simulated(orjson.loads(simulator), Keys()) if simulator else reach.themselves(os.environ)
+    told = open_configured(lake).in_force
+    return reach.simulated(orjson.loads(simulator), Keys()) if simulator else reach.themselves(os.environ, told)
+
+
+def _schedules(lake: Lake, chosen: argparse.Namespace, stopping: threading.Event) -> None:
+    from serving.operate import schedules
+
+    schedules.run(lake, stopping, tell)
 
 
 def _gaps(lake: Lake, chosen: argparse.Namespace, stopping: threading.Event) -> None:
@@ -260,7 +232,7 @@ def _gaps(lake: Lake, chosen: argparse.Namespace, stopping: threading.Event) -> 
     from serving.operate.logs import open_log
 
     log = open_log(lake.settings)
-    reached = _reached(chosen.simulator)
+    reached = _reached(lake, chosen.simulator)
     tell("waiting", words="fills what is missing")
     while not stopping.is_set():
         try:
@@ -294,6 +266,25 @@ def _topics(lake: Lake, chosen: argparse.Namespace, stopping: threading.Event) -
         stopping.wait(TURN_S)
 
 
+def _alerts(lake: Lake, chosen: argparse.Namespace, stopping: threading.Event) -> None:
+    """Tell people of alerts by the command of the settings, again and again; what it does not take stays due."""
+    from quality_checks.alerts import Alerts
+    from serving.alerting import tell_by
+    from serving.operate.logs import open_log
+
+    alerts = Alerts(lake.state, lake.clock, open_log(lake.settings))
+    tell("waiting", words="tells of alerts")
+    while not stopping.is_set():
+        try:
+            count = tell_by(lake.settings.alert_command, alerts)
+        except (CommitUnknownError, ProviderUnavailableError) as error:
+            tell("trouble", words=str(error))
+        else:
+            if count:
+                tell("alerts", words=f"told {count} alerts")
+        stopping.wait(ALERTS_S)
+
+
 def _recovery(lake: Lake, chosen: argparse.Namespace, stopping: threading.Event) -> None:
     """Make backups, syncs of the replica and drills, each when its time has come."""
     from serving.operate import safekeeping
@@ -321,11 +312,10 @@ def _simulator(chosen: argparse.Namespace, stopping: threading.Event) -> None:
 
 
 def _http(lake: Lake, chosen: argparse.Namespace, stopping: threading.Event) -> None:
-    from ingest.reach import themselves
     from serving.operate.rights import reading_through
     from serving.operate.supervisor import WebServer
 
-    with reading_through(lake, themselves(os.environ) if chosen.live else None) as through:
+    with reading_through(lake, _reached(lake, None) if chosen.live else None) as through:
         server = WebServer(lake, chosen.host, chosen.port, through)
         tell("ready", address=server.address, is_loopback=server.is_loopback)
         _serve(server.run, server.stop, stopping)
@@ -356,23 +346,21 @@ def _and_set(run: Callable[[], None], stopping: threading.Event) -> None:
 
 
 _PARTS = {
-    "pipeline": _pipeline,
-    "recovery": _recovery,
-    "topics": _topics,
-    "gaps": _gaps,
-    "capture": _capture,
-    "http": _http,
-}
+    "pipeline": _pipeline, "recovery": _recovery, "topics": _topics, "schedules": _schedules, "gaps": _gaps,
+    "capture": _capture, "http": _http,
+}  # fmt: skip
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m serving.operate.parts", description=__doc__)
     parts = parser.add_subparsers(dest="part", required=True)
     parts.add_parser("pipeline", help="land, promote, adjust, expire")
+    parts.add_parser("alerts", help="alerts, told by the command of the settings")
     parts.add_parser("recovery", help="backups, replica and drills, as the settings ask")
     parts.add_parser("topics", help="what was published, for consumers")
     gaps = parts.add_parser("gaps", help="what is missing, asked for again")
     gaps.add_argument("--simulator", help="addresses of a simulator, as it tells them; none: the providers themselves")
+    parts.add_parser("schedules", help="what the configuration schedules, of providers themselves")
     http = parts.add_parser("http", help="the API")
     http.add_argument("--host", default="127.0.0.1")
     http.add_argument("--port", type=int, default=0)

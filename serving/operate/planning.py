@@ -25,6 +25,7 @@ class Plan:
     played    of which providers; none: of all
     excerpt   how many messages of each recorded stream the simulator plays; None: all
     shards    processes that share the symbols of each stream of a provider itself
+    is_scheduled  whether what the configuration schedules is asked of providers themselves
     """
 
     host: str
@@ -34,6 +35,12 @@ class Plan:
     has_notebooks: bool = True
     played: tuple[str, ...] = ()
     shards: int = 1
+    is_scheduled: bool = False
+
+    @property
+    def is_live(self) -> bool:
+        """Whether providers themselves are asked, and no simulator plays."""
+        return bool(self.symbols) or self.is_scheduled
 
     def asked(self) -> dict[str, list[str]]:
         """Return provider -> symbols. Raises InvalidValueError for what names no provider."""
@@ -54,7 +61,7 @@ class Plan:
         Raises SettingsError when nobody is left to ask.
         """
         missing = {provider: words for provider in self.asked() if (words := PROVIDERS[provider].missing_keys(environment))}
-        if missing and len(missing) == len(self.asked()):
+        if missing and len(missing) == len(self.asked()) and not self.is_scheduled:
             raise SettingsError("nobody to ask: " + "; ".join(f"{provider} {words}" for provider, words in missing.items()))
         return missing
 
@@ -67,16 +74,20 @@ def planned(settings: Settings, plan: Plan, environment: Mapping[str, str]) -> l
     children = [
         _child(settings, "pipeline", "pipeline"),
         _child(settings, "topics", "topics"),
-        _child(settings, "http", "http", "--host", plan.host, "--port", str(plan.port), *(["--live"] if plan.symbols else [])),
+        _child(settings, "http", "http", "--host", plan.host, "--port", str(plan.port), *(["--live"] if plan.is_live else [])),
     ]
     if any((settings.backup_every_s, settings.replica_every_s, settings.drill_every_s)):
         children.append(_child(settings, "recovery", "recovery"))
+    if settings.alert_command:
+        children.append(_child(settings, "alerts", "alerts"))
     if plan.has_notebooks:
         children.append(_child(settings, "notebooks", "notebooks", "--port", str(plan.port + 1 if plan.port else 0)))
     left_out = plan.left_out(environment)
     for provider, symbols in plan.asked().items():
         children += _asking(settings, provider, symbols, left_out.get(provider, ""), plan.shards)
-    if plan.symbols:
+    if plan.is_scheduled:
+        children.append(_child(settings, "schedules", "schedules"))
+    if plan.is_live:
         children.append(_child(settings, "gaps", "gaps"))
     else:
         children.append(_child(settings, "simulator", "simulator", *_excerpt(plan)))
