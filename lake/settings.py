@@ -26,6 +26,7 @@ _PLACES = {"home", "catalog_url", "warehouse", "log_path", "log_url", "state_url
     "api_auth",
     "kill_at",
     "backup_to",
+    "alert_command",
     "backup_every_s",
     "drill_every_s",
     "replica_to",
@@ -137,6 +138,10 @@ class Settings(BaseSettings):
     runner_workers: int = Field(default_factory=_cores, ge=1, le=1024, description="Workers of the runners process and ray.")
     runner_timeout_s: float = Field(1800.0, gt=0, description="Seconds after which a worker's silence counts as a hang.")
     ray_address: str = Field("", description="Ray cluster, like ray://host:10001; default: one of its own on loopback.")
+
+    alert_command: str = Field(
+        "", description="Command that `up` runs for each alert raised or resolved, the alert as JSON on its stdin; none: nobody."
+    )
 
     backup_to: str = Field("", description="Where backups go: a folder, or s3://BUCKET/PREFIX; see lake/backup/README.md.")
     backup_every_s: float = Field(0.0, ge=0, description="Seconds between two backups made by `up`; 0: none.")

@@ -346,7 +346,7 @@ def _and_set(run: Callable[[], None], stopping: threading.Event) -> None:
 
 
 _PARTS = {
-    "pipeline": _pipeline, "recovery": _recovery, "topics": _topics, "schedules": _schedules, "gaps": _gaps,
+    "pipeline": _pipeline, "alerts": _alerts, "recovery": _recovery, "topics": _topics, "schedules": _schedules, "gaps": _gaps,
     "capture": _capture, "http": _http,
 }  # fmt: skip
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,7 +22,7 @@ from lake.errors import InvalidValueError, ProviderUnavailableError
 from lake.instants import system_clock
 from lake.log.segments import SegmentLog
 from lake.settings import load_settings
-from quality_checks.alerts import Alerts
+from quality_checks.alerts import Alerts, Severity
 from serving.alerting import tell_by
 from serving.cli.app import run
 from serving.topics.publisher import publish
@@ -125,3 +127,19 @@ def test_the_verb_lists_acknowledges_and_silences_with_a_reason(broken: Broken, 
     assert "breaker_open/yahoo/chart" in capsys.readouterr().out
     assert run(["alerts", "--home", str(broken.home), "--acknowledge", "nothing/here", "--reason", "x"]) == 3
     assert "tickhouse alerts" in capsys.readouterr().err
+
+
+def test_the_part_of_up_tells_what_is_raised(broken: Broken, root: Path, tmp_path: Path) -> None:
+    Alerts(broken.lake.state, broken.lake.clock).raise_alert("configuration_refused", "file", Severity.WARNING, "line 3")
+    heard = tmp_path / "heard"
+    settings = {"TICKHOUSE_HOME": str(broken.home), "TICKHOUSE_ALERT_COMMAND": f'{sys.executable} -c "{KEEPING}" {heard}'}
+    words = [sys.executable, "-W", "ignore", "-m", "serving.operate.parts", "alerts"]
+    with subprocess.Popen(
+        words, cwd=root, env={**os.environ, **settings}, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as part:
+        assert part.stdout is not None
+        events = [json.loads(line) for line, _ in zip(part.stdout, range(2), strict=False)]
+        part.communicate(timeout=60)  # closes its stdin, at which it stops
+    assert [one["event"] for one in events] == ["waiting", "alerts"]
+    assert json.loads(heard.read_bytes().splitlines()[-1])["name"] == "configuration_refused/file"
+    assert part.returncode == 0
