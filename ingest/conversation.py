@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict, deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import orjson
@@ -53,6 +53,7 @@ class _Channel:
     last: str
     is_lost: bool = False
     """From a drop until the first event after it: a second drop before that adds no gap."""
+    events: int = 0
 
 
 class Conversation:
@@ -107,7 +108,7 @@ class Conversation:
             return Leaving("silence: no data although the socket is open")
         if self._is_ending or (self.lifetime_ns is not None and self._now_ns - self._connected_ns >= self.lifetime_ns):
             return Leaving("the provider is about to end this connection", is_planned=True)
-        mute = self._liveness.mute(self._counts, self._now_ns)
+        mute = self._liveness.mute(self._counted(), self._now_ns) if self._liveness.is_due(self._now_ns) else None
         return None if mute is None else Leaving(f"silence of {' '.join(mute)} while others speak")
 
     def findings(self) -> list[Finding]:
@@ -136,7 +137,7 @@ class Conversation:
         self._now_ns = self._last_heard_ns = now_ns
         self._refusal = None  # what was refused before may be granted now
         self._connected_ns, self._is_ending = now_ns, False
-        self._liveness.begun(self._counts, now_ns)
+        self._liveness.begun(self._counted(), now_ns)
         self._subscriptions.begun()
 
     def _ended(self, now_ns: int) -> None:
@@ -148,6 +149,10 @@ class Conversation:
         """Count an event: by its pace a channel is found mute."""
         key = symbol, channel
         self._counts[key] = self._counts.get(key, 0) + 1
+
+    def _counted(self) -> Mapping[tuple[str, str], int]:
+        """Return the events of each (symbol, channel) so far."""
+        return self._counts
 
     def _to_ask_again(self, now_ns: int) -> list[str]:
         """Return the subscriptions that were not confirmed in time; one asked for often enough is a finding and a gap."""
@@ -200,4 +205,7 @@ class Unnumbered(Conversation):
         if channel is None:
             channel = self._channels[symbol, name] = _Channel(symbol, at)
         channel.last, channel.is_lost = at, False
-        self._heard_of(symbol, name)
+        channel.events += 1
+
+    def _counted(self) -> Mapping[tuple[str, str], int]:
+        return {key: channel.events for key, channel in self._channels.items()}

@@ -49,9 +49,13 @@ class Liveness:
         for pulse in self._pulses.values():
             pulse.last_ns = now_ns
 
+    def is_due(self, now_ns: int) -> bool:
+        """Whether it is time to look: once a second."""
+        return now_ns - self._looked_ns >= _LOOK_NS
+
     def mute(self, counts: Mapping[tuple[str, str], int], now_ns: int) -> tuple[str, str] | None:
         """Return a channel that fell silent while others speak; `counts` are all events of each (symbol, channel) so far."""
-        if now_ns - self._looked_ns < _LOOK_NS:
+        if not self.is_due(now_ns):
             return None
         self._looked_ns = now_ns
         for key, count in counts.items():

@@ -30,7 +30,7 @@ LIMIT_BYTES = 64 * 1024 * 1024
 LINGER_S, LONGEST_LINGER_S = 0.003, 0.05
 """Between two appends pass as long as the last one took, within these bounds, unless a full block waits: one costs as much as
 a hundred messages."""
-SLICE_S = 0.0002
+SLICE_S = 0.0005
 """How long another thread keeps the interpreter that the writer asks for: with the usual 5 ms, each of the dozen times that an
 append gives it up cost 5 ms beside a busy loop (20 ms an append against 80, measured)."""
 _MESSAGE_BYTES = 250

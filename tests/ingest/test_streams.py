@@ -37,6 +37,8 @@ from tests.ingest.test_capture import Awkward
 
 PATIENCE_S = 60.0
 SPEED = 200
+NEVER = 10**15
+"""Of a session whose silence is not what is tested: half a minute of this clock is over in 0.15 s."""
 CAPTURE = Capture("binance-spot-test", "binance", "spot", CaptureKind.LIVE, 1, "1", "x")
 SECOND = NANOS_PER_SECOND
 
@@ -77,6 +79,10 @@ def listen(lake: Lake, log: SegmentLog, session: MarketSession, address: Address
     )
 
 
+def quiet_session() -> MarketSession:
+    return MarketSession(["btcusdt@trade"], "spot", with_snapshot=False, stale_after_ns=NEVER)
+
+
 def trade(number: int, symbol: str = "BTCUSDT", padding: int = 0) -> bytes:
     data = {"e": "trade", "s": symbol, "t": number, "p": "1.0", "q": "1.0", "T": 1, "x": "x" * padding}
     return orjson.dumps({"stream": f"{symbol.lower()}@trade", "data": data})
@@ -93,7 +99,13 @@ def test_many_connections_in_one_process_bring_what_one_would(fast_lake: Lake, l
     }
     with Simulator(excerpt=600) as sim:
         several = [
-            Listening("binance", market, MarketSession([name], market, with_snapshot=False), sim.binance(market), f"{number}of3")
+            Listening(
+                "binance",
+                market,
+                MarketSession([name], market, with_snapshot=False, stale_after_ns=NEVER),
+                sim.binance(market),
+                f"{number}of3",
+            )
             for market, names in streams.items()
             for number, name in enumerate(names, 1)
         ]
@@ -120,8 +132,7 @@ def test_one_dead_provider_does_not_end_the_others(fast_lake: Lake, log: Segment
 
     with served(speak) as alive, served(lambda connection: connection.close(1001, "going away")) as dead:
         both = [
-            Listening("binance", "spot", MarketSession(["btcusdt@trade"], "spot", with_snapshot=False), address, part)
-            for part, address in (("dead", dead), ("alive", alive))
+            Listening("binance", "spot", quiet_session(), address, part) for part, address in (("dead", dead), ("alive", alive))
         ]
         first, second = capture_streams(fast_lake, log, both, sleep=waits, rng=random.Random(1), backoff=FAST)
     assert isinstance(first, ProviderUnavailableError)
@@ -146,7 +157,8 @@ def test_a_socket_that_only_pings_is_left(fast_lake: Lake, log: SegmentLog, wait
                 continue
 
     with served(ping_only) as address:
-        report = listen(fast_lake, log, MarketSession(["btcusdt@trade"], "spot", with_snapshot=False), address, sleep=waits)
+        session = MarketSession(["btcusdt@trade"], "spot", with_snapshot=False, stale_after_ns=600 * SECOND)
+        report = listen(fast_lake, log, session, address, sleep=waits)
     assert (report.connections, report.drops, report.gaps_open) == (2, 1, 0)
     reasons = [str(row["reason"]) for row in history_of(log, "quality.gaps")]
     assert "silence: no data although the socket is open" in reasons[0]
@@ -173,7 +185,7 @@ def test_a_channel_that_falls_silent_while_another_speaks_is_found(fast_lake: La
         except ConnectionClosed:
             left.set()
 
-    session = MarketSession(["btcusdt@trade", "ethusdt@trade"], "spot", with_snapshot=False)
+    session = MarketSession(["btcusdt@trade", "ethusdt@trade"], "spot", with_snapshot=False, stale_after_ns=NEVER)
     with served(half_dead) as address:
         report = listen(fast_lake, log, session, address, sleep=waits)
     assert (report.connections, report.ended) == (2, "end of recording")
@@ -220,7 +232,7 @@ def test_a_subscription_that_is_not_confirmed_is_asked_for_again(fast_lake: Lake
         connection.send(trade(1))
         end(connection)
 
-    session = MarketSession(["btcusdt@trade"], "spot", subscribe_by="frame", with_snapshot=False)
+    session = MarketSession(["btcusdt@trade"], "spot", subscribe_by="frame", with_snapshot=False, stale_after_ns=NEVER)
     with served(forgetful) as address:
         report = listen(fast_lake, log, session, address, sleep=waits)
     assert (report.messages, report.ended, report.connections) == (2, "end of recording", 1)
@@ -241,7 +253,9 @@ def test_a_subscription_never_confirmed_is_a_finding_and_a_gap(fast_lake: Lake, 
             stopped.wait(0.01)
         end(connection)
 
-    session = MarketSession(["btcusdt@trade", "ethusdt@trade"], "spot", subscribe_by="frame", with_snapshot=False)
+    session = MarketSession(
+        ["btcusdt@trade", "ethusdt@trade"], "spot", subscribe_by="frame", with_snapshot=False, stale_after_ns=NEVER
+    )
     with served(deaf) as address:
         listen(fast_lake, log, session, address, sleep=waits)
     findings = history_of(log, "quality.findings")
@@ -272,7 +286,9 @@ def test_a_full_endpoint_is_waited_for_and_a_part_confirmed_is_completed(fast_la
         end(connection)
 
     patience = Backoff(attempts=3, first_s=0.01, ceiling_s=60.0)
-    session = MarketStream("iex", ["AAPL", "TSLA"], "key-of-alpaca", "secret-of-alpaca", channels=["trades"])
+    session = MarketStream(
+        "iex", ["AAPL", "TSLA"], "key-of-alpaca", "secret-of-alpaca", channels=["trades"], stale_after_ns=NEVER
+    )
     with served(alpaca) as address:
         report = capture_stream(fast_lake, log, session, address, provider="alpaca", feed="iex", sleep=waits, backoff=patience)
     assert (report.connections, report.ended) == (2, "end of recording")
@@ -309,7 +325,7 @@ def test_a_server_that_will_shut_down_is_left_at_once(fast_lake: Lake, log: Segm
             continue
 
     with served(leaving) as address:
-        session = MarketSession(["btcusdt@trade"], "spot", with_snapshot=False, stale_after_ns=3_600 * SECOND)
+        session = quiet_session()
         report = listen(fast_lake, log, session, address, sleep=waits)
     assert (report.connections, report.ended, report.gaps_open) == (2, "end of recording", 0)
     assert waits.asked == []
@@ -367,7 +383,7 @@ def test_a_held_log_holds_the_socket_up_and_loses_nothing_received(fast_lake: La
             sent[0] = number + 1
         end(connection)
 
-    session = MarketSession(["btcusdt@trade"], "spot", with_snapshot=False, stale_after_ns=10**15)
+    session = quiet_session()
     reports: list[CaptureReport] = []
     with served(pour) as address:
         with locked(log):
@@ -402,7 +418,7 @@ def test_what_a_server_drops_while_we_are_held_up_is_an_open_gap(fast_lake: Lake
             return
         end(connection)
 
-    session = MarketSession(["btcusdt@trade"], "spot", with_snapshot=False, stale_after_ns=10**15)
+    session = quiet_session()
     reports: list[CaptureReport] = []
     with served(impatient) as address:
         with locked(log):
