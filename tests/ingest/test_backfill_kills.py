@@ -25,16 +25,16 @@ from tests.ingest.filling import fill, opened, turn
 from tests.ingest.made_day import MadeDay, StillClock
 from tests.ingest.test_backfill import OPEN_NS
 
-DAY = Day(11, OPEN_NS, OPEN_NS + 5 * MINUTE_NS, ("BTCUSDT",))
+DAY = Day(11, OPEN_NS, OPEN_NS + 4 * MINUTE_NS, ("BTCUSDT",))
 DROPS = [
     Incident(
         minute, "stream", "dropped", "binance", OPEN_NS + minute * MINUTE_NS, OPEN_NS + minute * MINUTE_NS + NANOS_PER_SECOND
     )
-    for minute in range(1, 5)
+    for minute in range(1, 4)
 ]
 SLOW = Backoff(attempts=20, first_s=40.0, ceiling_s=40.0)
-KILLS = ("gap.stepped:2", "capture.appended:1")
-"""With a step that nobody has told, and with an answer that no step knows of."""
+KILL_AT = "capture.appended:1"
+"""With an answer that no step of a gap knows of; tests/quality_checks/test_gaps.py stops at the other boundaries."""
 
 
 def work(root: Path, home: Path, addresses: dict[str, str], kill_at: str = "") -> subprocess.Popen[bytes]:
@@ -63,11 +63,10 @@ def test_killed_workers_and_two_at_once_fill_every_gap_once(root: Path, tmp_path
         )  # fmt: skip
         turn(lake, log)
         before = newest_gaps(lake)
-        assert len(before) > len(KILLS), "too few gaps for so many workers"
-        for kill_at in KILLS:
-            assert work(root, tmp_path, day.addresses, kill_at).wait(120) == -signal.SIGKILL, kill_at
+        assert len(before) > 1, "too few gaps for two workers"
+        assert work(root, tmp_path, day.addresses, KILL_AT).wait(300) == -signal.SIGKILL
         both = [work(root, tmp_path, day.addresses) for _ in range(2)]
-        assert [each.wait(120) for each in both] == [0, 0]
+        assert [each.wait(300) for each in both] == [0, 0]
         fill(lake, log, day.addresses)
         turn(lake, log)
         rows = read(lake, "normalized.trades", ["sequence"])["sequence"].to_pylist()
