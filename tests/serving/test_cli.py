@@ -44,6 +44,7 @@ VERBS = [
     "plan",
     "providers",
     "watch",
+    "fetch",
     "holds",
     "release",
     "reject",
