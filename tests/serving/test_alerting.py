@@ -138,7 +138,7 @@ def test_the_part_of_up_tells_what_is_raised(broken: Broken, root: Path, tmp_pat
         words, cwd=root, env={**os.environ, **settings}, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as part:
         assert part.stdout is not None
-        events = [json.loads(line) for line, _ in zip(part.stdout, range(2), strict=False)]
+        events = [json.loads(line) for _, line in zip(range(2), part.stdout, strict=False)]
         part.communicate(timeout=60)  # closes its stdin, at which it stops
     assert [one["event"] for one in events] == ["waiting", "alerts"]
     assert json.loads(heard.read_bytes().splitlines()[-1])["name"] == "configuration_refused/file"
