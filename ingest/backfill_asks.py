@@ -12,6 +12,8 @@ from quality_checks.gaps import KnownGap
 
 PAGES_AT_ONCE = 10
 """Pages of one question: what a crash may let be asked again."""
+HISTORY = ("bars", "trades", "quotes")
+"""Kinds of offers that tell of the past; a book or a snapshot is of now."""
 _DAY = timedelta(days=1)
 
 
@@ -33,7 +35,9 @@ def own_offers(gap: KnownGap, offers: Sequence[Offer], now: datetime) -> list[Of
     return [
         offer
         for offer in offers
-        if (offer.provider, offer.feed, offer.table) == (gap.provider, gap.feed, gap.table_name)
+        if offer.kind in HISTORY
+        and (offer.provider, offer.feed, offer.table) == (gap.provider, gap.feed, gap.table_name)
+        and offer.table == f"normalized.{offer.kind}"
         and (not offer.intervals or gap.interval in offer.intervals)
         and _reaches(offer, gap, now)
     ]

@@ -69,6 +69,12 @@ def test_only_the_gaps_own_feed_and_table_is_its_own() -> None:
     assert own_offers(replace(lost, feed="moon"), OFFERS, NOW) == []
 
 
+def test_a_book_that_was_lost_is_not_asked_for_by_its_state_of_now() -> None:
+    book = "normalized.book_events"
+    assert any((offer.feed, offer.table) == ("spot", book) for offer in OFFERS)
+    assert own_offers(gap("binance", "spot", book, timedelta(minutes=5)), OFFERS, NOW) == []
+
+
 # --- Finnhub's ticks
 
 
