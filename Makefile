@@ -92,6 +92,7 @@ ifeq ($(CAN_COMPILE),yes)
 endif
 	@$(PIP) chdb deltalake || echo "chdb and deltalake could not be installed: their cases are skipped"
 	@$(BIN)/python -m tests.benchmarks $(BENCH) $(if $(SCALE),--scale $(SCALE))
+	@$(if $(BENCH),,$(BIN)/python -W ignore -m tests.benchmarks.latency_of_capture)
 
 bench-lake: install ## bytes a trade, memory of each engine, commits against history; SCALE=1 for all 20 million ticks
 	@$(PIP) chdb || echo "chdb could not be installed: its cases are skipped"
