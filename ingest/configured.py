@@ -22,7 +22,7 @@ from ingest.configuration_text import default_text, differences, etag_of, read_c
 from lake import configurations
 from lake.configurations import Version
 from lake.durable import new_file, sync_folder
-from lake.errors import CommitConflictError, DemandError, StorageError, WrongConfigurationError
+from lake.errors import CommitConflictError, CommitUnknownError, DemandError, StorageError, WrongConfigurationError
 from lake.instants import NANOS_PER_SECOND, Clock
 from lake.settings import Settings
 from lake.state import State
@@ -71,7 +71,12 @@ class Configured:
         with self._lock:
             now_ns = self._clock()
             if self._looked_ns is None or not 0 <= now_ns - self._looked_ns < LOOK_NS:
-                self._look(is_first=self._looked_ns is None)
+                try:
+                    self._look(is_first=self._looked_ns is None)
+                except CommitUnknownError as error:
+                    if self._looked_ns is None:
+                        raise
+                    LOGGER.warning("the configuration stays as it was, the state cannot be asked: %s", error)
                 self._looked_ns = now_ns
             return self._now
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ import pytest
 
 from ingest.configuration_text import merged
 from ingest.configured import BY_FILE, Configured, write_default
-from lake.errors import DemandError, StorageError, WrongConfigurationError
+from lake.errors import CommitUnknownError, DemandError, StorageError, WrongConfigurationError
 from lake.instants import NANOS_PER_SECOND
 from lake.state import State
 from quality_checks.alerts import Alerts
@@ -170,3 +171,19 @@ def test_a_writer_killed_in_the_middle_leaves_a_whole_file(file: Path, state: St
         writer.kill()
     assert file.read_text().count("# filling") == 2_000
     assert 0 <= priority(Configured(state, file, clock)) < 100
+
+
+def test_a_state_that_cannot_be_asked_changes_nothing_for_who_runs(tmp_path: Path, file: Path, clock: Ticking) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    broken = State(f"sqlite:///{tmp_path / 'elsewhere' / 'state.db'}", clock)
+    broken.create()
+    file.write_text(FIRST)
+    configured = Configured(broken, file, clock)
+    assert priority(configured) == 1
+    broken.close()
+    shutil.rmtree(tmp_path / "elsewhere")
+    file.write_text(SECOND)
+    assert looks(configured, clock) == 1
+    with pytest.raises(CommitUnknownError):
+        Configured(broken, file, clock).in_force()
+    broken.close()
