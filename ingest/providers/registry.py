@@ -19,6 +19,7 @@ from ingest.providers import (
     binance,
     binance_rest,
     finnhub,
+    finnhub_rest,
     finnhub_ticks,
     polygon,
     polygon_stream,
@@ -59,6 +60,7 @@ class Provider:
 
     http                 address by feed; of `""`, any other feed
     feeds                what its name alone stands for, by the symbols asked for
+    named_only           offers that are asked when somebody names their feed, and never chosen: their plan is paid for
     key_variables        names in the environment; none: no key is wanted
     credentials          of its keys, for requests
     stream_credentials   likewise, for the upgrade to a socket
@@ -69,6 +71,7 @@ class Provider:
     feeds: Callable[[Sequence[str]], tuple[str, ...]]
     offers: tuple[Offer, ...]
     pushes: tuple[Push, ...] = ()
+    named_only: tuple[Offer, ...] = ()
     key_variables: tuple[str, ...] = ()
     credentials: Callable[..., Credentials] = lambda: _NO_CREDENTIALS
     stream_credentials: Callable[..., Credentials] = lambda: _NO_CREDENTIALS
@@ -83,9 +86,10 @@ class Provider:
 
     def offers_of(self, feed: str, data: str | None = None) -> tuple[Offer, ...]:
         """Return what a feed offers under the word `data`; None: under its first word. Raises NotFoundError for no such feed."""
-        found = [offer for offer in self.offers if offer.feed == feed]
+        found = [offer for offer in (*self.offers, *self.named_only) if offer.feed == feed]
         if not found and self.push(feed) is None:
-            known = dict.fromkeys([*(offer.feed for offer in self.offers), *(push.feed for push in self.pushes)])
+            feeds = [offer.feed for offer in (*self.offers, *self.named_only)] + [push.feed for push in self.pushes]
+            known = dict.fromkeys(feeds)
             raise NotFoundError(f"no feed {self.name} {feed} that can be captured; there are {', '.join(known)}")
         return tuple(offer for offer in found if offer.word == (data or found[0].word))
 
@@ -223,6 +227,7 @@ PROVIDERS: dict[str, Provider] = {
                 Push(feed, alpaca_stream.STREAM_ADDRESS, partial(alpaca_stream.open_stream, feed), is_default=False)
                 for feed in alpaca_stream.FEEDS
             ),
+            (),
             ("APCA_API_KEY_ID", "APCA_API_SECRET_KEY"),
             alpaca.credentials,
             alpaca.credentials,
@@ -244,8 +249,10 @@ PROVIDERS: dict[str, Provider] = {
                     rows_per_page=finnhub_ticks.MOST_ROWS,
                     data="ticks",
                 ),
+                *finnhub_rest.OFFERS,
             ),
             (Push(finnhub.TRADES, finnhub.STREAM_ADDRESS, lambda symbols, keys: finnhub.TradeStream(symbols)),),
+            finnhub_rest.CANDLES,
             ("FINNHUB_API_KEY",),
             finnhub.credentials,
             finnhub.stream_credentials,
@@ -256,6 +263,7 @@ PROVIDERS: dict[str, Provider] = {
             _always(polygon.MARKET),
             polygon.OFFERS,
             (Push(polygon.MARKET, polygon_stream.STREAM_ADDRESS, polygon_stream.open_stream, is_default=False),),
+            (),
             ("POLYGON_API_KEY",),
             polygon.credentials,
             polygon.credentials,
@@ -266,6 +274,7 @@ PROVIDERS: dict[str, Provider] = {
             tiingo.feeds_of,
             tiingo.OFFERS,
             (),
+            (),
             ("TIINGO_API_KEY",),
             tiingo.credentials,
         ),
@@ -274,6 +283,7 @@ PROVIDERS: dict[str, Provider] = {
             {"": alpha_vantage.ADDRESS},
             alpha_vantage.feeds_of,
             _alpha_vantage_offers(),
+            (),
             (),
             ("ALPHAVANTAGE_API_KEY",),
             alpha_vantage.credentials,
