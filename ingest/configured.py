@@ -117,7 +117,7 @@ class Configured:
         if etag == self._seen and not is_first:
             return
         found = configurations.latest(self._state)
-        if found is not None and (found.etag == etag or is_first):
+        if found is not None:
             self._take(found)
         if found is not None and found.etag == etag:
             self._mended()
@@ -156,18 +156,20 @@ class Configured:
         found: str | None,
         write: Callable[[], None] = lambda: None,
     ) -> None:
-        """Put a text in force while the file still holds `found`; whoever writes by a program does it in such a transaction."""
+        """Put a text that was made upon what is in force here, while that is so everywhere and the file still holds `found`.
+
+        Whoever writes the file by a program does it in such a transaction. Raises CommitConflictError.
+        """
 
         def write_over() -> None:
             if self._text_of_file() != found:
                 raise CommitConflictError(f"{self.path.name} was changed meanwhile")
             write()
 
-        before = configurations.latest(self._state)
-        old = Configuration() if before is None else read_configuration(before.text)
+        before = self._now
         new = Version(0, etag_of(text), self._clock(), who, reason, text)
-        changes = {"changes": differences(old, made)}
-        put = configurations.put(self._state, new, None if before is None else before.etag, changes, write_over)
+        changes = {"changes": differences(before.configuration, made)}
+        put = configurations.put(self._state, new, before.etag if before.version else None, changes, write_over)
         self._now, self._seen = InForce(made, text, put.etag, put.version), put.etag
         self._mended()
 
