@@ -19,6 +19,7 @@ from typing import Any
 from ingest.landing import land
 from ingest.simulator.day.incidents import Incident, storm
 from ingest.simulator.day.server import SYMBOLS
+from ingest.simulator.day.tape import Day
 from lake.catalog import Lake
 from lake.instants import NANOS_PER_SECOND, Pace
 from lake.log.segments import SegmentLog
@@ -27,15 +28,16 @@ from lake.settings import load_settings
 from quality_checks.gaps import newest_gaps
 from quality_checks.promotion import promote
 from tests.soak import checks
+from tests.soak.dropping import Dropper
 from tests.soak.processes import Processes, Setting
 from tests.soak.simulating import OPEN_NS, DayProcess, day_of
-from tests.soak.workers import PLANS, POLLS, ROLES, STREAMS
+from tests.soak.workers import DROPPED, PLANS, POLLS, PROVIDERS, ROLES, STREAMS
 
 SEED, MINUTES, INCIDENTS, RATE = 20261120, 390.0, 500, 24.0
 _WATCH_S = 0.5
 _START_S = 15.0
 """How long before the open the simulator is started, in our own seconds: everybody must listen when it rings."""
-_GRACE_MINUTES = 45.0
+_GRACE_MINUTES = 180.0
 """How long after the close the last gaps may take: a sticky throttle of Yahoo lasts a quarter of an hour."""
 
 
@@ -55,6 +57,7 @@ def soak(seed: int, minutes: float, incidents: int, rate: float, folder: Path) -
     machine = Pace.begin(OPEN_NS, 1.0)
     Lake.create(settings, machine.clock).close()
     began = time.monotonic()
+    (folder / "drop").mkdir()
     processes = Processes(folder)
     for role in ROLES:
         processes.start(role)
@@ -65,13 +68,13 @@ def soak(seed: int, minutes: float, incidents: int, rate: float, folder: Path) -
         until_ns = day.close_ns + round(_GRACE_MINUTES * 60 * NANOS_PER_SECOND)
         Setting(str(settings.home), day, pace, simulator.addresses, seed, until_ns).write(folder)
         try:
-            _weather(processes, pace, [each for each in plan if each.part == "process"], until_ns, outcome)
+            _weather(processes, day, pace, [each for each in plan if each.part == "process"], until_ns, outcome)
         finally:
             processes.kill()
         report = simulator.report()
     with Lake.open(settings, pace.clock) as lake, SegmentLog(settings.log_path, pace.clock, min_free_bytes=1) as log:
         land(lake, log)
-        for provider in sorted({*STREAMS, *(poll.provider for poll in POLLS)}):
+        for provider in PROVIDERS:
             promote(lake, provider)
         _judge(outcome, lake, day, report)
     outcome.wrong += [f"{life.role}: {grown}" for life in processes.lives if (grown := checks.grown(life.samples))]
@@ -79,8 +82,9 @@ def soak(seed: int, minutes: float, incidents: int, rate: float, folder: Path) -
     return outcome
 
 
-def _weather(processes: Processes, pace: Pace, storms: Sequence[Incident], until_ns: int, outcome: Outcome) -> None:
+def _weather(processes: Processes, day: Day, pace: Pace, storms: Sequence[Incident], until_ns: int, outcome: Outcome) -> None:
     """Let processes die and stand still as planned, until the day's work is done or its time is over."""
+    dropper = Dropper(day, processes.folder / "drop")
     waiting, stopped, done = list(storms), dict[str, int](), Counter[str]()
     while pace.clock() < until_ns:
         now_ns = pace.clock()
@@ -92,6 +96,7 @@ def _weather(processes: Processes, pace: Pace, storms: Sequence[Incident], until
         for role in [role for role, end_ns in stopped.items() if end_ns <= now_ns]:
             processes.signal(role, signal.SIGCONT)
             del stopped[role]
+        dropper.drop(now_ns)
         over = processes.ended()
         for role, code in over.items():
             if code != 0:
@@ -108,7 +113,7 @@ def _weather(processes: Processes, pace: Pace, storms: Sequence[Incident], until
 _SIGNALS = {"killed": signal.SIGKILL, "stopped": signal.SIGSTOP}
 
 
-def _judge(outcome: Outcome, lake: Lake, day: Any, report: dict[str, Any]) -> None:
+def _judge(outcome: Outcome, lake: Lake, day: Day, report: dict[str, Any]) -> None:
     kinds = read(lake, "ops.captures", ["capture_id", "kind"])
     kind_of = dict(zip(kinds["capture_id"].to_pylist(), kinds["kind"].to_pylist(), strict=True))
     raw = read(lake, "raw.messages", ["provider", "capture_id", "message_seq", "payload"]).to_pylist()
@@ -116,7 +121,7 @@ def _judge(outcome: Outcome, lake: Lake, day: Any, report: dict[str, Any]) -> No
         row["kind"] = kind_of[row["capture_id"]]
     outcome.figures["messages in raw"] = len(raw)
     outcome.wrong += checks.missing_and_doubled(day, raw, report["pushed"], {name: SYMBOLS[name] for name in STREAMS})
-    outcome.wrong += checks.minutes_missing(day, raw, [poll.provider for poll in POLLS])
+    outcome.wrong += checks.minutes_missing(day, raw, [*(poll.provider for poll in POLLS), DROPPED[0]])
     outcome.wrong += [f"capture {name} has holes in its numbers" for name in checks.holes(raw)]
     outcome.wrong += checks.exceeded(PLANS, report["calls"])
     trades = read(lake, "normalized.trades", ["provider", "symbol", "ts_event"])

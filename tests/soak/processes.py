@@ -65,21 +65,21 @@ class Processes:
     """Every role's process, and the lives before it."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self.folder = folder
         self._now: dict[str, Life] = {}
         self.lives: list[Life] = []
 
     def start(self, role: str) -> None:
         """Start a role's process; its words go to a file."""
-        command = [sys.executable, "-W", "ignore", "-m", "tests.soak.workers", role, str(self._folder)]
-        with (self._folder / f"{role}.log").open("ab") as words:
+        command = [sys.executable, "-W", "ignore", "-m", "tests.soak.workers", role, str(self.folder)]
+        with (self.folder / f"{role}.log").open("ab") as words:
             life = Life(role, subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=words, stderr=words))
         self._now[role] = life
         self.lives.append(life)
 
     def are_ready(self, roles: Iterable[str]) -> bool:
         """Whether every role's process has loaded its modules."""
-        return all((self._folder / f"{role}.ready").exists() for role in roles)
+        return all((self.folder / f"{role}.ready").exists() for role in roles)
 
     def signal(self, role: str, number: signal.Signals) -> bool:
         """Send a signal; False when the process is not there."""
@@ -111,4 +111,4 @@ class Processes:
 
     def words(self, role: str) -> str:
         """Return what a role's processes wrote."""
-        return (self._folder / f"{role}.log").read_text(errors="replace")
+        return (self.folder / f"{role}.log").read_text(errors="replace")

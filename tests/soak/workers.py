@@ -17,10 +17,12 @@ from ingest.asks import Ask, SessionWithAnswers
 from ingest.backfill import Backfill, Supply
 from ingest.breaker import Breakers
 from ingest.capture import capture_pages
+from ingest.folders import FolderWatch
 from ingest.landing import land
 from ingest.offers import Offer
 from ingest.permits import Permits, Together
 from ingest.plans import Purpose, key_name
+from ingest.providers import polygon_stream
 from ingest.providers.alpaca_stream import MarketStream
 from ingest.providers.binance import MarketSession
 from ingest.providers.finnhub import TradeStream
@@ -58,8 +60,19 @@ STREAMS: dict[str, tuple[str, Callable[[], SessionWithAnswers]]] = {
         ),
     ),
     "finnhub": ("trades", lambda: TradeStream(["AAPL", "MSFT"], stale_after_ns=STALE_NS)),
+    "polygon": (
+        "market",
+        lambda: polygon_stream.MarketStream(["AAPL", "MSFT"], Keys().polygon_key, channels=["T"], stale_after_ns=STALE_NS),
+    ),
 }
 """Provider -> its feed, and a conversation about trades."""
+DROPPED = ("csv", "bars")
+"""Provider and feed of the files that somebody puts into a folder."""
+MAPPING: dict[str, object] = {
+    "kind": "bars", "version": 1, "time_format": "epoch_s", "interval": "1m", "asset_class": "equity",
+    "exchange_zone": "America/New_York",
+    "columns": {"symbol": "s", "time": "t", "open": "o", "high": "h", "low": "l", "close": "c", "volume": "v"},
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +87,9 @@ class Poll:
 POLLS = (
     Poll("yahoo", "chart", 300.0),
     Poll("alpha_vantage", "stocks", 2_400.0),
+    Poll("tiingo", "iex", 600.0),
 )
+PROVIDERS = tuple(sorted({*STREAMS, *(poll.provider for poll in POLLS), DROPPED[0]}))
 
 
 class Worker:
@@ -108,7 +123,7 @@ def streams(worker: Worker) -> None:
         assert push is not None
         address = worker.reach.listened(provider, replace(push, server=provider))
         rng = random.Random(f"{worker.setting.seed}/{provider}")
-        while worker.pace.clock() < worker.setting.day.close_ns:
+        while not worker.is_over():  # also after the close: whoever comes back late still has to tell what it missed
             try:
                 report = capture_stream(
                     worker.lake, worker.log, session(), address, provider=provider, feed=feed, sleep=worker.pace.sleep, rng=rng,
@@ -174,12 +189,31 @@ def _poll(worker: Worker, poll: Poll, done: dict[tuple[str, str], int], now_ns: 
     ) == len(asks)
 
 
+def folder(worker: Worker) -> None:
+    """Import the files that somebody drops, each once it is whole, until the day is over and none is left."""
+    watch = FolderWatch(
+        worker.lake, worker.log, *DROPPED, worker.lake.settings.home.parent / "drop", mapping=MAPPING, settle_s=30.0,
+        sleep=worker.pace.sleep,
+    )  # fmt: skip
+    calm = 0
+    while calm < _CALM and not worker.is_over():
+        try:
+            taken = watch.look()
+        except TickhouseError as error:
+            print(f"folder: {error}", flush=True)
+            worker.pace.sleep(60.0)
+            continue
+        is_evening = worker.pace.clock() > worker.setting.day.close_ns + 300 * NANOS_PER_SECOND
+        calm = calm + 1 if is_evening and not taken and not watch.waiting else 0
+        worker.pace.sleep(20.0)
+
+
 def pipeline(worker: Worker) -> None:
     """Land what is in the log and promote it, twice a minute."""
     while not worker.is_over():
         try:
             land(worker.lake, worker.log)
-            for provider in sorted({*STREAMS, *(poll.provider for poll in POLLS)}):
+            for provider in PROVIDERS:
                 promote(worker.lake, provider)
         except TickhouseError as error:
             print(f"pipeline: {error}", flush=True)
@@ -190,10 +224,9 @@ def filler(worker: Worker) -> None:
     """Close gaps until the day is over and none is left for a while."""
     ledger = GapLedger(worker.lake, worker.log, "filler")
     router = Router(OFFERS, worker.breakers, worker.pace.clock)
-    providers = {*STREAMS, *(poll.provider for poll in POLLS)}
 
     def choose(kind: str, asset_class: str, ask: Ask) -> list[Offer]:
-        return [one.offer for one in router.choose(kind, asset_class, ask) if one.offer.provider in providers]
+        return [one.offer for one in router.choose(kind, asset_class, ask) if one.offer.provider in PROVIDERS]
 
     def permits(provider: str) -> Permits:
         return worker.permits(provider, "backfill")
@@ -215,7 +248,13 @@ def filler(worker: Worker) -> None:
         worker.pace.sleep(60.0)
 
 
-ROLES: dict[str, Callable[[Worker], None]] = {"streams": streams, "polls": polls, "pipeline": pipeline, "filler": filler}
+ROLES: dict[str, Callable[[Worker], None]] = {
+    "streams": streams,
+    "polls": polls,
+    "folder": folder,
+    "pipeline": pipeline,
+    "filler": filler,
+}
 
 
 def main(role: str, folder: Path) -> None:

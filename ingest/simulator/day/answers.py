@@ -276,6 +276,8 @@ def _tiingo(asked: Asked, market: Market, keys: Keys) -> Told:
     if symbol not in market.tapes:
         return _json({"detail": "Not found."}, 404)
     start_ns, end_ns = (_instant(asked.query[name]) for name in ("startDate", "endDate"))
+    if len(asked.query["endDate"]) == len("2026-11-20"):  # a day is meant whole
+        end_ns += 86_400 * _SECOND_NS
     return _json(
         [
             {
