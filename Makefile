@@ -19,7 +19,7 @@ SEED ?= $(shell date +%s)
 CAN_COMPILE := $(shell command -v cc >/dev/null && [ -n "$(PYTHON)" ] && "$(PYTHON)" -c 'import pathlib, sysconfig, sys; \
 	sys.exit(not pathlib.Path(sysconfig.get_path("include"), "Python.h").is_file())' >/dev/null 2>&1 && echo yes)
 
-.PHONY: help install kernels demo up test check format docs bench bench-lake fuzz crash broker verify-data coverage audit sbom clean
+.PHONY: help install kernels demo up test check format docs bench bench-lake fuzz crash broker soak verify-data coverage audit sbom clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -92,6 +92,7 @@ ifeq ($(CAN_COMPILE),yes)
 endif
 	@$(PIP) chdb deltalake || echo "chdb and deltalake could not be installed: their cases are skipped"
 	@$(BIN)/python -m tests.benchmarks $(BENCH) $(if $(SCALE),--scale $(SCALE))
+	@$(if $(BENCH),,$(BIN)/python -W ignore -m tests.benchmarks.latency_of_capture)
 
 bench-lake: install ## bytes a trade, memory of each engine, commits against history; SCALE=1 for all 20 million ticks
 	@$(PIP) chdb || echo "chdb could not be installed: its cases are skipped"
@@ -110,6 +111,9 @@ crash: install ## 200 lakes through kills, zombies, failing and full disks, powe
 broker: install ## ten seeds of kills over a real Kafka, broker included; SEED=n and COUNT=n repeat a run
 	@echo "SEED=$(SEED)"
 	@$(BIN)/python -m tests.kafka.campaign $(SEED) $(or $(COUNT),10)
+
+soak: install ## a storm of one simulated day: quotas, failover, gaps; SEED=n MINUTES=390 INCIDENTS=500 RATE=24 repeat a run
+	@$(BIN)/python -W ignore -m tests.soak.campaign $(SEED) $(or $(MINUTES),390) $(or $(INCIDENTS),500) $(or $(RATE),24)
 
 # Recorded payloads are no part of this repository: by default, the folder `data` of a neighbour.
 DATA ?= $(firstword $(wildcard ../*/data))

@@ -13,38 +13,54 @@ from datetime import datetime
 from typing import Protocol
 from urllib.parse import quote, urlencode
 
+from ingest.secret_forms import secret_forms
 from ingest.verdicts import Reading, Verdict
 from lake.values import Message
 
 BLOT = b"REDACTED"
-_LEAST_SECRET = 8
-"""A shorter value is no secret but a word, like Alpha Vantage's key `demo`: replacing it would spoil the data."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """What is wanted of a provider: bars of a symbol over `[start, end)`, both aware instants."""
+    """What is wanted of a provider: bars of a symbol over `[start, end)`, both aware instants.
+
+    numbers   first and last of the provider's own numbers (trade ids) that are wanted; None: what the window holds
+    """
 
     symbol: str
     interval: str
     start: datetime
     end: datetime
     events: tuple[str, ...] = ("div", "splits")
+    numbers: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One HTTP request in the provider's own words; `path` is not yet percent-encoded. Never holds a secret in `params`."""
+    """One HTTP request in the provider's own words; `path` is not yet percent-encoded. Never holds a secret in `params`.
+
+    endpoint   what is asked, without whom and when: quotas weigh it and breakers trip by it; empty: the path
+    symbols    named in it, where a plan counts different symbols (Tiingo's)
+    is_encoded the path is percent-encoded already: where a part of it holds a slash of its own
+    """
 
     method: str
     path: str
     params: tuple[tuple[str, str], ...] = ()
     headers: tuple[tuple[str, str], ...] = ()
+    endpoint: str = ""
+    symbols: tuple[str, ...] = ()
+    is_encoded: bool = False
+
+    @property
+    def what(self) -> str:
+        """The endpoint, or the path where none is named."""
+        return self.endpoint or self.path
 
     def url(self, address: str) -> str:
         """Return the whole URL at `address`, such as `https://query2.finance.yahoo.com`."""
         query = f"?{urlencode(self.params)}" if self.params else ""
-        return address.rstrip("/") + quote(self.path, safe="/=.-") + query
+        return address.rstrip("/") + quote(self.path, safe="/=.-%" if self.is_encoded else "/=.-") + query
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,12 +122,33 @@ class Gap:
     last_missing: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class Leaving:
+    """Why an open connection should be left; `is_planned`: it is as the provider wants it, and the next one need not wait."""
+
+    words: str
+    is_planned: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something wrong with a feed that no message tells: what kind, and the words."""
+
+    kind: str
+    detail: str
+
+
 class Session(Protocol):
     """A provider that pushes: one capture's conversation, across reconnects."""
 
     @property
     def target(self) -> str:
         """Path and query to connect to."""
+        ...
+
+    @property
+    def is_binary(self) -> bool:
+        """Whether frames are sent as binary ones, not as text."""
         ...
 
     def connected(self, now_ns: int) -> None:
@@ -134,12 +171,20 @@ class Session(Protocol):
         """Learn the time: heartbeats and staleness are judged by it."""
         ...
 
-    def is_stale(self) -> bool:
-        """True when data has been silent for too long although the socket may be alive: reconnect."""
+    def held_up(self, now_ns: int) -> None:
+        """Learn that nobody listened until now, through no fault of the feed: silence counts from now."""
+        ...
+
+    def leaving(self) -> Leaving | None:
+        """Return why this connection should be left although the socket is open (silence, its age); None to stay."""
+        ...
+
+    def findings(self) -> list[Finding]:
+        """Return what was found wrong with the feed since the last call."""
         ...
 
     def refusal(self) -> Reading | None:
-        """Return what the provider said when connecting again would meet the same (credentials, entitlement); else None."""
+        """Return what the provider said that ends the connection: with a `retry_after_s` worth a later one, else for good."""
         ...
 
     def gaps(self) -> list[Gap]:
@@ -148,6 +193,14 @@ class Session(Protocol):
 
     def snapshots(self) -> Sequence[Request]:
         """Return the REST requests this session needs now (a book's state to apply updates to), each once."""
+        ...
+
+
+class SessionWithAnswers(Session, Protocol):
+    """A session whose REST answers belong among its messages."""
+
+    def recorded(self, payload: bytes, ts_recv_ns: int, request: str, status: int, headers: str) -> Message:
+        """Return the numbered message of a REST answer."""
         ...
 
 
@@ -162,15 +215,22 @@ class Credentials:
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     query: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     is_in_stream_query: bool = False
+    _forms: tuple[bytes, ...] = field(init=False, repr=False, compare=False, default=())
+
+    def __post_init__(self) -> None:
+        forms = dict.fromkeys(form for _, value in (*self.headers, *self.query) for form in secret_forms(value))
+        object.__setattr__(self, "_forms", tuple(sorted(forms, key=len, reverse=True)))
 
     def blotted(self, data: bytes) -> tuple[bytes, int]:
-        """Return `data` with every secret in it replaced, and how many were: Alpha Vantage's refusals quote the key."""
+        """Return `data` with every secret in it replaced, and how many were: Alpha Vantage's refusals quote the key.
+
+        A secret is also found percent-encoded, escaped as in JSON or HTML, and in base64.
+        """
         count = 0
-        for _, value in (*self.headers, *self.query):
-            secret = value.encode()
-            if len(secret) >= _LEAST_SECRET and secret in data:
-                count += data.count(secret)
-                data = data.replace(secret, BLOT)
+        for form in self._forms:
+            if form in data:
+                count += data.count(form)
+                data = data.replace(form, BLOT)
         return data, count
 
     def blotted_text(self, text: str) -> str:

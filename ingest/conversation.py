@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict, deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import orjson
 
-from ingest.asks import Gap, Request
+from ingest.asks import Finding, Gap, Leaving, Request
+from ingest.liveness import Liveness
+from ingest.subscriptions import Subscriptions
 from ingest.verdicts import Reading
 from lake.values import Message
 
@@ -51,6 +53,7 @@ class _Channel:
     last: str
     is_lost: bool = False
     """From a drop until the first event after it: a second drop before that adds no gap."""
+    events: int = 0
 
 
 class Conversation:
@@ -59,15 +62,26 @@ class Conversation:
     A provider adds target, connected, disconnected and what its frames mean.
     """
 
+    is_binary = False
+    content_type = CONTENT_TYPE
+    """Of its frames."""
+    lifetime_ns: int | None = None
+    """After which the provider ends a connection; it is left a little before."""
+
     def __init__(self, stale_after_ns: int, first_seq: int = 0) -> None:
         self._stale_after_ns = stale_after_ns
         self._seq = first_seq
         self._outgoing: deque[bytes] = deque()
         self._gaps: list[Gap] = []
+        self._findings: list[Finding] = []
         self._gap_count = 0
         self._refusal: Reading | None = None
         self._last_heard_ns: int | None = None
-        self._now_ns = 0
+        self._now_ns = self._connected_ns = 0
+        self._counts: dict[tuple[str, str], int] = {}
+        self._liveness = Liveness()
+        self._subscriptions = Subscriptions(())
+        self._is_ending = False
 
     def outgoing(self) -> list[bytes]:
         """Return the frames to send now, each once."""
@@ -82,6 +96,25 @@ class Conversation:
     def is_stale(self) -> bool:
         """True after so much silence that the socket must be dead, whatever it says."""
         return self._last_heard_ns is not None and self._now_ns - self._last_heard_ns > self._stale_after_ns
+
+    def held_up(self, now_ns: int) -> None:
+        """Learn that nobody listened until now: silence counts from now."""
+        self._now_ns = self._last_heard_ns = now_ns
+        self._liveness.held_up(now_ns)
+
+    def leaving(self) -> Leaving | None:
+        """Return why the connection should be left; None to stay."""
+        if self.is_stale():
+            return Leaving("silence: no data although the socket is open")
+        if self._is_ending or (self.lifetime_ns is not None and self._now_ns - self._connected_ns >= self.lifetime_ns):
+            return Leaving("the provider is about to end this connection", is_planned=True)
+        mute = self._liveness.mute(self._counted(), self._now_ns) if self._liveness.is_due(self._now_ns) else None
+        return None if mute is None else Leaving(f"silence of {' '.join(mute)} while others speak")
+
+    def findings(self) -> list[Finding]:
+        """Return what was found wrong with the feed since the last call."""
+        found, self._findings = self._findings, []
+        return found
 
     def refusal(self) -> Reading | None:
         """Return why connecting again is of no use; None while it may be."""
@@ -102,11 +135,33 @@ class Conversation:
 
     def _begun(self, now_ns: int) -> None:
         self._now_ns = self._last_heard_ns = now_ns
+        self._refusal = None  # what was refused before may be granted now
+        self._connected_ns, self._is_ending = now_ns, False
+        self._liveness.begun(self._counted(), now_ns)
+        self._subscriptions.begun()
 
     def _ended(self, now_ns: int) -> None:
         """End a connection: what was not sent on it is not sent any more."""
         self._now_ns = now_ns
         self._outgoing.clear()
+
+    def _heard_of(self, symbol: str, channel: str) -> None:
+        """Count an event: by its pace a channel is found mute."""
+        key = symbol, channel
+        self._counts[key] = self._counts.get(key, 0) + 1
+
+    def _counted(self) -> Mapping[tuple[str, str], int]:
+        """Return the events of each (symbol, channel) so far."""
+        return self._counts
+
+    def _to_ask_again(self, now_ns: int) -> list[str]:
+        """Return the subscriptions that were not confirmed in time; one asked for often enough is a finding and a gap."""
+        again, lost = self._subscriptions.overdue(now_ns)
+        for name in lost:
+            words = f"{name} was asked for and never confirmed"
+            self._findings.append(Finding("subscription", words))
+            self._gaps.append(Gap(self._take_gap(), "", name, "open", words, None, None))
+        return again
 
     def _take_gap(self) -> int:
         self._gap_count += 1
@@ -128,6 +183,10 @@ class Unnumbered(Conversation):
     def disconnected(self, now_ns: int, reason: str) -> None:
         """Open a gap for every channel that had events: nothing is replayed."""
         self._ended(now_ns)
+        self._lose(reason)
+
+    def _lose(self, reason: str) -> None:
+        """Open a gap for every channel that had events and has none open that nothing followed."""
         for (_, name), channel in self._channels.items():
             if not channel.is_lost:
                 channel.is_lost = True
@@ -138,9 +197,15 @@ class Unnumbered(Conversation):
         self._now_ns = self._last_heard_ns = ts_recv_ns
         number = self._take_seq()
         first = self._memory.first_of(data, number) if may_repeat else None
-        return Message(number, ts_recv_ns, CONTENT_TYPE, data, None if first is None else repeat_note(first))
+        return Message(number, ts_recv_ns, self.content_type, data, None if first is None else repeat_note(first))
 
     def _event(self, symbol: str, name: str, at: str) -> None:
         """Follow a channel: where it stands, and that it came back after a drop."""
-        channel = self._channels.setdefault((symbol, name), _Channel(symbol, at))
+        channel = self._channels.get((symbol, name))
+        if channel is None:
+            channel = self._channels[symbol, name] = _Channel(symbol, at)
         channel.last, channel.is_lost = at, False
+        channel.events += 1
+
+    def _counted(self) -> Mapping[tuple[str, str], int]:
+        return {key: channel.events for key, channel in self._channels.items()}

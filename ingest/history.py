@@ -12,22 +12,16 @@ import pyarrow as pa
 
 from ingest.asks import Gap
 from lake.instants import to_datetime
-from lake.log.blocks import MAX_MESSAGES, decode_rows, encode_rows
+from lake.log.blocks import decode_rows
+from lake.log.history import HISTORY_PARTITION as HISTORY_PARTITION
+from lake.log.history import append_history as append_history
 from lake.log.log import HISTORY_TOPIC, Log
 from lake.tables import rows, table_named
 from lake.values import Capture
 
-HISTORY_PARTITION = 0
 HISTORY_OWNER = "history"
 """Owner of the history topic's position in each table it fills."""
 _SCAN_BYTES = 8 * 1024 * 1024
-
-
-def append_history(log: Log, table: str, new: pa.Table) -> None:
-    """Append `new` rows of `table` to the history topic, durable on return; no rows append nothing."""
-    blocks = [encode_rows(table, new.slice(start, MAX_MESSAGES)) for start in range(0, new.num_rows, MAX_MESSAGES)]
-    if blocks:
-        log.append(HISTORY_TOPIC, HISTORY_PARTITION, blocks)
 
 
 def captures_announced(log: Log, offset: int) -> set[str]:

@@ -30,7 +30,8 @@ from lake.scan import Where, read
 from lake.values import Capture, CaptureKind, Message
 from transforms.decode.csv_mapping import parse_mapping
 
-_NOT_DATA = (".md", ".toml", ".txt", ".py")
+NOT_DATA = (".md", ".toml", ".txt", ".py")
+"""Ends of names of files that lie beside data and are none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +143,7 @@ def _files(paths: Sequence[Path | str]) -> Iterator[tuple[Path, bool]]:
             yield path, True
             continue
         for found in sorted(path.rglob("*")):
-            if found.is_file() and not found.name.startswith(("_", ".")) and found.suffix not in _NOT_DATA:
+            if found.is_file() and not found.name.startswith(("_", ".")) and found.suffix not in NOT_DATA:
                 yield found, False
 
 

@@ -25,13 +25,15 @@ class Verdict(StrEnum):
     """The body is not what the provider's contract says, or came incomplete."""
     NO_ANSWER = "NO_ANSWER"
     """No status at all: refused connection, timeout, connection lost before the head."""
+    NOT_ASKED = "NOT_ASKED"
+    """We did not call: a quota or a breaker gave no leave. The one verdict that is ours and not the provider's."""
 
 
 RETRYABLE = frozenset({Verdict.THROTTLED, Verdict.UPSTREAM_5XX, Verdict.MALFORMED, Verdict.NO_ANSWER})
 """Verdicts worth the same question again; they, and only they, feed a circuit breaker."""
 
-REFUSED = frozenset({Verdict.AUTH, Verdict.NOT_ENTITLED, Verdict.QUOTA_EXHAUSTED})
-"""Verdicts that every further question of the same feed would get too."""
+REFUSED = frozenset({Verdict.AUTH, Verdict.NOT_ENTITLED, Verdict.QUOTA_EXHAUSTED, Verdict.NOT_ASKED})
+"""Verdicts that every further question of the same feed would get too, for now at least."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ class stand in `serving`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 
 class TickhouseError(Exception):
@@ -19,6 +19,14 @@ class SettingsError(TickhouseError):
 
 class InvalidValueError(TickhouseError):
     """A value sent by the caller is not valid: send a valid one."""
+
+
+class WrongConfigurationError(InvalidValueError):
+    """A configuration is wrong: mend every one of `mistakes`, each with where, line and what."""
+
+    def __init__(self, message: str, mistakes: Sequence[Mapping[str, object]]) -> None:
+        super().__init__(message)
+        self.mistakes = tuple(mistakes)
 
 
 class NotFoundError(TickhouseError):

@@ -26,6 +26,7 @@ _PLACES = {"home", "catalog_url", "warehouse", "log_path", "log_url", "state_url
     "api_auth",
     "kill_at",
     "backup_to",
+    "alert_command",
     "backup_every_s",
     "drill_every_s",
     "replica_to",
@@ -54,6 +55,7 @@ _PLACES = {"home", "catalog_url", "warehouse", "log_path", "log_url", "state_url
     "s3_access_key_id",
     "s3_secret_access_key",
     "s3_session_token",
+    "config",
 }
 """Fields that say where and when, not what: two lakes that differ only in these hold the same rows."""
 OBJECT_STORE = "s3://"
@@ -85,6 +87,10 @@ class Settings(BaseSettings):
     log_path: Path = Field(Path(), description="Folder of the embedded log; default: log in the home.")
     log_url: str = Field(
         "", repr=False, description="Log on Kafka: kafka://host:port[,host:port][/prefix]; default: the embedded one."
+    )
+    config: Path = Field(
+        Path(),
+        description="File of providers, universes and schedules (`tickhouse config`); default: tickhouse.toml in the home.",
     )
     state_url: str = Field(
         "", repr=False, description="Database of mutable state; default: the catalog's on PostgreSQL, else state.db in the home."
@@ -133,6 +139,10 @@ class Settings(BaseSettings):
     runner_timeout_s: float = Field(1800.0, gt=0, description="Seconds after which a worker's silence counts as a hang.")
     ray_address: str = Field("", description="Ray cluster, like ray://host:10001; default: one of its own on loopback.")
 
+    alert_command: str = Field(
+        "", description="Command that `up` runs for each alert raised or resolved, the alert as JSON on its stdin; none: nobody."
+    )
+
     backup_to: str = Field("", description="Where backups go: a folder, or s3://BUCKET/PREFIX; see lake/backup/README.md.")
     backup_every_s: float = Field(0.0, ge=0, description="Seconds between two backups made by `up`; 0: none.")
     drill_every_s: float = Field(0.0, ge=0, description="Seconds between two recovery drills made by `up`; 0: none.")
@@ -169,6 +179,7 @@ class Settings(BaseSettings):
             "home": home,
             "catalog_url": catalog_url,
             "warehouse": _object_place(warehouse) or (home / "warehouse" if warehouse == "." else _folder(warehouse)),
+            "config": home / "tickhouse.toml" if self.config == Path() else self.config.expanduser().resolve(),
             "log_path": home / "log" if self.log_path == Path() else self.log_path.expanduser().resolve(),
             # State lives in the catalog's own database; a REST catalog shows none.
             "archive_location": _object_place(self.archive_location) or self.archive_location,

@@ -1,6 +1,6 @@
 """Mutable state in one place: leases, descriptions of holds, jobs, the audit log and the publication ledger.
 
-The one door to SQLAlchemy. Every method is one transaction. History is not here but in tables (`ops.*`, `quality.*`).
+The tables are in `lake.state_tables`. Every method is one transaction. History is not here but in tables (`ops.*`, `quality.*`).
 An error of the database becomes CommitUnknownError: look before doing anything again.
 """
 
@@ -19,65 +19,7 @@ from lake.databases import begin_one_writer_at_a_time, open_engine
 from lake.errors import CommitUnknownError, NotFoundError
 from lake.instants import Clock
 from lake.leases import Holder, Leases
-
-_METADATA = sa.MetaData()
-_LEASES = sa.Table(
-    "leases",
-    _METADATA,
-    sa.Column("name", sa.String, primary_key=True),
-    sa.Column("token", sa.String, nullable=False),
-    sa.Column("holder", sa.Text, nullable=False),
-    sa.Column("taken_at_ns", sa.BigInteger, nullable=False),
-)
-_DOCUMENTS = sa.Table(
-    "documents",
-    _METADATA,
-    sa.Column("kind", sa.String, primary_key=True),
-    sa.Column("key", sa.String, primary_key=True),
-    sa.Column("document", sa.Text, nullable=False),
-)
-_AUDIT_LOG = sa.Table(
-    "audit_log",
-    _METADATA,
-    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
-    sa.Column("at_ns", sa.BigInteger, nullable=False),
-    sa.Column("who", sa.String, nullable=False),
-    sa.Column("what", sa.String, nullable=False),
-    sa.Column("reason", sa.Text, nullable=False),
-    sa.Column("detail", sa.Text, nullable=False),
-)
-_PUBLICATIONS = sa.Table(
-    "publications",
-    _METADATA,
-    sa.Column("table_name", sa.String, primary_key=True),
-    sa.Column("snapshot_id", sa.BigInteger, primary_key=True),
-    sa.Column("act", sa.String, nullable=False),
-    sa.Column("owner", sa.String, nullable=False),
-    sa.Column("run_id", sa.String, nullable=False),
-    sa.Column("published_at_ms", sa.BigInteger, nullable=False),
-    sa.Column("before", sa.Text, nullable=False),
-    sa.Column("after", sa.Text, nullable=False),
-    sa.Column("counts", sa.Text, nullable=False),
-    sa.Index("publications_by_run", "table_name", "run_id"),
-)
-_RANGES = sa.Table(
-    "publication_ranges",
-    _METADATA,
-    sa.Column("table_name", sa.String, primary_key=True),
-    sa.Column("snapshot_id", sa.BigInteger, primary_key=True),
-    sa.Column("capture_id", sa.String, primary_key=True),
-    sa.Column("first_seq", sa.BigInteger, primary_key=True),
-    sa.Column("last_seq", sa.BigInteger, nullable=False),
-)
-_ANSWERED = sa.Table(
-    "answered",
-    _METADATA,
-    sa.Column("table_name", sa.String, primary_key=True),
-    sa.Column("as_of_ms", sa.BigInteger, nullable=False),
-)
-
-
-_SAME_SNAPSHOT = sa.and_(_PUBLICATIONS.c.table_name == _RANGES.c.table_name, _PUBLICATIONS.c.snapshot_id == _RANGES.c.snapshot_id)
+from lake.state_tables import ANSWERED, AUDIT_LOG, DOCUMENTS, LEASES, METADATA, PUBLICATIONS, RANGES, SAME_SNAPSHOT
 
 
 class State:
@@ -102,7 +44,7 @@ class State:
     def create(self) -> None:
         """Make the database tables that do not exist yet."""
         with self.writing() as connection:
-            _METADATA.create_all(connection)
+            METADATA.create_all(connection)
 
     def close(self) -> None:
         """Close every connection."""
@@ -150,38 +92,38 @@ class State:
 
     def find_lease(self, name: str) -> tuple[str, str, int] | None:
         """Return (token, holder, beat) of a lease, or None. Takes no lock."""
-        wanted = sa.select(_LEASES.c.token, _LEASES.c.holder, _LEASES.c.taken_at_ns).where(_LEASES.c.name == name)
+        wanted = sa.select(LEASES.c.token, LEASES.c.holder, LEASES.c.taken_at_ns).where(LEASES.c.name == name)
         with self.reading() as connection:
             found = connection.execute(wanted).first()
         return None if found is None else (found.token, found.holder, found.taken_at_ns)
 
     def put_lease(self, name: str, token: str, holder: str, found: tuple[str, str, int] | None) -> bool:
         """Put a lease in place of `found`; False when that is not there any more, or beats again."""
-        ours = sa.select(_LEASES.c.token, _LEASES.c.holder, _LEASES.c.taken_at_ns).where(_LEASES.c.name == name)
+        ours = sa.select(LEASES.c.token, LEASES.c.holder, LEASES.c.taken_at_ns).where(LEASES.c.name == name)
         with self.writing() as connection:
             now = connection.execute(ours.with_for_update()).first()
             if (None if now is None else tuple(now)) != found:
                 return False
-            connection.execute(sa.delete(_LEASES).where(_LEASES.c.name == name))
+            connection.execute(sa.delete(LEASES).where(LEASES.c.name == name))
             mine = {"name": name, "token": token, "holder": holder, "taken_at_ns": self._clock()}
-            connection.execute(sa.insert(_LEASES).values(mine))
+            connection.execute(sa.insert(LEASES).values(mine))
         return True
 
     def renew_leases(self, tokens: Sequence[str]) -> None:
         """Let leases beat once more: `taken_at_ns` is the time of the last beat."""
-        beaten = sa.update(_LEASES).where(_LEASES.c.token.in_(tokens))
+        beaten = sa.update(LEASES).where(LEASES.c.token.in_(tokens))
         with self.writing() as connection:
             connection.execute(beaten.values(taken_at_ns=self._clock()))
 
     def drop_lease(self, name: str, token: str) -> None:
         """Give a lease back, if it is still the one taken with `token`."""
         with self.writing() as connection:
-            connection.execute(sa.delete(_LEASES).where(_LEASES.c.name == name, _LEASES.c.token == token))
+            connection.execute(sa.delete(LEASES).where(LEASES.c.name == name, LEASES.c.token == token))
 
     def lost_leases(self, held: Mapping[str, str]) -> list[str]:
         """Return those of name -> token that are not in force any more."""
         with self.reading() as connection:
-            rows = connection.execute(sa.select(_LEASES.c.name, _LEASES.c.token).where(_LEASES.c.name.in_(held)))
+            rows = connection.execute(sa.select(LEASES.c.name, LEASES.c.token).where(LEASES.c.name.in_(held)))
             now = {row.name: row.token for row in rows}
         return [name for name, token in held.items() if now.get(name) != token]
 
@@ -213,12 +155,12 @@ class State:
     def document(self, kind: str, key: str) -> dict[str, Any] | None:
         """Return the JSON document of `kind` under `key`, or None."""
         with self.reading() as connection:
-            text = connection.scalar(sa.select(_DOCUMENTS.c.document).where(_DOCUMENTS.c.kind == kind, _DOCUMENTS.c.key == key))
+            text = connection.scalar(sa.select(DOCUMENTS.c.document).where(DOCUMENTS.c.kind == kind, DOCUMENTS.c.key == key))
         return None if text is None else dict(json.loads(text))
 
     def documents(self, kind: str, prefix: str = "") -> dict[str, dict[str, Any]]:
         """Return every document of `kind` whose key starts with `prefix`, by key."""
-        query = sa.select(_DOCUMENTS.c.key, _DOCUMENTS.c.document).where(_DOCUMENTS.c.kind == kind)
+        query = sa.select(DOCUMENTS.c.key, DOCUMENTS.c.document).where(DOCUMENTS.c.kind == kind)
         with self.reading() as connection:  # sorted here: databases differ in how they order texts
             return {
                 key: json.loads(text) for key, text in sorted(map(tuple, connection.execute(query))) if key.startswith(prefix)
@@ -227,8 +169,26 @@ class State:
     def save_document(self, kind: str, key: str, document: Mapping[str, object]) -> None:
         """Save a JSON document of `kind` under `key`, in place of the one before."""
         with self.writing() as connection:
-            connection.execute(sa.delete(_DOCUMENTS).where(_DOCUMENTS.c.kind == kind, _DOCUMENTS.c.key == key))
-            connection.execute(sa.insert(_DOCUMENTS).values(kind=kind, key=key, document=json.dumps(document, default=str)))
+            connection.execute(sa.delete(DOCUMENTS).where(DOCUMENTS.c.kind == kind, DOCUMENTS.c.key == key))
+            connection.execute(sa.insert(DOCUMENTS).values(kind=kind, key=key, document=json.dumps(document, default=str)))
+
+    def change_document(
+        self, kind: str, key: str, change: Callable[[dict[str, Any] | None], Mapping[str, object] | None]
+    ) -> dict[str, Any] | None:
+        """Put what `change` makes of the document of `kind` under `key` in its place, in one transaction; return it.
+
+        change   pure: gets the document or None; None takes it away, the same document writes nothing
+        """
+        same = {"kind": kind, "key": key}
+        with self.writing() as connection:
+            text = connection.scalar(sa.select(DOCUMENTS.c.document).filter_by(**same))
+            made = change(None if text is None else json.loads(text))
+            told = None if made is None else json.dumps(made, default=str)
+            if told != text:
+                connection.execute(sa.delete(DOCUMENTS).filter_by(**same))
+                if told is not None:
+                    connection.execute(sa.insert(DOCUMENTS).values(**same, document=told))
+        return None if told is None else dict(json.loads(told))
 
     # --- audit log
 
@@ -237,19 +197,19 @@ class State:
         text = json.dumps(detail or {}, default=str)
         row = {"at_ns": self._clock(), "who": who, "what": what, "reason": reason, "detail": text}
         with self.writing() as connection:
-            connection.execute(sa.insert(_AUDIT_LOG).values(row))
+            connection.execute(sa.insert(AUDIT_LOG).values(row))
 
     def audit_log(self) -> list[dict[str, Any]]:
         """Return every audited act, oldest first: at_ns, who, what, reason, detail."""
         with self.reading() as connection:
-            rows = connection.execute(sa.select(_AUDIT_LOG).order_by(_AUDIT_LOG.c.id)).mappings().all()
+            rows = connection.execute(sa.select(AUDIT_LOG).order_by(AUDIT_LOG.c.id)).mappings().all()
         return [{key: json.loads(row[key]) if key == "detail" else row[key] for key in row if key != "id"} for row in rows]
 
     # --- publication ledger; lake/as_of.py says what it means
 
     def booked(self, table: str, snapshot_ids: Sequence[int]) -> set[int]:
         """Return which of these snapshots of a table are in the ledger."""
-        ledger = _PUBLICATIONS.c
+        ledger = PUBLICATIONS.c
         query = sa.select(ledger.snapshot_id).where(ledger.table_name == table, ledger.snapshot_id.in_(snapshot_ids))
         with self.reading() as connection:
             return set(connection.scalars(query))
@@ -260,8 +220,8 @@ class State:
         It is booked after every moment that was answered about already, so that no answer changes.
         """
         same = {"table_name": entry["table_name"], "snapshot_id": entry["snapshot_id"]}
-        found = sa.select(_PUBLICATIONS.c.act).filter_by(**same)
-        answered = sa.select(_ANSWERED.c.as_of_ms).where(_ANSWERED.c.table_name == entry["table_name"])
+        found = sa.select(PUBLICATIONS.c.act).filter_by(**same)
+        answered = sa.select(ANSWERED.c.as_of_ms).where(ANSWERED.c.table_name == entry["table_name"])
         rows = [{**same, "capture_id": capture, "first_seq": first, "last_seq": last} for capture, first, last in ranges]
         with self.writing() as connection:
             if connection.scalar(found) is not None:
@@ -269,9 +229,9 @@ class State:
             answered_ms = connection.scalar(answered)
             logged_ms = int(str(entry["published_at_ms"]))
             booked_ms = logged_ms if answered_ms is None else max(logged_ms, answered_ms + 1)
-            connection.execute(sa.insert(_PUBLICATIONS).values({**entry, "published_at_ms": booked_ms}))
+            connection.execute(sa.insert(PUBLICATIONS).values({**entry, "published_at_ms": booked_ms}))
             if rows:
-                connection.execute(sa.insert(_RANGES), rows)
+                connection.execute(sa.insert(RANGES), rows)
         return True
 
     def answer(self, table: str, as_of_ms: int, acts: Sequence[str]) -> tuple[list[str], list[tuple[str, int, int]]]:
@@ -279,7 +239,7 @@ class State:
 
         The mark and the answer are one transaction: whatever is booked later lies after the mark.
         """
-        mark = sa.select(_ANSWERED.c.as_of_ms).where(_ANSWERED.c.table_name == table)
+        mark = sa.select(ANSWERED.c.as_of_ms).where(ANSWERED.c.table_name == table)
         with self.reading() as connection:
             answered_ms = connection.scalar(mark)
             if answered_ms is not None and answered_ms >= as_of_ms:
@@ -287,17 +247,17 @@ class State:
         with self.writing() as connection:
             answered_ms = connection.scalar(mark)
             if answered_ms is None:
-                connection.execute(sa.insert(_ANSWERED).values(table_name=table, as_of_ms=as_of_ms))
+                connection.execute(sa.insert(ANSWERED).values(table_name=table, as_of_ms=as_of_ms))
             elif answered_ms < as_of_ms:
-                connection.execute(sa.update(_ANSWERED).where(_ANSWERED.c.table_name == table).values(as_of_ms=as_of_ms))
+                connection.execute(sa.update(ANSWERED).where(ANSWERED.c.table_name == table).values(as_of_ms=as_of_ms))
             return _booked_until(connection, table, as_of_ms, acts)
 
     def published_ranges(self, acts: Sequence[str]) -> list[dict[str, Any]]:
         """Return every entry of `acts` with each of its ranges (null where it has none), in order of time."""
-        ledger, ranges = _PUBLICATIONS.c, _RANGES.c
+        ledger, ranges = PUBLICATIONS.c, RANGES.c
         query = (
-            sa.select(_PUBLICATIONS, ranges.capture_id, ranges.first_seq, ranges.last_seq)
-            .select_from(_PUBLICATIONS.outerjoin(_RANGES, _SAME_SNAPSHOT))
+            sa.select(PUBLICATIONS, ranges.capture_id, ranges.first_seq, ranges.last_seq)
+            .select_from(PUBLICATIONS.outerjoin(RANGES, SAME_SNAPSHOT))
             .where(ledger.act.in_(acts))
             .order_by(ledger.published_at_ms, ledger.table_name, ledger.snapshot_id, ranges.capture_id, ranges.first_seq)
         )
@@ -306,10 +266,10 @@ class State:
 
     def ledger(self, table: str, since_ms: int = 0) -> tuple[list[dict[str, Any]], dict[int, list[tuple[str, int, int]]]]:
         """Return the entries of a table published at `since_ms` or later, in order of time, and their ranges by snapshot."""
-        mine = (_PUBLICATIONS.c.table_name == table, _PUBLICATIONS.c.published_at_ms >= since_ms)
-        in_order = sa.select(_PUBLICATIONS).where(*mine).order_by(_PUBLICATIONS.c.published_at_ms, _PUBLICATIONS.c.snapshot_id)
-        joined = sa.select(_RANGES).join(_PUBLICATIONS, _SAME_SNAPSHOT).where(*mine)
-        ranges = joined.order_by(_RANGES.c.capture_id, _RANGES.c.first_seq)
+        mine = (PUBLICATIONS.c.table_name == table, PUBLICATIONS.c.published_at_ms >= since_ms)
+        in_order = sa.select(PUBLICATIONS).where(*mine).order_by(PUBLICATIONS.c.published_at_ms, PUBLICATIONS.c.snapshot_id)
+        joined = sa.select(RANGES).join(PUBLICATIONS, SAME_SNAPSHOT).where(*mine)
+        ranges = joined.order_by(RANGES.c.capture_id, RANGES.c.first_seq)
         found: dict[int, list[tuple[str, int, int]]] = {}
         with self.reading() as connection:
             for row in connection.execute(ranges):
@@ -318,21 +278,21 @@ class State:
 
     def ranges_of_capture(self, table: str, capture_id: str, from_seq: int) -> list[tuple[int, int]]:
         """Return (first, last) of the booked message ranges of one capture that reach to `from_seq` or beyond."""
-        ranges = _RANGES.c
+        ranges = RANGES.c
         mine = (ranges.table_name == table, ranges.capture_id == capture_id, ranges.last_seq >= from_seq)
         with self.reading() as connection:
-            return [(row.first_seq, row.last_seq) for row in connection.execute(sa.select(_RANGES).where(*mine))]
+            return [(row.first_seq, row.last_seq) for row in connection.execute(sa.select(RANGES).where(*mine))]
 
     def has_run(self, table: str, run_id: str, acts: Sequence[str]) -> bool:
         """Return whether an entry of `acts` names a run."""
-        ledger = _PUBLICATIONS.c
+        ledger = PUBLICATIONS.c
         query = sa.select(ledger.act).where(ledger.table_name == table, ledger.run_id == run_id, ledger.act.in_(acts))
         with self.reading() as connection:
             return connection.scalar(query.limit(1)) is not None
 
     def published_at_ms(self, table: str, snapshot_id: int) -> int | None:
         """Return when a snapshot was booked, or None when it is not in the ledger."""
-        query = sa.select(_PUBLICATIONS.c.published_at_ms).filter_by(table_name=table, snapshot_id=snapshot_id)
+        query = sa.select(PUBLICATIONS.c.published_at_ms).filter_by(table_name=table, snapshot_id=snapshot_id)
         with self.reading() as connection:
             return connection.scalar(query)
 
@@ -343,20 +303,20 @@ class State:
         with self.reading() as connection:
             return {
                 table.name: [dict(row) for row in connection.execute(sa.select(table)).mappings()]
-                for table in _METADATA.sorted_tables
-                if table is not _LEASES
+                for table in METADATA.sorted_tables
+                if table is not LEASES
             }
 
     def load(self, rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
         """Put dumped rows in place of everything but leases, in one transaction."""
         with self.writing() as connection:
-            for table in _METADATA.sorted_tables:
-                if table is _LEASES:
+            for table in METADATA.sorted_tables:
+                if table is LEASES:
                     continue
                 connection.execute(sa.delete(table))
                 # The audit log is numbered anew, in its order.
                 made = [
-                    {key: row[key] for key in row if table is not _AUDIT_LOG or key != "id"} for row in rows.get(table.name, ())
+                    {key: row[key] for key in row if table is not AUDIT_LOG or key != "id"} for row in rows.get(table.name, ())
                 ]
                 if made:
                     connection.execute(sa.insert(table), made)
@@ -364,15 +324,15 @@ class State:
     def lease_holders(self) -> dict[str, Holder]:
         """Return who holds each lease."""
         with self.reading() as connection:
-            rows = connection.execute(sa.select(_LEASES.c.name, _LEASES.c.holder)).all()
+            rows = connection.execute(sa.select(LEASES.c.name, LEASES.c.holder)).all()
         return {row.name: Holder(**json.loads(row.holder)) for row in rows}
 
 
 def _booked_until(
     connection: sa.Connection, table: str, as_of_ms: int, acts: Sequence[str]
 ) -> tuple[list[str], list[tuple[str, int, int]]]:
-    ledger, ranges = _PUBLICATIONS.c, _RANGES.c
+    ledger, ranges = PUBLICATIONS.c, RANGES.c
     known = (ledger.table_name == table, ledger.published_at_ms <= as_of_ms, ledger.act.in_(acts))
     runs = connection.scalars(sa.select(ledger.run_id).where(*known)).all()
-    joined = sa.select(ranges.capture_id, ranges.first_seq, ranges.last_seq).join(_PUBLICATIONS, _SAME_SNAPSHOT)
+    joined = sa.select(ranges.capture_id, ranges.first_seq, ranges.last_seq).join(PUBLICATIONS, SAME_SNAPSHOT)
     return list(runs), [(row.capture_id, row.first_seq, row.last_seq) for row in connection.execute(joined.where(*known))]

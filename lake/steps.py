@@ -65,6 +65,8 @@ BACKUP = (
     "drill.restored",
 )
 """Every boundary of backup, restore, replica and drill."""
+FILLING = ("gap.stepped", "gap.told", "backfill.asked")
+"""Every boundary of a gap's way from open to closed."""
 
 
 class Steps:
@@ -103,7 +105,7 @@ def steps_of(kill_at: str) -> Steps:
         return Steps()
     name, _, rest = kill_at.partition(":")
     count, _, sent = rest.partition(":")
-    known = (*BOUNDARIES, *MAINTENANCE, *BACKUP)
+    known = (*BOUNDARIES, *MAINTENANCE, *BACKUP, *FILLING)
     if name not in known or not (count or "1").isdigit() or int(count or "1") < 1 or sent not in ("", "KILL", "STOP"):
         expected = f"NAME, NAME:COUNT or NAME:COUNT:STOP, a name of {', '.join(known)}"
         raise SettingsError(f"TICKHOUSE_KILL_AT is {kill_at!r}; expected {expected}")

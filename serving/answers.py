@@ -97,9 +97,11 @@ def range_of(start: date | datetime | None, end: date | datetime | None, instant
     return found
 
 
-def within(rows: pa.Table, start: date | datetime | None, end: date | datetime | None) -> pa.Table:
-    """Return the bars of `[start, end)`: dates bind `session_date`, instants `ts_open`."""
-    for condition in range_of(start, end, "ts_open"):
+def within(
+    rows: pa.Table, start: date | datetime | None, end: date | datetime | None, instant_column: str = "ts_open"
+) -> pa.Table:
+    """Return the rows of `[start, end)`: dates bind `session_date`, instants `instant_column`; a null is outside."""
+    for condition in range_of(start, end, instant_column):
         value = pa.scalar(condition.value, rows[condition.column].type)
         compare = pc.greater_equal if condition.op == ">=" else pc.less
         rows = rows.filter(compare(rows[condition.column], value))

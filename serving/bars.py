@@ -59,7 +59,16 @@ def bars(lake: Lake, question: BarsQuestion) -> Answered:
     range_of(question.start, question.end, "ts_open")
     instrument = instrument_named(lake, question.symbol, as_of=question.as_of)
     snapshots = {name: str(lake.head(name).snapshot_id) for name in _read_tables(question)}
-    agreed = _agreed(lake, instrument, question)
+    return view_of(lake, question, instrument, _agreed(lake, instrument, question), snapshots)
+
+
+def view_of(
+    lake: Lake, question: BarsQuestion, instrument: Instrument, agreed: pa.Table, snapshots: dict[str, str], **more: object
+) -> Answered:
+    """Return the answer that every version of an instrument's agreed bars gives: its newest versions, adjusted, in the range.
+
+    more   metadata beside and instead of the usual
+    """
     mine = agreed.filter(pc.equal(agreed["interval"], question.interval))
     if not mine.num_rows:
         raise _nothing(instrument, question, agreed)
@@ -72,7 +81,7 @@ def bars(lake: Lake, question: BarsQuestion) -> Answered:
     metadata = _metadata(lake, question, instrument, snapshots, view)
     if question.adjustment is not Adjustment.NONE:
         metadata["unapplied_actions"] = _unapplied(lake, instrument, question)
-    return Answered(view, metadata)
+    return Answered(view, metadata | more)
 
 
 def in_force(lake: Lake, table: str, where: Sequence[Where], as_of: datetime | None, known_as_of: datetime | None) -> pa.Table:
@@ -122,9 +131,13 @@ def _agreed(lake: Lake, instrument: Instrument, question: BarsQuestion) -> pa.Ta
         return in_force(lake, AGREED, where, question.as_of, question.known_as_of)
     of = [Where("provider", "=", question.provider)]
     own = facts_in_force(lake, "normalized.bars", instrument, of, question.as_of, question.known_as_of)
+    return agreed_anew(lake, instrument, own.select(table_named("normalized.bars").column_names), question.as_of)
+
+
+def agreed_anew(lake: Lake, instrument: Instrument, own: pa.Table, as_of: datetime | None = None) -> pa.Table:
+    """Return the agreed bars that rows of normalized.bars of one instrument would give alone."""
     # Undoing a provider's split adjustment takes every split known today: it is about the delivery, not about the market.
-    actions = facts_in_force(lake, ACTIONS, instrument, (), question.as_of, None).select(table_named(ACTIONS).column_names)
-    own = own.select(table_named("normalized.bars").column_names)
+    actions = facts_in_force(lake, ACTIONS, instrument, (), as_of, None).select(table_named(ACTIONS).column_names)
     now = to_datetime(lake.clock())
     return agree.agreed_bars(own, actions, run_id=_VIEW_RUN, recorded_at=now, priority=lake.settings.provider_priority).rows
 

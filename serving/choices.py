@@ -25,6 +25,8 @@ class Scope(StrEnum):
     """POST /sql."""
     OPERATE = "operate"
     """What makes tickhouse do something: POST /integration/process."""
+    ADMIN = "admin"
+    """What changes the configuration: PUT and PATCH /config."""
 
 
 class BarSource(StrEnum):

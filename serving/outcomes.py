@@ -79,9 +79,11 @@ def outcome_of(error: BaseException) -> Outcome:
 
 
 def details_of(error: BaseException) -> dict[str, object]:
-    """Return what an error carries beside its message: seconds to wait, the gate's report."""
+    """Return what an error carries beside its message: seconds to wait, the gate's report, each mistake."""
     if isinstance(error, errors.ProviderUnavailableError):
         return {"retry_after_s": error.retry_after_s}
     if isinstance(error, errors.QualityError):
         return {"report": dict(error.report)}
+    if isinstance(error, errors.WrongConfigurationError):
+        return {"mistakes": [dict(each) for each in error.mistakes]}
     return {}

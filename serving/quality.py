@@ -15,6 +15,7 @@ from lake import scan
 from lake.catalog import Lake
 from lake.scan import Where
 from lake.tables import TABLES
+from quality_checks.gaps import GapStatus
 from quality_checks.holds import list_holds
 from serving.answers import Answered, newest, page, snapshots_of, told
 from serving.demands import NO_SCORES
@@ -61,24 +62,50 @@ def history(lake: Lake, part: History, question: HistoryQuestion) -> Answered:
     return _newest_first(lake, part.table, where, question)
 
 
-def gaps(lake: Lake, *, only_open: bool, provider: str | None, as_of: datetime | None, limit: int, offset: int) -> Answered:
-    """Return gaps, each as its newest row tells it: open, filled or proven_empty."""
+@dataclass(frozen=True, slots=True)
+class GapsQuestion:
+    """What is asked of the gaps; `[start, end)` touches the instants of a gap."""
+
+    only_open: bool = False
+    provider: str | None = None
+    feed: str | None = None
+    symbol: str | None = None
+    table_name: str | None = None
+    status: str | None = None
+    start: datetime | None = None
+    end: datetime | None = None
+    as_of: datetime | None = None
+    limit: int = 1_000
+    offset: int = 0
+
+
+def gaps(lake: Lake, question: GapsQuestion) -> Answered:
+    """Return gaps, each as its newest row tells it: open, filling, filled, proven_empty or unfillable."""
     snapshots = snapshots_of(lake, "quality.gaps")
-    where = [] if provider is None else [Where("provider", "=", provider)]
-    rows = scan.read(lake, "quality.gaps", where=where, as_of=as_of).sort_by("recorded_at")
+    asked = [Where(name, "=", getattr(question, name)) for name in ("provider", "feed", "symbol")]
+    where = [one for one in asked if one.value is not None]
+    rows = scan.read(lake, "quality.gaps", where=where, as_of=question.as_of).sort_by("recorded_at")
     # A gap closes by a later row; rows of one instant: the one that does not say open.
-    status = {"open": 0}
+    status = {GapStatus.OPEN.value: 0}
     newest_by: dict[str, tuple[datetime, int, int]] = {}
     columns = (rows[name].to_pylist() for name in ("gap_id", "recorded_at", "status"))
     for number, (gap_id, recorded_at, told_status) in enumerate(zip(*columns, strict=True)):
         rank = (recorded_at, status.get(told_status, 1), number)
         newest_by[gap_id] = max(newest_by.get(gap_id, rank), rank)
     found = rows.take(pa.array(sorted(number for _, _, number in newest_by.values()), pa.int64()))
-    if only_open:
-        found = found.filter(pc.equal(found["status"], "open"))
-    open_count = sum(1 for value in found["status"].to_pylist() if value == "open")
-    shown, more = page(found.sort_by([("recorded_at", "descending")]), limit, offset)
-    return Answered(shown, {**told(lake, snapshots, newest(rows, "recorded_at"), as_of=as_of), "open_count": open_count, **more})
+    is_open = pc.is_in(found["status"], value_set=pa.array([GapStatus.OPEN.value, GapStatus.FILLING.value]))
+    found = found.filter(is_open) if question.only_open else found
+    for name in ("table_name", "status"):
+        value = getattr(question, name)
+        found = found if value is None else found.filter(pc.equal(found[name], value))
+    if question.start is not None:
+        found = found.filter(pc.greater(found["gap_end"], pa.scalar(question.start, _STAMP)))
+    if question.end is not None:
+        found = found.filter(pc.less(found["gap_start"], pa.scalar(question.end, _STAMP)))
+    open_count = sum(1 for value in found["status"].to_pylist() if value in (GapStatus.OPEN, GapStatus.FILLING))
+    shown, more = page(found.sort_by([("recorded_at", "descending")]), question.limit, question.offset)
+    metadata = told(lake, snapshots, newest(rows, "recorded_at"), as_of=question.as_of)
+    return Answered(shown, {**metadata, "open_count": open_count, **more})
 
 
 def holds(lake: Lake) -> Answered:
@@ -115,7 +142,7 @@ def summary(lake: Lake) -> dict[str, object]:
     tables = [*(part.table for part in History), "quality.gaps"]
     snapshots = snapshots_of(lake, *tables)
     runs = scan.read(lake, "quality.gate_runs", ["table_name", "verdict", "recorded_at"])
-    still_open = gaps(lake, only_open=True, provider=None, as_of=None, limit=0, offset=0).metadata["open_count"]
+    still_open = gaps(lake, GapsQuestion(only_open=True, limit=0)).metadata["open_count"]
     return {
         "metadata": told(lake, snapshots, newest(runs, "recorded_at")),
         "scores": None,

@@ -91,7 +91,7 @@ class Feed:
     """Most messages of one promotion batch: few where each holds thousands of facts, so that memory stays bounded."""
 
 
-_BINANCE_FRAMES = "JSON frames: trade, bookTicker, depthUpdate, REST depth snapshots"
+_BINANCE_FRAMES = "JSON frames: trade, bookTicker, depthUpdate; REST: depth, klines, trades by id"
 _ALPACA_STOCKS = "JSON of /v2/stocks (bars, trades, quotes, snapshots) and frames of the stream (JSON or msgpack)"
 _ALPACA_OPTIONS = "/v1beta1/options (bars, trades, quotes, chains with greeks) and frames of its msgpack stream"
 _TOPS = "TOPS 1.5 and 1.6 in pcap and pcapng: quotes, trades, breaks, states, auctions"
@@ -103,7 +103,7 @@ _POLYGON = "JSON of aggregates, trades, quotes, last prices, snapshots and chain
 _DBN = "DBN 1 to 3 and DBZ of any dataset, every schema; rows carry the dataset as their feed, like `xnas.itch`"
 _FIX = "FIX 4.2 to 5.0 SP2: W, X, S, i, d, y, f, h"
 _FUTURES, _SPREADS = frozenset({"future"}), frozenset({"future", "other"})
-_BINANCE_TABLES = (TRADES, QUOTES, BOOK_EVENTS)
+_BINANCE_TABLES = (TRADES, QUOTES, BOOK_EVENTS, BARS)
 
 FEEDS: dict[tuple[str, str], Feed] = {
     (feed.provider, feed.feed): feed
@@ -290,6 +290,7 @@ FEEDS: dict[tuple[str, str], Feed] = {
             tiingo.decode_crypto,
             True,
         ),
+        Feed("tiingo", "fx", NumberKind.FLOAT_IMAGE, "/tiingo/fx prices, top", tiingo.IEX_TABLES, tiingo.decode_fx, True),
         Feed("iex", "tops", NumberKind.EXACT, _TOPS, iex.TOPS_TABLES, iex.decode_tops, True, "US", most_messages=64),
         Feed("iex", "deep", NumberKind.EXACT, _DEEP, iex.DEEP_TABLES, iex.decode_deep, True, "US", most_messages=64),
         Feed("nasdaq", "itch", NumberKind.EXACT, _ITCH, nasdaq_itch.TABLES, nasdaq_itch.decode, True, "US", most_messages=64),

@@ -7,9 +7,10 @@ to the companies of today and history silently changes its identity. Source: PRO
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from typing import Literal
+from typing import Literal, get_args
 
 import orjson
 
@@ -37,6 +38,7 @@ _HISTORY = frozenset({"bars", "trades", "quotes"})
 _SYMBOLS = re.compile(r"[A-Za-z0-9./\-]{1,30}(?:,[A-Za-z0-9./\-]{1,30})*\Z")
 _INTERVAL = re.compile(r"(\d{1,3})(m|h|d|wk|mo)\Z")
 _ADJUSTMENTS = frozenset({"raw", "split", "dividend", "spin-off", "all"})
+_MOST_ROWS = "10000"
 _PAGE_ROWS = {"actions": "1000", "snapshots": "1000", "chain": "1000"}
 
 
@@ -59,6 +61,21 @@ def timeframe(interval: str) -> str:
     return f"{count}{ {'m': 'Min', 'h': 'Hour', 'd': 'Day', 'wk': 'Week', 'mo': 'Month'}[unit] }"
 
 
+def market_of(feed: Feed) -> str:
+    """Return the market that a feed is of: stocks, options, crypto or actions."""
+    return "stocks" if feed in STOCK_FEEDS else "options" if feed in OPTION_FEEDS else feed
+
+
+def kinds_of(feed: Feed) -> tuple[Kind, ...]:
+    """Return what can be asked of a feed."""
+    return tuple(kind for kind in get_args(Kind) if kind in _KINDS[market_of(feed)])
+
+
+def page_rows(kind: Kind) -> int | None:
+    """Return the most rows of one page that are asked for; None where an answer has no pages."""
+    return None if kind == "latest_quotes" else int(_PAGE_ROWS.get(kind, _MOST_ROWS))
+
+
 class MarketData:
     """One kind of data of one feed (`Pages`). An ask's symbol may be several, joined by commas; of a chain it is the underlying.
 
@@ -66,7 +83,7 @@ class MarketData:
     """
 
     def __init__(self, feed: Feed, kind: Kind = "bars", *, adjustment: str = "raw") -> None:
-        market = "stocks" if feed in STOCK_FEEDS else "options" if feed in OPTION_FEEDS else feed
+        market = market_of(feed)
         if kind not in _KINDS.get(market, {}):
             raise InvalidValueError(f"alpaca {feed} has no {kind}; there are {', '.join(_KINDS.get(market, {})) or 'none'}")
         if not adjustment or set(adjustment.split(",")) - _ADJUSTMENTS:
@@ -96,14 +113,15 @@ class MarketData:
         elif self.kind == "actions":
             params += [("start", ask.start.date().isoformat()), ("end", last.date().isoformat())]
         if self.kind != "latest_quotes":
-            params.append(("limit", _PAGE_ROWS.get(self.kind, "10000")))
+            params.append(("limit", _PAGE_ROWS.get(self.kind, _MOST_ROWS)))
         if self._market == "stocks" and self.kind in _HISTORY:
             if self.kind == "bars":
                 params.append(("adjustment", self._adjustment))
             params.append(("asof", "-"))
         if self._market == "stocks" or (self._market == "options" and self.kind not in _HISTORY):
             params.append(("feed", self.feed))
-        self._request = Request("GET", path, tuple(params), (("accept-encoding", "identity"), ("accept", "application/json")))
+        headers = (("accept-encoding", "identity"), ("accept", "application/json"))
+        self._request = Request("GET", path, tuple(params), headers, f"{self._market}/{self.kind}")
         self._wanted = () if self.kind in ("chain", "actions") else tuple(ask.symbol.split(","))
         self._seen, self._tokens = {}, set()
         return self._request
@@ -129,7 +147,7 @@ class MarketData:
         if token:
             self._tokens.add(token)
             kept = tuple(param for param in self._request.params if param[0] != "page_token")
-            self._request = Request("GET", self._request.path, (*kept, ("page_token", token)), self._request.headers)
+            self._request = replace(self._request, params=(*kept, ("page_token", token)))
             return Page(Reading(Verdict.OK, f"{total} rows so far"), self._request)
         absent = [name for name in self._wanted if not self._seen.get(name)]
         detail = f"{total} rows" + (f"; no data: {', '.join(absent)}" if absent else "")

@@ -8,6 +8,8 @@ section 1.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from dataclasses import replace
 
 import orjson
 
@@ -20,9 +22,9 @@ STOCKS, CURRENCIES, FUNDAMENTALS = "stocks", "currencies", "fundamentals"
 ADDRESS = "https://www.alphavantage.co"
 _SYMBOL = re.compile(r"[A-Za-z0-9.\-]{1,30}\Z")
 _PAIR = re.compile(r"([A-Z0-9]{2,10})/([A-Z]{3})\Z")
-_MINUTES = {"1m": "1min", "5m": "5min", "15m": "15min", "30m": "30min", "60m": "60min", "1h": "60min"}
-_STOCK = {"1d": "TIME_SERIES_DAILY", "1wk": "TIME_SERIES_WEEKLY", "1mo": "TIME_SERIES_MONTHLY", "quote": "GLOBAL_QUOTE"}
-_PAIRS = {"1d": "FX_DAILY", "1wk": "FX_WEEKLY", "1mo": "FX_MONTHLY", "quote": "CURRENCY_EXCHANGE_RATE"}
+MINUTES = {"1m": "1min", "5m": "5min", "15m": "15min", "30m": "30min", "60m": "60min", "1h": "60min"}
+STOCK = {"1d": "TIME_SERIES_DAILY", "1wk": "TIME_SERIES_WEEKLY", "1mo": "TIME_SERIES_MONTHLY", "quote": "GLOBAL_QUOTE"}
+PAIRS = {"1d": "FX_DAILY", "1wk": "FX_WEEKLY", "1mo": "FX_MONTHLY", "quote": "CURRENCY_EXCHANGE_RATE"}
 COMPANY = {
     "overview": "OVERVIEW",
     "income": "INCOME_STATEMENT",
@@ -40,6 +42,11 @@ REPEATS_UNTIL_QUOTA = 3
 def credentials(key: str) -> Credentials:
     """Return the key as a parameter of every query."""
     return Credentials(query=(("apikey", key),))
+
+
+def feeds_of(symbols: Sequence[str]) -> tuple[str, ...]:
+    """Return the feed that symbols are of where nobody names one: currencies when there is a pair among them."""
+    return (CURRENCIES,) if any("/" in symbol for symbol in symbols) else (STOCKS,)
 
 
 class Query:
@@ -65,19 +72,19 @@ class Query:
             raise InvalidValueError(f"window [{ask.start.isoformat()}, {ask.end.isoformat()}) is empty or has no time zone")
         pair = _PAIR.match(ask.symbol)
         self._months = []
-        if ask.interval in _MINUTES:
+        if ask.interval in MINUTES:
             params = self._intraday(ask, pair)
         else:
             params = self._series(ask, pair)
         if ask.interval != "quote":
             params.append(("datatype", self._datatype))
-        self._request = Request("GET", "/query", tuple(params), (("accept-encoding", "identity"),))
+        self._request = Request("GET", "/query", tuple(params), (("accept-encoding", "identity"),), dict(params)["function"])
         return self._request
 
     def _series(self, ask: Ask, pair: re.Match[str] | None) -> list[tuple[str, str]]:
-        function = (_STOCK if pair is None else _PAIRS).get(ask.interval)
+        function = (STOCK if pair is None else PAIRS).get(ask.interval)
         if function is None:
-            told = ", ".join([*_STOCK, *_MINUTES])
+            told = ", ".join([*STOCK, *MINUTES])
             raise InvalidValueError(f"interval {ask.interval!r} is not one of Alpha Vantage's; expected {told}")
         if self._is_adjusted and pair is None and ask.interval != "quote":
             function += "_ADJUSTED"
@@ -87,7 +94,7 @@ class Query:
         return params
 
     def _intraday(self, ask: Ask, pair: re.Match[str] | None) -> list[tuple[str, str]]:
-        interval = ("interval", _MINUTES[ask.interval])
+        interval = ("interval", MINUTES[ask.interval])
         size = ("outputsize", "full" if self._is_full else "compact")
         if pair is not None:
             return [("function", "FX_INTRADAY"), *_subject(ask, pair, "symbol"), interval, size]
@@ -110,8 +117,7 @@ class Query:
         if reading.verdict not in (Verdict.OK, Verdict.EMPTY_VALID) or not self._months:
             return Page(reading)
         kept = tuple(param for param in self._request.params if param[0] != "month")
-        params = (*kept, ("month", self._months.pop(0)))
-        self._request = Request("GET", "/query", params, self._request.headers)
+        self._request = replace(self._request, params=(*kept, ("month", self._months.pop(0))))
         return Page(reading, self._request)
 
 
@@ -127,7 +133,7 @@ class Company:
     def first(self, ask: Ask) -> Request:
         """Return the request for a symbol. Raises InvalidValueError."""
         params = (("function", self._function), *_subject(ask, None, "symbol"))
-        return Request("GET", "/query", params, (("accept-encoding", "identity"),))
+        return Request("GET", "/query", params, (("accept-encoding", "identity"),), self._function)
 
     def read(self, response: Response) -> Page:
         """Return what an answer means; there is never a next page."""

@@ -15,17 +15,24 @@ import msgspec
 
 from ingest.asks import Gap, Request
 from ingest.conversation import CONTENT_TYPE, Conversation
+from ingest.subscriptions import Subscriptions
 from lake.errors import InvalidValueError
+from lake.instants import NANOS_PER_SECOND
 from lake.values import Message
 
 PROVIDER = "binance"
 Market = Literal["spot", "usdm"]
 STREAM_ADDRESS: dict[Market, str] = {"spot": "wss://stream.binance.com:9443", "usdm": "wss://fstream.binance.com"}
 HTTP_ADDRESS: dict[Market, str] = {"spot": "https://api.binance.com", "usdm": "https://fapi.binance.com"}
-_DEPTH_PATH: dict[Market, str] = {"spot": "/api/v3/depth", "usdm": "/fapi/v1/depth"}
+DEPTH_PATH: dict[Market, str] = {"spot": "/api/v3/depth", "usdm": "/fapi/v1/depth"}
 _DEPTH_STREAM: dict[Market, str] = {"spot": "depth@100ms", "usdm": "depth@0ms"}
 STALE_AFTER_NS = 30_000_000_000
 """BTCUSDT book tickers come many times a second; half a minute of silence on a whole connection is a dead feed."""
+MAX_STREAMS = 200
+"""On one socket: Binance takes 1,024 and 200 are as many as it recommends for futures; the names stand in the address."""
+LIFETIME_NS = (24 * 60 - 10) * 60 * NANOS_PER_SECOND
+"""Binance ends a connection after 24 hours, and says `serverShutdown` ten minutes before it ends one for its own reasons."""
+_SHUTDOWN = "serverShutdown"
 MAX_OPEN_HOLES = 256
 """Holes followed per channel; older ones stay open in the ledger."""
 
@@ -42,6 +49,15 @@ class _Data(msgspec.Struct):
 class _Frame(msgspec.Struct):
     stream: str
     data: _Data
+
+
+class _Answer(msgspec.Struct):
+    """What is no combined frame: an acknowledgement, an error, a word about the server."""
+
+    id: int = 0
+    e: str = ""
+    code: int | None = None
+    error: msgspec.Raw | None = None
 
 
 @dataclass(slots=True)
@@ -85,6 +101,8 @@ class MarketSession(Conversation):
     with_snapshot  ask for the book by REST after the first frame of each connection, so that updates have a beginning
     """
 
+    lifetime_ns = LIFETIME_NS
+
     def __init__(
         self,
         streams: Sequence[str],
@@ -101,8 +119,11 @@ class MarketSession(Conversation):
         self.streams = tuple(streams)
         self.market = market
         self._by_frame = subscribe_by == "frame"
+        self._subscriptions = Subscriptions(self.streams if self._by_frame else ())
         self._with_snapshot = with_snapshot
         self._frames = msgspec.json.Decoder(_Frame)
+        self._answers = msgspec.json.Decoder(_Answer)
+        self._asked: dict[int, list[str]] = {}
         self._channels: dict[str, _Channel] = {}
         self._snapshots: list[Request] = []
         self._requests = 0
@@ -118,9 +139,31 @@ class MarketSession(Conversation):
         self._begun(now_ns)
         self._is_fresh = True
         if self._by_frame:
-            self._requests += 1
-            ask = {"method": "SUBSCRIBE", "params": list(self.streams), "id": self._requests}
-            self._outgoing.append(msgspec.json.encode(ask))
+            self._asked.clear()
+            self._subscribe(self._subscriptions.missing)
+
+    def tick(self, now_ns: int) -> None:
+        """Learn the time: what was not confirmed is asked for again."""
+        super().tick(now_ns)
+        again = self._to_ask_again(now_ns)
+        if again:
+            self._subscribe(again)
+
+    def _subscribe(self, streams: list[str]) -> None:
+        self._requests += 1
+        self._asked[self._requests] = streams
+        self._outgoing.append(msgspec.json.encode({"method": "SUBSCRIBE", "params": streams, "id": self._requests}))
+        self._subscriptions.asked(self._now_ns)
+
+    def _answered(self, data: bytes) -> None:
+        """Read what is no event: which subscriptions hold, and that this server is about to go."""
+        try:
+            answer = self._answers.decode(data)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            return  # damage: its numbers are missed by the next frame
+        if answer.code is None and answer.error is None:
+            self._subscriptions.confirmed(self._asked.pop(answer.id, ()))
+        self._is_ending = self._is_ending or answer.e == _SHUTDOWN
 
     def disconnected(self, now_ns: int, reason: str) -> None:
         """Open a gap for every channel that had data: nothing is replayed, so something may be missing."""
@@ -136,7 +179,8 @@ class MarketSession(Conversation):
         try:
             frame = self._frames.decode(data)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            return [message]  # an acknowledgement, or damage: its numbers are then missed by the next frame
+            self._answered(data)
+            return [message]
         self._last_heard_ns = ts_recv_ns  # the server pings: data alone tells whether the feed lives
         if self._is_fresh:
             self._is_fresh = False
@@ -155,12 +199,15 @@ class MarketSession(Conversation):
         symbols = dict.fromkeys(stream.partition("@")[0].upper() for stream in self.streams if "@depth" in stream)
         for symbol in symbols:
             params = (("symbol", symbol), ("limit", "1000"))
-            self._snapshots.append(Request("GET", _DEPTH_PATH[self.market], params, (("accept-encoding", "identity"),)))
+            headers = (("accept-encoding", "identity"),)
+            self._snapshots.append(Request("GET", DEPTH_PATH[self.market], params, headers, "depth"))
 
     def _follow(self, name: str, data: _Data) -> None:
         numbers = _numbers(data)
         if numbers is None:
+            self._is_ending = self._is_ending or data.e == _SHUTDOWN
             return
+        self._heard_of(data.s, name)
         first, last = numbers
         channel = self._channels.setdefault(name, _Channel())
         channel.symbol = data.s or channel.symbol

@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 from email.utils import parsedate_to_datetime
 
+import msgspec
 import orjson
 
 from ingest.asks import Ask, Credentials, Page, Request, Response
@@ -47,7 +48,7 @@ class Quote:
     def first(self, ask: Ask) -> Request:
         """Return the request for the quote of a symbol. Raises InvalidValueError."""
         self._symbol = checked(ask.symbol)
-        return Request("GET", "/api/v1/quote", (("symbol", self._symbol),), (("accept-encoding", "identity"),))
+        return Request("GET", "/api/v1/quote", (("symbol", self._symbol),), (("accept-encoding", "identity"),), QUOTE)
 
     def read(self, response: Response) -> Page:
         """Return what an answer means; there is never a next page."""
@@ -63,6 +64,24 @@ def checked(symbol: str) -> str:
 
 def read_quote(response: Response, symbol: str = "") -> Reading:
     """Return the meaning of an answer; any bytes give one. Zeros are Finnhub's word for a symbol it does not know."""
+    refused = read_refusal(response)
+    if refused is not None:
+        return refused
+    try:
+        found = orjson.loads(response.body)
+    except orjson.JSONDecodeError as error:
+        return Reading(Verdict.MALFORMED, f"not JSON: {error}")
+    if isinstance(found, dict) and isinstance(found.get("error"), str):
+        return Reading(Verdict.BAD_REQUEST, found["error"])
+    if not isinstance(found, dict) or not {"c", "h", "l", "o", "pc", "t"} <= set(found):
+        return Reading(Verdict.MALFORMED, "no quote: expected c, h, l, o, pc, t")
+    if not any(found[key] for key in ("c", "h", "l", "o", "t")):
+        return Reading(Verdict.UNKNOWN_SYMBOL, f"{symbol}: a quote of zeros")
+    return Reading(Verdict.OK, f"{symbol}: last price {found['c']}")
+
+
+def read_refusal(response: Response) -> Reading | None:
+    """Return what an answer without data means, by its status and words; None for one that may have data."""
     words = " ".join(response.body[:200].decode("utf-8", "replace").split())
     if response.status == 429 or b"API limit reached" in response.body[:200]:
         if _NO_TOKEN in response.body:
@@ -76,17 +95,7 @@ def read_quote(response: Response, symbol: str = "") -> Reading:
         return Reading(Verdict.NOT_ENTITLED if b"access" in response.body else Verdict.AUTH, words)
     if response.status != 200:
         return Reading(Verdict.BAD_REQUEST, f"HTTP {response.status}: {words}")
-    try:
-        found = orjson.loads(response.body)
-    except orjson.JSONDecodeError as error:
-        return Reading(Verdict.MALFORMED, f"not JSON: {error}")
-    if isinstance(found, dict) and isinstance(found.get("error"), str):
-        return Reading(Verdict.BAD_REQUEST, found["error"])
-    if not isinstance(found, dict) or not {"c", "h", "l", "o", "pc", "t"} <= set(found):
-        return Reading(Verdict.MALFORMED, "no quote: expected c, h, l, o, pc, t")
-    if not any(found[key] for key in ("c", "h", "l", "o", "t")):
-        return Reading(Verdict.UNKNOWN_SYMBOL, f"{symbol}: a quote of zeros")
-    return Reading(Verdict.OK, f"{symbol}: last price {found['c']}")
+    return None
 
 
 def _wait_s(response: Response) -> float | None:
@@ -101,6 +110,17 @@ def _wait_s(response: Response) -> float | None:
         return None
 
 
+class _Entry(msgspec.Struct):
+    s: str
+    t: int
+
+
+class _Frame(msgspec.Struct):
+    type: str
+    data: list[_Entry] = []
+    msg: str = ""
+
+
 class TradeStream(Unnumbered):
     """One capture's conversation with the trade stream (`Session`)."""
 
@@ -111,6 +131,7 @@ class TradeStream(Unnumbered):
         if not symbols:
             raise InvalidValueError("the trade stream needs at least one symbol")
         self.symbols = tuple(checked(symbol) for symbol in symbols)
+        self._frames = msgspec.json.Decoder(_Frame)
 
     def connected(self, now_ns: int) -> None:
         """Begin a connection: one subscription a symbol."""
@@ -119,6 +140,20 @@ class TradeStream(Unnumbered):
 
     def receive(self, data: bytes, ts_recv_ns: int) -> list[Message]:
         """Take one frame; pings show life, the same trades in the same bytes are noted as a repeat."""
+        try:
+            frame = self._frames.decode(data)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            return self._receive_odd(data, ts_recv_ns)
+        message = self._message(data, ts_recv_ns, may_repeat=frame.type == "trade")
+        if frame.type == "trade":
+            for symbol, at in {entry.s: entry.t for entry in frame.data}.items():
+                self._event(symbol, "trade", str(at))
+        elif frame.type == "error":
+            self._told(frame.msg)
+        return [message]
+
+    def _receive_odd(self, data: bytes, ts_recv_ns: int) -> list[Message]:
+        """Take a frame that is not wholly as documented: whatever of it can be read counts."""
         try:
             found = orjson.loads(data)
         except orjson.JSONDecodeError:

@@ -43,7 +43,7 @@ class Chart:
         if ask.events:
             params.append(("events", ",".join(ask.events)))
         headers = (("user-agent", USER_AGENT), ("accept", "application/json"), ("accept-encoding", "identity"))
-        return Request("GET", f"/v8/finance/chart/{ask.symbol}", tuple(params), headers)
+        return Request("GET", f"/v8/finance/chart/{ask.symbol}", tuple(params), headers, FEED)
 
     def read(self, response: Response) -> Page:
         """Return what an answer means; there is never a next page."""

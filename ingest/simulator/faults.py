@@ -19,7 +19,7 @@ import msgspec
 from lake.errors import InvalidValueError
 
 Market = Literal["spot", "usdm"]
-Stream = Literal["spot", "usdm", "alpaca", "finnhub"]
+Stream = Literal["spot", "usdm", "alpaca", "finnhub", "polygon"]
 """Whatever is replayed frame by frame: the markets of Binance, and the streams that want a key."""
 _PRICE = re.compile(rb'"p":"([0-9]+(?:\.[0-9]+)?)"')
 _NOISE = b"~#%*abcdefghijklmnopqrstuvwxyz0123456789"

@@ -8,13 +8,21 @@ from typing import Any, Literal
 from urllib.parse import parse_qsl, urlsplit
 
 import orjson
+from starlette.responses import Response
 
 from ingest.simulator.faults import Frame
 from ingest.simulator.recorded import FOLDER
 
-KeyedProvider = Literal["alpaca", "finnhub", "alpha_vantage"]
-KeyedStream = Literal["alpaca", "finnhub"]
-_STREAMS: dict[KeyedStream, str] = {"alpaca": "stream.jsonl", "finnhub": "trades.jsonl"}
+KeyedProvider = Literal["alpaca", "finnhub", "alpha_vantage", "polygon", "tiingo"]
+KeyedStream = Literal["alpaca", "finnhub", "polygon"]
+_STREAMS: dict[str, str] = {
+    "alpaca": "alpaca/stream.jsonl",
+    "alpaca_options": "alpaca/options_stream.jsonl",
+    "alpaca_crypto": "alpaca/crypto_stream.jsonl",
+    "alpaca_news": "alpaca/news_stream.jsonl",
+    "finnhub": "finnhub/trades.jsonl",
+    "polygon": "polygon/stream.jsonl",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +33,20 @@ class Keys:
     alpaca_secret: str = "simulated-alpaca-secret-0000000000000000"
     finnhub_token: str = "simulatedfinnhubtoken0"
     alpha_vantage_key: str = "SIMULATEDAVKEY00"
+    polygon_key: str = "simulatedpolygonkey00000"
+    tiingo_token: str = "simulatedtiingotoken0000"
+    databento_key: str = "db-simulated000000000000000000000"
+
+    def of(self) -> dict[str, tuple[str, ...]]:
+        """Return provider -> its keys, in the order in which its credentials take them."""
+        return {
+            "alpaca": (self.alpaca_key_id, self.alpaca_secret),
+            "finnhub": (self.finnhub_token,),
+            "alpha_vantage": (self.alpha_vantage_key,),
+            "polygon": (self.polygon_key,),
+            "tiingo": (self.tiingo_token,),
+            "databento": (self.databento_key,),
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +82,14 @@ def answers(provider: KeyedProvider) -> tuple[Answer, ...]:
     return tuple(found)
 
 
+def whole(answer: Answer) -> Response:
+    """Return a recorded answer as it came."""
+    dated = {"date": answer.date} if answer.date is not None else {}
+    return Response(answer.body, answer.status, {**dated, "content-type": answer.content_type})
+
+
 @cache
-def frames(stream: KeyedStream) -> tuple[Frame, ...]:
-    """Return the recorded frames of a provider's stream, a second apart: nobody recorded when they came."""
-    lines = (FOLDER / stream / _STREAMS[stream]).read_bytes().splitlines()
+def frames(stream: str) -> tuple[Frame, ...]:
+    """Return the recorded frames of a stream, a second apart: nobody recorded when they came."""
+    lines = (FOLDER / _STREAMS[stream]).read_bytes().splitlines()
     return tuple(Frame(number, number * 1_000_000_000, stream, line) for number, line in enumerate(lines))

@@ -15,9 +15,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from ingest.simulator.keyed import Answer, Keys, answers
+from ingest.simulator.keyed import Answer, Keys, answers, whole
 
 JSON = "application/json"
+ALPACA_PATHS = ("/v2/stocks/", "/v1beta1/options/", "/v1beta3/crypto/", "/v1/corporate-actions")
 _MORE = "next_page_token"
 _ALPACA_LISTS = {
     "bars": "bars",
@@ -50,8 +51,11 @@ def keyed_routes(keys: Keys) -> list[Route]:
     async def alpha_vantage(request: Request) -> Response:
         return alpha_vantage_answer(request.query_params, keys)
 
-    paths = ("/v2/stocks/{rest:path}", "/v1beta1/options/{rest:path}", "/v1beta3/crypto/{rest:path}", "/v1/corporate-actions")
-    return [*(Route(path, alpaca) for path in paths), Route("/api/v1/quote", finnhub), Route("/query", alpha_vantage)]
+    return [
+        *(Route(path + "{rest:path}", alpaca) for path in ALPACA_PATHS),
+        Route("/api/v1/quote", finnhub),
+        Route("/query", alpha_vantage),
+    ]
 
 
 def refusal_body(path: str, status: int, query: Mapping[str, str]) -> tuple[int, bytes, str] | None:
@@ -65,7 +69,7 @@ def refusal_body(path: str, status: int, query: Mapping[str, str]) -> tuple[int,
         if status == 429:
             return 429, _FINNHUB_SLOW, "text/plain"
         return (403, b'{"error":"You don\'t have access to this resource."}', JSON) if status == 403 else None
-    if path.startswith(("/v2/", "/v1beta", "/v1/")):
+    if path.startswith(ALPACA_PATHS):
         told = {403: "subscription does not permit querying recent SIP data", 429: "too many requests."}.get(
             status, "internal error"
         )
@@ -91,7 +95,7 @@ def alpaca_answer(path: str, query: Mapping[str, str], headers: Mapping[str, str
         tokens = [each.document.get("next_page_token") for each in here]
         following = [each for each in here if "page_token" in each.params]
         found = following[0] if token in tokens and following else None
-        return _recorded(found) if found is not None else _empty(envelope)
+        return whole(found) if found is not None else _empty(envelope)
     if envelope == "corporate_actions" and wanted:
         return _actions_of(here, wanted)
     best = _best(here, wanted, query, envelope)
@@ -106,7 +110,7 @@ def _best(here: list[Answer], wanted: set[str], query: Mapping[str, str], envelo
     by_name = [(each, _by_name(each, envelope)) for each in pool]
     for each, names in by_name:
         if names and (not wanted or set(names) == wanted):
-            return _recorded(each)
+            return whole(each)
     for _, names in sorted(by_name, key=lambda pair: -len(wanted & set(pair[1]))):
         kept = {name: rows for name, rows in names.items() if name in wanted}
         if kept:
@@ -165,12 +169,12 @@ def finnhub_answer(query: Mapping[str, str], headers: Mapping[str, str], keys: K
         return Response(told, 429, media_type="text/plain")
     refused, *others = sorted(answers("finnhub"), key=lambda each: each.status, reverse=True)
     if token != keys.finnhub_token:
-        return _recorded(refused)
+        return whole(refused)
     symbol = query.get("symbol", "")
     found = next((each for each in others if each.params.get("symbol") == symbol), None)
     if found is None:
         return Response(b'{"c":0,"d":null,"dp":null,"h":0,"l":0,"o":0,"pc":0,"t":0}', media_type=JSON)
-    return _recorded(found)
+    return whole(found)
 
 
 def alpha_vantage_answer(query: Mapping[str, str], keys: Keys) -> Response:
@@ -190,9 +194,4 @@ def alpha_vantage_answer(query: Mapping[str, str], keys: Keys) -> Response:
         return Response(orjson.dumps({"Error Message": _AV_CALL.format(wanted.get("function", ""))}), media_type=JSON)
     found = max(sized, key=lambda each: len(each.body))
     month = query.get("month")
-    return Response(b"{}", media_type=JSON) if month and month.encode() not in found.body else _recorded(found)
-
-
-def _recorded(answer: Answer) -> Response:
-    dated = {"date": answer.date} if answer.date is not None else {}
-    return Response(answer.body, answer.status, {**dated, "content-type": answer.content_type})
+    return Response(b"{}", media_type=JSON) if month and month.encode() not in found.body else whole(found)

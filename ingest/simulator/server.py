@@ -22,6 +22,7 @@ from ingest.providers import alpaca, alpha_vantage, finnhub
 from ingest.simulator.faults import Faults, Market
 from ingest.simulator.keyed import KeyedStream, Keys
 from ingest.simulator.keyed_stream import KeyedReplay
+from ingest.simulator.limits import Limited, Limits
 from ingest.simulator.recorded import Recording, binance, charts
 from ingest.simulator.report import FaultReport
 from ingest.simulator.stream import MarketReplay, Pace
@@ -30,7 +31,7 @@ from lake.errors import TickhouseError
 from lake.instants import Clock, system_clock
 
 HOST = "127.0.0.1"
-PORTS = ("http", "spot", "usdm", "alpaca", "finnhub")
+PORTS = ("http", "spot", "usdm", "alpaca", "finnhub", "polygon")
 """Names of the servers, as `addresses` has them."""
 _START_S = 30.0
 
@@ -46,6 +47,7 @@ class Simulator:
     ports    of the servers in the order of `PORTS`; 0, or none given, takes a free one
     streams  which of the streams that want a key are served
     keys     what they take for keys
+    limits   counts every call and refuses those over a provider's limits; none: nobody counts
     """
 
     def __init__(
@@ -58,8 +60,9 @@ class Simulator:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         markets: Sequence[Market] = ("spot", "usdm"),
         ports: Sequence[int] = (),
-        streams: Sequence[KeyedStream] = ("alpaca", "finnhub"),
+        streams: Sequence[KeyedStream] = ("alpaca", "finnhub", "polygon"),
         keys: Keys | None = None,
+        limits: Limits | None = None,
     ) -> None:
         self._faults = Faults() if faults is None else faults
         self._clock, self._pace, self._sleep = clock, pace, sleep
@@ -67,6 +70,7 @@ class Simulator:
         self._markets = tuple(markets)
         self._ports = dict(zip(PORTS, ports, strict=False))
         self._streams, self.keys = tuple(streams), Keys() if keys is None else keys
+        self._limits = limits
         self._report = FaultReport()
         self._thread = threading.Thread(target=self._run, name="simulator", daemon=True)
         self._ready = threading.Event()
@@ -152,8 +156,8 @@ class Simulator:
         logging.getLogger("websockets.server").setLevel(logging.CRITICAL)  # dropped sockets are its daily bread
         servers: list[tuple[MarketReplay | KeyedReplay, Server]] = [await self._serve_market(each) for each in self._markets]
         servers += [await self._serve_stream(each) for each in self._streams]
-        snapshots = {market: self.recording(market).snapshot for market in self._markets}
-        app = web_app(self._faults, self._report, snapshots, self._sleep, self.keys)
+        app = web_app(self._faults, self._report, self._markets, self._excerpt, self._sleep, self.keys)
+        app = app if self._limits is None else Limited(app, self._limits)
         listener = socket.create_server((HOST, self._ports.get("http", 0)))
         self._addresses["http"] = f"http://{HOST}:{listener.getsockname()[1]}"
         config = uvicorn.Config(

@@ -1,6 +1,7 @@
-"""The simulator's HTTP side: Yahoo's chart API and Binance's depth snapshot, with their own paths, headers and error bodies.
+"""The simulator's HTTP side: Yahoo's chart API, with its own paths, headers and error bodies, and what goes wrong.
 
-Providers that want a key: `keyed_web.py`.
+Binance: `binance_web.py`; providers that want a key: `keyed_web.py`,
+`polygon_web.py`, `tiingo_web.py`; files: `files_web.py`.
 
 A chart is chosen by symbol, interval and window. The recorded window gets the recorded bytes and Date exactly. Another
 window gets the recording of that symbol and interval that overlaps it most, whole: wider or narrower than asked, never
@@ -10,7 +11,7 @@ cut. A window that overlaps none gets Yahoo's error for dates without data. Sour
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from urllib.parse import parse_qsl
 
 import orjson
@@ -21,11 +22,15 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ingest.providers.yahoo import INTERVALS
+from ingest.simulator.binance_web import binance_refusal, binance_routes
 from ingest.simulator.faults import Faults, HttpFault, Market, garbled_body
+from ingest.simulator.files_web import databento_refusal, file_routes
 from ingest.simulator.keyed import Keys
 from ingest.simulator.keyed_web import keyed_routes, refusal_body
+from ingest.simulator.polygon_web import polygon_refusal, polygon_routes
 from ingest.simulator.recorded import Chart, charts
 from ingest.simulator.report import FaultReport
+from ingest.simulator.tiingo_web import tiingo_refusal, tiingo_routes
 
 JSON = "application/json;charset=utf-8"
 _MINUTE_WINDOW_S = 8 * 86_400
@@ -33,27 +38,36 @@ _RETRY_TEXT = {429: b"Too Many Requests\r\n", 500: b"Internal Server Error", 502
 
 
 def web_app(
-    faults: Faults, report: FaultReport, snapshots: Mapping[Market, bytes], sleep: Callable[[float], Awaitable[None]], keys: Keys
+    faults: Faults,
+    report: FaultReport,
+    markets: Sequence[Market],
+    excerpt: int | None,
+    sleep: Callable[[float], Awaitable[None]],
+    keys: Keys,
 ) -> ASGIApp:
     """Return the ASGI app; `sleep` is awaited by slow answers."""
 
     async def chart(request: Request) -> Response:
         return chart_answer(request.path_params["symbol"], request.query_params, request.headers)
 
-    def depth(market: Market) -> Callable[[Request], Awaitable[Response]]:
-        async def answer(request: Request) -> Response:
-            if request.query_params.get("symbol") != "BTCUSDT":
-                return Response(b'{"code":-1121,"msg":"Invalid symbol."}', 400, media_type=JSON)
-            return Response(snapshots[market], media_type=JSON)
-
-        return answer
-
-    routes = [Route("/v8/finance/chart/{symbol:path}", chart), *keyed_routes(keys)]
-    if "spot" in snapshots:
-        routes.append(Route("/api/v3/depth", depth("spot")))
-    if "usdm" in snapshots:
-        routes.append(Route("/fapi/v1/depth", depth("usdm")))
+    routes = [Route("/v8/finance/chart/{symbol:path}", chart), *_routes(markets, excerpt, keys)]
     return _Misbehaving(Starlette(routes=routes), faults, report, sleep)
+
+
+def _routes(markets: Sequence[Market], excerpt: int | None, keys: Keys) -> list[Route]:
+    return [
+        *keyed_routes(keys),
+        *binance_routes(markets, excerpt),
+        *polygon_routes(keys),
+        *tiingo_routes(keys),
+        *file_routes(keys),
+    ]
+
+
+def refusal_of(path: str, status: int, query: Mapping[str, str]) -> tuple[int, bytes, str] | None:
+    """Return how the provider whose path it is says a status; None where it says it as anybody does."""
+    of_paths = (binance_refusal, polygon_refusal, tiingo_refusal, databento_refusal)
+    return next((told for each in of_paths if (told := each(path, status))), None) or refusal_body(path, status, query)
 
 
 def chart_answer(symbol: str, query: Mapping[str, str], headers: Mapping[str, str]) -> Response:
@@ -125,7 +139,8 @@ class _Misbehaving:
         self._report.did(fault.kind, path=path, **({"status": fault.status} if fault.kind == "status" else {}))
         if fault.kind == "status":
             waits = {} if fault.retry_after_s is None else {"retry-after": f"{fault.retry_after_s:g}"}
-            own = refusal_body(path, fault.status, dict(parse_qsl(bytes(scope["query_string"]).decode("latin-1"))))
+            query = dict(parse_qsl(bytes(scope["query_string"]).decode("latin-1")))
+            own = refusal_of(path, fault.status, query)
             status, body, kind = own or (fault.status, _RETRY_TEXT.get(fault.status, b"Error"), "text/plain")
             await Response(body, status, waits, media_type=kind)(scope, receive, send)
             return

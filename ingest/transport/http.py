@@ -8,8 +8,8 @@ from __future__ import annotations
 import ipaddress
 import logging
 import random
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Protocol, Self
 from urllib.parse import urlsplit
@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from ingest.asks import Address, Ask, Page, Pages, Request, Response
+from ingest.permits import FREE, Permits
 from ingest.transport.backoff import Backoff
 from ingest.verdicts import RETRYABLE, Reading, Verdict
 from lake.instants import Clock
@@ -24,11 +25,13 @@ from lake.instants import Clock
 MAX_BODY_BYTES = 256 * 1024 * 1024
 """An answer longer than this is broken off: it would not fit memory beside everything else."""
 MAX_PAGES = 10_000
+LEAVE_S = 120.0
+"""Leave to call is waited for at least so long, whatever the patience with failures: a window of a minute takes a minute."""
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call and what it meant; `message_seq` is None when there was no answer to record."""
+    """One call and what it meant; `message_seq` is None when there was no answer to record. Limits are told in `headers`."""
 
     method: str
     url: str
@@ -39,6 +42,7 @@ class Call:
     status: int | None = None
     byte_count: int | None = None
     message_seq: int | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 class Ledger(Protocol):
@@ -59,6 +63,7 @@ class HttpTransport:
     sleep      called with the seconds to wait between attempts
     rng        source of the jitter
     timeout_s  for connecting, and for each wait for more bytes
+    permits    asked for leave before each call: longer waits than the backoff's ceiling and LEAVE_S are not waited here
     """
 
     def __init__(
@@ -71,7 +76,9 @@ class HttpTransport:
         rng: random.Random,
         backoff: Backoff,
         timeout_s: float = 30.0,
+        permits: Permits = FREE,
     ) -> None:
+        self._permits = permits
         self._address, self._ledger, self._secrets = address, ledger, address.credentials
         self._clock, self._sleep, self._rng, self._backoff = clock, sleep, rng, backoff
         self._client = httpx.Client(
@@ -80,7 +87,8 @@ class HttpTransport:
             trust_env=not is_loopback(address.http),
             headers={**address.headers, **dict(address.credentials.headers)},
         )
-        logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs whole addresses, keys in the query included
+        for name in ("httpx", "httpcore"):  # they log whole addresses, and headers of answers that may quote a key
+            logging.getLogger(name).setLevel(logging.WARNING)
 
     def __enter__(self) -> Self:
         return self
@@ -102,6 +110,9 @@ class HttpTransport:
         """Send one request, again while its verdict is retryable and patience lasts; returns the last page."""
         attempt = 0
         while True:
+            refused = self._without_leave(request)
+            if refused is not None:
+                return Page(refused)
             attempt += 1
             page = self._attempt(request, read, attempt)
             if page.reading.verdict not in RETRYABLE:
@@ -111,18 +122,32 @@ class HttpTransport:
                 return page
             self._sleep(wait_s)
 
+    def _without_leave(self, request: Request) -> Reading | None:
+        """Wait for leave to call; return why there is none, or None when it was given."""
+        while not (leave := self._permits.before(request)).is_given:
+            if leave.refused or leave.wait_s > max(self._backoff.ceiling_s, LEAVE_S):
+                told = leave.refused or f"leave to call comes in {leave.wait_s:.0f} s, later than is waited for"
+                return Reading(Verdict.NOT_ASKED, told, leave.wait_s or None)
+            self._sleep(leave.wait_s)
+        return None
+
+    def _told(self, request: Request, call: Call) -> None:
+        self._ledger.called(call)
+        self._permits.after(request, call)
+
     def _attempt(self, request: Request, read: Callable[[Response], Page], attempt: int) -> Page:
         url = request.url(self._address.http)
         asked_ns = self._clock()
         answer = self._send(request, url)
         answered_ns = self._clock()
         if isinstance(answer, Reading):
-            self._ledger.called(Call(request.method, url, attempt, asked_ns, answered_ns, answer))
+            self._told(request, Call(request.method, url, attempt, asked_ns, answered_ns, answer))
             return Page(answer)
         seq = self._ledger.received(url, request, answer, asked_ns, answered_ns)
         page = read(answer)
         size = len(answer.body)
-        self._ledger.called(Call(request.method, url, attempt, asked_ns, answered_ns, page.reading, answer.status, size, seq))
+        reading, status, headers = page.reading, answer.status, answer.headers
+        self._told(request, Call(request.method, url, attempt, asked_ns, answered_ns, reading, status, size, seq, headers))
         return page
 
     def _send(self, request: Request, url: str) -> Response | Reading:

@@ -24,6 +24,13 @@ _OUTPUT = Quantity("output_event_id", "string", "The derived row.", Encoding.DEL
 _INPUT_TABLE = Quantity("input_table", "string", "Table of the input.")
 _INPUT = Quantity("input_event_id", "string", "The input row.", Encoding.DELTA_BYTES)
 _ROLE = Quantity("role", "string", "What the input was for: bar, split, dividend, reference_close.")
+_HEALTH_EVENT_ID = Quantity("event_id", "string", "Name of the event.", Encoding.PLAIN)
+_HEALTH_KIND = Quantity(
+    "kind",
+    "string",
+    "breaker_opened, breaker_probed, breaker_closed, provider_up, provider_degraded, provider_down, failover, quota_low.",
+)
+_ENDPOINT = Quantity("endpoint", "string", "What is asked of the provider, as its requests name it.")
 
 CAPTURES = Table(
     "ops.captures",
@@ -91,4 +98,22 @@ LINEAGE = Table(
     published_by=PublishedBy.RECORDED,
 )
 
-TABLES = (CAPTURES, PROVIDER_CALLS, LINEAGE)
+HEALTH_EVENTS = Table(
+    "ops.health_events",
+    "One change in how providers stand: a breaker, a provider up, degraded or down, a failover and its reason.",
+    columns=(
+        _HEALTH_EVENT_ID.at(1, required=True),
+        _HEALTH_KIND.at(2, required=True),
+        q.PROVIDER.at(3),
+        _ENDPOINT.at(4),
+        _VERDICT.at(5, doc="The answer that led to it, where one did."),
+        q.DETAIL.at(6),
+        q.RECORDED_AT.at(7, required=True),
+    ),
+    partition=(("recorded_at", "day"),),
+    order=("recorded_at",),
+    key=("event_id",),
+    published_by=PublishedBy.RECORDED,
+)
+
+TABLES = (CAPTURES, PROVIDER_CALLS, LINEAGE, HEALTH_EVENTS)

@@ -11,7 +11,25 @@ from typer.exceptions import TyperException
 
 from lake.errors import TickhouseError
 from lake.telemetry import set_up_logging
-from serving.cli import answering, books, desk, keys, moving, running, safekeeping, setting_up, topics, upkeep
+from serving.cli import (
+    alerts,
+    answering,
+    books,
+    config,
+    desk,
+    fetching,
+    gaps,
+    keys,
+    moving,
+    planning,
+    providers,
+    running,
+    safekeeping,
+    setting_up,
+    topics,
+    upkeep,
+    watching,
+)
 from serving.cli.output import print_error, print_usage_error
 from serving.outcomes import EXIT_CODES, INTERRUPTED
 
@@ -29,7 +47,25 @@ def make_app() -> typer.Typer:
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
-    for module in (setting_up, running, moving, answering, books, desk, safekeeping, upkeep, keys, topics):
+    for module in (
+        setting_up,
+        running,
+        moving,
+        watching,
+        fetching,
+        planning,
+        providers,
+        answering,
+        books,
+        desk,
+        alerts,
+        gaps,
+        safekeeping,
+        upkeep,
+        config,
+        keys,
+        topics,
+    ):
         module.add_to(app)
     return app
 

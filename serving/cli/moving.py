@@ -8,11 +8,11 @@ from typing import Annotated
 
 import typer
 
+from ingest.providers.registry import PROVIDERS, WORDS
 from lake.errors import InvalidValueError
 from serving.choices import From
 from serving.cli.options import Home, Json, RunnerChoice, instant, open_lake, open_log
 from serving.cli.output import Output
-from serving.operate.providers import DATA, PROVIDERS
 from serving.outcomes import outcome_of
 
 
@@ -106,28 +106,39 @@ def capture(
     symbols: Annotated[
         list[str] | None, typer.Option("--symbol", "-s", help="May be given several times.", show_default=False)
     ] = None,
+    universe: Annotated[
+        str | None, typer.Option("--universe", "-u", help="The symbols of a universe of the configuration.", show_default=False)
+    ] = None,
     interval: Annotated[str, typer.Option("--interval", help="Of bars that are polled.")] = "1d",
-    data: Annotated[str | None, typer.Option("--data", help=f"Of alpaca: {', '.join(DATA)}.", show_default=False)] = None,
+    data: Annotated[str | None, typer.Option("--data", help=f"What of the feed: {', '.join(WORDS)}.", show_default=False)] = None,
     start: Annotated[str | None, typer.Option("--start", help="Of a poll, included.", show_default=False)] = None,
     end: Annotated[str | None, typer.Option("--end", help="Of a poll, not included.", show_default=False)] = None,
     source: Annotated[From, typer.Option("--from", help="The simulator on loopback, or the provider itself.")] = From.SIMULATOR,
     excerpt: Annotated[
         int | None, typer.Option("--excerpt", min=1, help="Of the simulator: only so many messages a stream.", show_default=False)
     ] = None,
+    shard: Annotated[
+        str, typer.Option("--shard", help="NUMBER/COUNT: which of several such processes this is; each symbol is one's.")
+    ] = "1/1",
     json: Json = False,
 ) -> None:
     """Ask providers and listen to their streams; everything received goes into the log, for `land` and `promote`."""
+    from ingest.shards import parse_shard
     from serving.cli import reports
     from serving.operate import asking
+    from serving.operate.configured import open_configured, symbols_of
+    from serving.operate.rights import live_permits
 
-    output = Output(as_json=json)
-    with open_lake(home) as lake, asking.reached(source, excerpt) as reach:
-        log = open_log(lake.settings)
-        found = []
-        for provider in providers:
-            wanted = asking.Wanted(provider, feed, tuple(symbols or ()), interval, bound(start, "start"), bound(end, "end"), data)
-            with output.working(f"Capturing {provider}"):
-                found += asking.capture(lake, log, wanted, reach)
+    output, found, mine = Output(as_json=json), [], parse_shard(shard)
+    with open_lake(home) as lake:
+        configured, log = open_configured(lake), open_log(lake.settings)
+        chosen = (*(symbols or ()), *(symbols_of(configured.in_force(), universe) if universe else ()))
+        with asking.reached(source, excerpt, configured.in_force) as reach, live_permits(lake, log, reach) as permits:
+            for provider in providers:
+                span = bound(start, "start"), bound(end, "end")
+                wanted = asking.Wanted(provider, feed, chosen, interval, *span, data, shard=mine)
+                with output.working(f"Capturing {provider}"):
+                    found += asking.capture(lake, log, wanted, reach, permits=permits)
     output.answer({"captures": [one.document() for one in found]}, lambda console: reports.print_captures(console, found))
 
 

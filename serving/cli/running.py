@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -35,12 +36,18 @@ def demo(home: Home = None, json: Json = False) -> None:
 
 
 def serve(home: Home = None, host: Host = None, port: Port = None, json: Json = False) -> None:
-    """Answer over HTTP until Ctrl-C: /api/v1/bars, /trades, /explain, /health; pages for people under / and /docs."""
-    from serving.operate import supervisor  # slow to import, and of no use to the other verbs
+    """Answer over HTTP until Ctrl-C: /api/v1/bars, /trades, /explain, /health; pages for people under / and /docs.
+
+    What the lake misses is asked of providers where the configuration says `read_through`.
+    """
+    from ingest.reach import themselves  # these three are slow to import, and of no use to the other verbs
+    from serving.operate import supervisor
+    from serving.operate.rights import reading_through
 
     output = Output(as_json=json)
-    with open_lake(home) as lake:
-        server = supervisor.WebServer(lake, host or lake.settings.api_host, lake.settings.api_port if port is None else port)
+    with open_lake(home) as lake, reading_through(lake, themselves(os.environ)) as through:
+        chosen = host or lake.settings.api_host, lake.settings.api_port if port is None else port
+        server = supervisor.WebServer(lake, *chosen, through)
         announce(output, server)
         server.run()
 
@@ -73,6 +80,7 @@ def up(
     provider: Annotated[
         list[str] | None, typer.Option("--provider", help="Play only these providers; default: all.", show_default=False)
     ] = None,
+    shards: Annotated[int, typer.Option("--shards", min=1, help="Of --live: processes that share each stream's symbols.")] = 1,
     live: Annotated[
         list[str] | None,
         typer.Option(
@@ -81,6 +89,9 @@ def up(
             show_default=False,
         ),
     ] = None,
+    scheduled: Annotated[
+        bool, typer.Option("--scheduled", help="Ask providers for what the configuration schedules, instead of the simulator.")
+    ] = False,
     with_notebooks: Annotated[bool, typer.Option("--notebooks/--no-notebooks", help="Also serve the notebooks.")] = True,
     json: Json = False,
 ) -> None:
@@ -94,7 +105,7 @@ def up(
     settings = settings_of(home)
     port = settings.api_port if port is None else port
     live_symbols, played = tuple(live or ()), tuple(provider or ())
-    plan = planning.Plan(host or settings.api_host, port, excerpt, live_symbols, with_notebooks, played)
+    plan = planning.Plan(host or settings.api_host, port, excerpt, live_symbols, with_notebooks, played, shards, scheduled)
     terminal = output.err if output.err.is_terminal and not json else None
     hear = output.event if json else None
     say = (lambda words: output.event({"event": "said", "words": words})) if json else output.say

@@ -16,7 +16,9 @@ import orjson
 
 from ingest.capture import CaptureReport, capture_once
 from ingest.imports import import_paths
+from ingest.reach import Reach
 from ingest.simulator import DEMO, Simulator
+from ingest.simulator.asking import recorded_asks
 from ingest.simulator.recorded import FOLDER
 from lake.catalog import Lake
 from lake.errors import QualityError
@@ -98,16 +100,16 @@ def _capture(lake: Lake, log: Log, size: Size, say: Say) -> tuple[dict[str, dict
     reports: dict[str, dict[str, Any]] = {}
     with Simulator(faults=DEMO, excerpt=size.excerpt) as simulator:
         reach = asking.reach_of(simulator)
-        if size.symbols:
-            reach = replace(reach, asks=tuple(ask for ask in reach.asks if ask.symbol in size.symbols))
         for key, wanted in WANTED.items():
             say(f"capturing {wanted.provider} {wanted.feed or ''}".rstrip())
+            asks = tuple(ask for ask in recorded_asks(wanted.provider) if ask.symbol in size.symbols)
+            wanted = replace(wanted, asks=asks)
             reports[key], _ = capture_once(lake, key, partial(_first, lake, log, wanted, reach))
             lake.state.save_job(_FAULTS, {"faults": _joined(lake, simulator.summary())})
     return reports, (lake.state.job(_FAULTS) or {"faults": []})["faults"], True
 
 
-def _first(lake: Lake, log: Log, wanted: asking.Wanted, reach: asking.Reach) -> CaptureReport:
+def _first(lake: Lake, log: Log, wanted: asking.Wanted, reach: Reach) -> CaptureReport:
     return asking.capture(lake, log, wanted, reach)[0]
 
 

@@ -18,11 +18,11 @@ from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
+from ingest.providers.registry import PROVIDERS
 from lake.catalog import Lake
 from lake.errors import DemandError, InvalidValueError, NotFoundError
 from lake.instants import NANOS_PER_SECOND, to_datetime
 from serving.demands import NO_SCORES
-from serving.operate.providers import PROVIDERS
 from transforms.calendars import parse_interval
 from transforms.feeds import FEEDS
 

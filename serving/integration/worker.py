@@ -6,6 +6,7 @@ import logging
 import threading
 from dataclasses import replace
 
+from ingest.simulator.asking import recorded_asks
 from lake import scan
 from lake.catalog import Lake
 from lake.errors import CommitConflictError, NotFoundError, TickhouseError
@@ -15,6 +16,7 @@ from quality_checks.holds import list_holds
 from serving.integration.jobs import UNFINISHED, Job, Status, failed, is_asked, jobs, save
 from serving.operate import asking, pipeline
 from serving.operate.logs import open_log
+from serving.operate.rights import live_permits
 from transforms.feeds import FEEDS
 
 LOGGER = logging.getLogger("tickhouse.integration")
@@ -100,16 +102,17 @@ def _captured(lake: Lake, log: Log, job: Job, stopping: threading.Event) -> Job:
     source = asking.From(lake.settings.jobs_from)
     with asking.reached(source, EXCERPT) as reach:
         wanted = asking.Wanted(request.source, None, request.instruments, request.timeframe or "1d")
-        recorded = [ask for ask in reach.asks if not request.instruments or ask.symbol in request.instruments]
+        recorded = [ask for ask in recorded_asks(request.source) if not request.instruments or ask.symbol in request.instruments]
         recorded = [ask for ask in recorded if request.timeframe in (None, ask.interval)]
-        if source is asking.From.SIMULATOR and request.source == "yahoo":
+        if source is asking.From.SIMULATOR and recorded_asks(request.source):
             if not recorded:
                 raise NotFoundError(
                     f"the simulator has no recording of {', '.join(request.instruments)} {request.timeframe or ''}"
                 )
             # A recording answers for its own days only: ask for these.
-            wanted, reach = replace(wanted, symbols=()), replace(reach, asks=tuple(recorded))
-        reports = asking.capture(lake, log, wanted, reach, stopping.is_set)
+            wanted = replace(wanted, asks=tuple(recorded))
+        with live_permits(lake, log, reach) as permits:
+            reports = asking.capture(lake, log, wanted, reach, stopping.is_set, permits)
     verdicts: dict[str, int] = {}
     for report in reports:
         for verdict, count in report.verdicts.items():

@@ -3,38 +3,32 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from ingest.asks import Address, Ask
-from ingest.capture import CaptureReport, capture_pages, capture_stream
-from ingest.providers import binance, yahoo
+from ingest.asks import Ask
+from ingest.capture import CaptureReport, capture_pages
+from ingest.configuration import Configuration
+from ingest.giving_up import GivingUp
+from ingest.offers import Offer
+from ingest.permits import FREE, Permits, Together
+from ingest.providers.registry import STREAM, Provider, Push, provider_named
+from ingest.reach import Reach, simulated, themselves
+from ingest.shards import ALONE, Shard
 from ingest.simulator import Simulator
-from ingest.simulator.keyed import Keys
-from ingest.simulator.recorded import charts
+from ingest.simulator.asking import SPAN, recorded_asks, recorded_symbols
 from lake.catalog import Lake
 from lake.errors import InvalidValueError, NotFoundError
 from lake.instants import to_datetime
 from lake.log.log import Log
+from quality_checks.alerts import Alerts
 from serving.choices import From as From
-from serving.operate import keyed
-from serving.operate.keyed import KeyedReach
-from serving.operate.providers import KEYED, PROVIDERS
+from serving.operate.streaming import listen
 
 _POLLED_DAYS = 30
-
-
-@dataclass(frozen=True, slots=True)
-class Reach:
-    """Where providers are reached, and what Yahoo is asked when nobody says."""
-
-    yahoo: Address
-    spot: Address
-    usdm: Address
-    asks: tuple[Ask, ...] = ()
-    keyed: KeyedReach | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,96 +42,122 @@ class Wanted:
     start: datetime | None = None
     end: datetime | None = None
     data: str | None = None
-    """Of Alpaca: bars, trades, quotes, snapshots, chain, latest_quotes, actions or stream; None: what the feed is for."""
-
-
-PROVIDERS_THEMSELVES = Reach(
-    Address(yahoo.ADDRESS),
-    Address(binance.HTTP_ADDRESS["spot"], binance.STREAM_ADDRESS["spot"]),
-    Address(binance.HTTP_ADDRESS["usdm"], binance.STREAM_ADDRESS["usdm"]),
-)
+    """What of the feed: a word of `ingest.providers.registry.WORDS`; None: what the feed is for."""
+    asks: tuple[Ask, ...] = ()
+    """What is polled, in so many words; none: what the rest tells."""
+    shard: Shard = ALONE
+    """Which of several processes that capture the same: its share of the symbols."""
 
 
 def reach_of(simulator: Simulator) -> Reach:
-    """Return how a running simulator is reached."""
-    return reach_at(simulator.addresses(), simulator.keys)
-
-
-def reach_at(addresses: Mapping[str, str], keys: Keys) -> Reach:
-    """Return how a simulator is reached at its addresses; it can be asked everything that was recorded."""
-    http = addresses["http"]
-    spot, usdm = (Address(http, addresses.get(market)) for market in ("spot", "usdm"))
-    return Reach(Address(http), spot, usdm, tuple(chart.ask for chart in charts()), keyed.simulated(addresses, keys))
-
-
-def themselves(environment: Mapping[str, str]) -> Reach:
-    """Return how the providers themselves are reached, with the keys of `environment`."""
-    return replace(PROVIDERS_THEMSELVES, keyed=keyed.themselves(environment))
+    """Return how a running simulator is reached; it can be asked everything that was recorded."""
+    return simulated(simulator.addresses(), simulator.keys)
 
 
 @contextmanager
-def reached(source: From, excerpt: int | None = None) -> Iterator[Reach]:
+def reached(
+    source: From, excerpt: int | None = None, configuration: Callable[[], Configuration] = Configuration
+) -> Iterator[Reach]:
     """Give where providers are reached: a simulator that lives as long as the context, or the providers themselves."""
     if source is From.PROVIDER:
-        yield themselves(os.environ)
+        yield themselves(os.environ, configuration)
         return
     with Simulator(excerpt=excerpt) as simulator:
         yield reach_of(simulator)
 
 
 def capture(
-    lake: Lake, log: Log, wanted: Wanted, reach: Reach, is_stopped: Callable[[], bool] = lambda: False
+    lake: Lake,
+    log: Log,
+    wanted: Wanted,
+    reach: Reach,
+    is_stopped: Callable[[], bool] = lambda: False,
+    permits: Callable[[str], Permits] = lambda provider: FREE,
+    sleep: Callable[[float], None] = time.sleep,
 ) -> list[CaptureReport]:
-    """Capture what is wanted, one capture after the other, and return what each did.
+    """Capture what is wanted, one poll after the other, then all streams at once; return what each did. Giving up is an alert.
 
-    Raises NotFoundError for an unknown provider or feed, InvalidValueError for what the provider cannot be asked, and
-    ProviderUnavailableError when a stream stays dead.
+    permits   leave to call a provider: its quota and breakers (`serving.operate.rights`)
+
+    Raises NotFoundError for an unknown provider or feed, InvalidValueError for what the provider cannot be asked,
+    SettingsError without its keys, and ProviderUnavailableError when a stream stays dead.
     """
-    if wanted.provider == yahoo.PROVIDER:
-        return [_poll_yahoo(lake, log, wanted, reach)]
-    if wanted.provider == binance.PROVIDER:
-        return [_listen_to_binance(lake, log, wanted, reach, market, is_stopped) for market in _markets(wanted.feed)]
-    if wanted.provider in KEYED and reach.keyed is not None:
-        return [_capture_keyed(lake, log, wanted, reach.keyed, is_stopped)]
-    raise NotFoundError(f"provider {wanted.provider!r} cannot be captured; there are {', '.join(PROVIDERS)}")
+    provider = provider_named(wanted.provider)
+    reports: list[CaptureReport] = []
+    streams: dict[Push, Sequence[str]] = {}
+    for feed in (wanted.feed,) if wanted.feed else provider.feeds(wanted.symbols):
+        push = _listened_to(provider, feed, wanted)
+        symbols = wanted.symbols or (recorded_symbols(provider.name, feed) if reach.is_recorded else ())
+        if push is not None:
+            streams[push] = _named(symbols, provider, feed)
+            continue
+        share = wanted.shard.share(provider.name, feed, symbols)
+        if share or wanted.shard.number == 1:
+            reports.append(_poll(lake, log, wanted, provider, feed, share, reach, permits(provider.name), sleep))
+    if streams:
+        reports += listen(
+            lake,
+            log,
+            provider,
+            streams,
+            reach,
+            shard=wanted.shard,
+            is_stopped=is_stopped,
+            permits=permits(provider.name),
+            sleep=sleep,
+        )
+    return reports
 
 
-def _capture_keyed(lake: Lake, log: Log, wanted: Wanted, reach: KeyedReach, is_stopped: Callable[[], bool]) -> CaptureReport:
-    end = wanted.end or to_datetime(lake.clock())
-    span = (wanted.start or end - timedelta(days=_POLLED_DAYS), end)
-    is_told = bool(wanted.symbols or wanted.start or wanted.end) or not reach.is_recorded
-    return keyed.capture_keyed(
-        lake, log, reach, wanted.provider, wanted.feed, wanted.data, wanted.symbols, wanted.interval,
-        span if is_told else None, is_stopped,
-    )  # fmt: skip
+def _listened_to(provider: Provider, feed: str, wanted: Wanted) -> Push | None:
+    """Return what a feed pushes where that is wanted; None where it is to be asked."""
+    push = provider.push(feed)
+    if wanted.data == STREAM and push is None:
+        raise NotFoundError(f"{provider.name} {feed} has no stream")
+    return push if wanted.data == STREAM or (wanted.data is None and push is not None and push.is_default) else None
 
 
-def _poll_yahoo(lake: Lake, log: Log, wanted: Wanted, reach: Reach) -> CaptureReport:
-    if wanted.feed not in (None, yahoo.FEED):
-        raise NotFoundError(f"no feed yahoo {wanted.feed}; there is {yahoo.FEED}")
-    end = wanted.end or to_datetime(lake.clock())
-    start = wanted.start or end - timedelta(days=_POLLED_DAYS)
-    asks = [Ask(symbol, wanted.interval, start.astimezone(UTC), end.astimezone(UTC)) for symbol in wanted.symbols]
-    asks = asks or list(reach.asks)
-    if not asks:
-        raise InvalidValueError("yahoo is polled by symbol: name at least one with --symbol")
-    return capture_pages(lake, log, yahoo.Chart(), asks, reach.yahoo, provider=yahoo.PROVIDER, feed=yahoo.FEED)
-
-
-def _markets(feed: str | None) -> tuple[binance.Market, ...]:
-    if feed is None:
-        return ("spot", "usdm")
-    if feed == "spot":
-        return ("spot",)
-    if feed == "usdm":
-        return ("usdm",)
-    raise NotFoundError(f"no feed binance {feed}; there are spot, usdm")
-
-
-def _listen_to_binance(
-    lake: Lake, log: Log, wanted: Wanted, reach: Reach, market: binance.Market, is_stopped: Callable[[], bool]
+def _poll(
+    lake: Lake,
+    log: Log,
+    wanted: Wanted,
+    provider: Provider,
+    feed: str,
+    symbols: Sequence[str],
+    reach: Reach,
+    permits: Permits,
+    sleep: Callable[[float], None],
 ) -> CaptureReport:
-    symbols = wanted.symbols or ("BTCUSDT",)
-    session = binance.MarketSession([name for symbol in symbols for name in binance.default_streams(market, symbol)], market)
-    address = reach.spot if market == "spot" else reach.usdm
-    return capture_stream(lake, log, session, address, provider=binance.PROVIDER, feed=market, is_stopped=is_stopped)
+    patience = GivingUp(Alerts(lake.state, lake.clock, log), provider.name, feed)
+    leave = Together([permits, patience])
+    offers = provider.offers_of(feed, wanted.data)
+    if not offers:
+        words = dict.fromkeys(offer.word for offer in provider.offers if offer.feed == feed)
+        raise InvalidValueError(f"{provider.name} {feed} has no {wanted.data}; there are {', '.join(words) or 'none'}")
+    offer = next((each for each in offers if wanted.interval in each.intervals), offers[0])
+    asks = _asks(lake, wanted, offer, symbols, reach)
+    address = reach.asked(provider.name, feed)
+    report = capture_pages(lake, log, offer.pages(), asks, address, provider=provider.name, feed=feed, permits=leave, sleep=sleep)
+    patience.told(report)
+    return report
+
+
+def _asks(lake: Lake, wanted: Wanted, offer: Offer, symbols: Sequence[str], reach: Reach) -> list[Ask]:
+    """Return what is asked for: as many symbols at once as the provider takes."""
+    if wanted.asks:
+        return list(wanted.asks)
+    is_told = bool(wanted.symbols or wanted.start or wanted.end) or not reach.is_recorded
+    if not is_told and (recorded := recorded_asks(offer.provider)):
+        return recorded
+    symbols = _named(symbols, provider_named(offer.provider), offer.feed)
+    end = wanted.end or to_datetime(lake.clock())
+    start, end = (wanted.start or end - timedelta(days=_POLLED_DAYS), end) if is_told else SPAN
+    many = offer.symbols_per_call
+    together = [",".join(symbols[first : first + many]) for first in range(0, len(symbols), many)]
+    return [Ask(each, wanted.interval, start.astimezone(UTC), end.astimezone(UTC)) for each in together]
+
+
+def _named(symbols: Sequence[str], provider: Provider, feed: str) -> Sequence[str]:
+    if not symbols:
+        raise InvalidValueError(f"{provider.name} {feed} is asked by symbol: name at least one with --symbol")
+    return symbols

@@ -12,8 +12,8 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
+from ingest.providers.registry import PROVIDERS
 from serving.operate.children import Child
-from serving.operate.providers import PROVIDERS
 
 WINDOW_S = 30.0
 """Rates are over this long."""

@@ -12,6 +12,8 @@ from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 
+from ingest.clock_offset import agreed
+from ingest.tallies import clock_offsets
 from lake.catalog import Lake
 from lake.errors import NotFoundError, TickhouseError
 from lake.instants import Clock
@@ -19,6 +21,7 @@ from lake.log.log import RAW_TOPIC
 from lake.profiles import Profile, profile_of
 from lake.settings import Settings, without_password
 from lake.tables import TABLES
+from serving.operate.configured import open_configured
 from serving.operate.logs import open_log
 from serving.operate.safekeeping import words_of_ages
 from transforms.kernels import kernel_state
@@ -150,8 +153,27 @@ def _lake(settings: Settings, clock: Clock) -> Iterator[Check]:
         )
     else:
         yield Check("holds", "ok", "none open")
+    yield from _acquisition(lake)
     for name, found, advice in words_of_ages(lake):
         yield Check(name, "note" if advice else "ok", found, advice)
     bounds = open_log(settings).bounds(RAW_TOPIC)
     blocks = sum(bound.next - bound.first for bound in bounds.values())
     yield Check("log", "ok", f"{blocks} blocks of messages kept in {len(bounds)} partitions")
+
+
+def _acquisition(lake: Lake) -> Iterator[Check]:
+    configured = open_configured(lake)
+    now, refusal = configured.now(), configured.refusal()
+    if refusal:
+        words = f"the file is refused, version {now.version} goes on: {len(refusal)} mistakes"
+        yield Check("configuration", "bad", words, "`tickhouse config check` names every one.")
+    else:
+        yield Check("configuration", "ok", f"version {now.version}" if now.version else "none: all as shipped")
+    bounds = agreed(clock_offsets(lake.state).values(), lake.clock())
+    if bounds is None:
+        yield Check("clock", "ok", "not measured yet: no provider itself was asked")
+        return
+    found = f"providers' clocks less ours: between {bounds.low_ns / 1e9:.3f} and {bounds.high_ns / 1e9:.3f} s"
+    is_wrong = bounds.surely_ns > now.configuration.thresholds.clock_offset_s * 1e9
+    advice = "Every age and freshness is wrong by as much: run NTP." if is_wrong else ""
+    yield Check("clock", "bad" if is_wrong else "ok", found, advice)

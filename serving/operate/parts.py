@@ -31,31 +31,30 @@ from lake.errors import (
 )
 from lake.instants import system_clock
 from lake.settings import Settings, load_settings
+from serving.operate.telling import tell, tell_rows, tell_turn
 from serving.outcomes import outcome_of
 
 if TYPE_CHECKING:
     from ingest.capture import CaptureReport
+    from ingest.reach import Reach
     from lake.catalog import Lake
     from lake.log.log import Log
-    from serving.operate.pipeline import Turn
     from serving.operate.providers import Task
 
 TURN_S = 2.0
 """Pause between two turns of the pipeline."""
+GAPS_S = 30.0
+"""Pause between two looks at what is missing."""
 POLL_S = 900.0
 """Pause between two polls of a provider that is asked, not listened to."""
 TROUBLE_S = 60.0
 """Pause after a backup, sync or drill that could not be made."""
+ALERTS_S = 10.0
+"""Pause between two looks for alerts that nobody was told of."""
 UPKEEP_EVERY = 20
 """Turns with work between two rounds of upkeep."""
 UPKEEP_S = 600.0
 """Pause between two rounds that look for dead files too; made while idle as well: that is when partitions are quiet."""
-
-
-def tell(event: str, **more: object) -> None:
-    """Write one event for the supervisor."""
-    sys.stdout.buffer.write(orjson.dumps({"event": event, **more}, default=str) + b"\n")
-    sys.stdout.buffer.flush()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -119,7 +118,7 @@ def _pipeline(lake: Lake, chosen: argparse.Namespace, stopping: threading.Event)
 
     log, turns, before = open_log(lake.settings), 0, time.monotonic()
     kept, built = before, -pipeline.BUILD_EVERY_S
-    _tell_rows(lake)
+    tell_rows(lake)
     while not stopping.is_set():
         started = time.monotonic()
         builds = started - built >= pipeline.BUILD_EVERY_S
@@ -132,10 +131,10 @@ def _pipeline(lake: Lake, chosen: argparse.Namespace, stopping: threading.Event)
             tell("trouble", words=str(error))
         else:
             now = time.monotonic()
-            _tell_turn(done, seconds=now - started, behind_s=now - before)
+            tell_turn(done, seconds=now - started, behind_s=now - before)
             if not done.is_idle:
                 turns += 1
-                _tell_rows(lake)
+                tell_rows(lake)
             is_time = started - kept >= UPKEEP_S
             if is_time or (not done.is_idle and turns % UPKEEP_EVERY == 0):
                 kept = started if is_time else kept
@@ -158,59 +157,30 @@ def _upkeep(lake: Lake, log: Log, say: Callable[[str], None], *, sweeps: bool) -
     tell("upkeep", rewrites=sum(len(one.rewrites) for one in report.tables), freed_bytes=report.freed_bytes)
 
 
-def _tell_turn(done: Turn, seconds: float, behind_s: float) -> None:
-    """Tell what a turn did, by provider too; `behind_s` is the longest that anything it published can have waited."""
-    providers = {
-        name: {
-            "messages": report.messages,
-            "rows": sum(table.rows for table in report.tables.values()),
-            "waiting": report.waiting,
-        }
-        for name, report in done.promoted.items()
-    }
-    published = sum(each["rows"] for each in providers.values())
-    landed = int(done.landed["messages"])
-    tell(
-        "turn", landed=landed, published=published, held=done.holds, providers=providers, seconds=seconds, behind_s=behind_s
-    )  # fmt: skip
-
-
-def _tell_rows(lake: Lake) -> None:
-    """Tell how many rows there are, by table and by provider, and what is held."""
-    from lake.tables import TABLES
-    from serving.operate.status import layers, row_counts
-
-    providers: dict[str, dict[str, int]] = {}
-    for layer in layers(lake):
-        counts = providers.setdefault(layer.provider, {"rows": 0, "held": 0, "quarantined": 0})
-        counts["rows"] += layer.counts.get("rows", 0) - layer.counts.get("moved", 0)
-        counts["held"] += layer.counts.get("held", 0)
-        counts["quarantined"] += layer.counts.get("quarantined", 0)
-    holds = [hold.hold_id for name in TABLES for hold in lake.head(name).holds]
-    tell("rows", tables=row_counts(lake), holds=holds, providers=providers)
-
-
 def _capture(lake: Lake, chosen: argparse.Namespace, stopping: threading.Event) -> None:
     """Capture one provider: recordings once, one after the other; a provider itself until the stop."""
-    from ingest.simulator.keyed import Keys
+    from ingest.shards import parse_shard
     from serving.operate import asking, providers
     from serving.operate.logs import open_log
+    from serving.operate.rights import live_permits
 
     log, symbols = open_log(lake.settings), tuple(chosen.symbol or ())
     tasks = providers.PLAYED[chosen.provider] if chosen.simulator else providers.tasks_of(chosen.provider, symbols)
-    tasks = tuple(task for task in tasks if chosen.only in (None, task.feed, "stream" if task.is_stream else "polls"))
-    reach = asking.reach_at(orjson.loads(chosen.simulator), Keys()) if chosen.simulator else asking.themselves(os.environ)
+    tasks = tuple(
+        task for task in tasks if chosen.only in (None, task.feed, f"{task.feed} stream" if task.is_stream else "polls")
+    )
+    reached = _reached(lake, chosen.simulator)
 
-    def capture(task: providers.Task) -> CaptureReport:
-        wanted = asking.Wanted(chosen.provider, task.feed, symbols, data=task.data)
-        return asking.capture(lake, log, wanted, reach, stopping.is_set)[0]
+    def capture(task: providers.Task) -> list[CaptureReport]:
+        wanted = asking.Wanted(chosen.provider, task.feed, symbols, data=task.data, shard=parse_shard(chosen.shard))
+        with live_permits(lake, log, reached) as permits:
+            return asking.capture(lake, log, wanted, reached, stopping.is_set, permits)
 
     if chosen.simulator:
         _capture_recorded(lake, chosen, tasks, capture, stopping)
     while not chosen.simulator and not stopping.is_set():
         for task in tasks:
-            if not stopping.is_set():
-                report = capture(task)
+            for report in [] if stopping.is_set() else capture(task):
                 bad = {f"{each['verdict']} {each['detail']}" for each in report.outcomes if each["verdict"] != "OK"}
                 words = "; ".join([f"{task}: captured {report.messages:,} messages: {report.ended}", *sorted(bad)])
                 tell("captured", words=words)
@@ -221,7 +191,7 @@ def _capture_recorded(
     lake: Lake,
     chosen: argparse.Namespace,
     tasks: Sequence[Task],
-    capture: Callable[[Task], CaptureReport],
+    capture: Callable[[Task], list[CaptureReport]],
     stopping: threading.Event,
 ) -> None:
     """Make each capture that was not completed before; what a stop cuts short is made again, from its beginning."""
@@ -232,12 +202,49 @@ def _capture_recorded(
         done = lake.state.job(key)
         if done is None and not stopping.is_set():
             tell("capturing", words=f"captures {task}")
-            report = capture(task)
+            (report,) = capture(task)
             messages, new, ended = messages + report.messages, new + 1, ended | {report.ended}
             if report.is_complete and not stopping.is_set():
                 lake.state.save_job(key, report.document())
     words = f"captured {messages:,} messages: {', '.join(sorted(ended))}" if new else "captured before, nothing new"
     tell("done", words=words)
+
+
+def _reached(lake: Lake, simulator: str | None) -> Reach:
+    """Return how providers are reached: a simulator at the addresses that it told, or the providers themselves."""
+    from ingest import reach
+    from ingest.simulator.keyed import Keys
+    from serving.operate.configured import open_configured
+
+    told = open_configured(lake).in_force
+    return reach.simulated(orjson.loads(simulator), Keys()) if simulator else reach.themselves(os.environ, told)
+
+
+def _schedules(lake: Lake, chosen: argparse.Namespace, stopping: threading.Event) -> None:
+    from serving.operate import schedules
+
+    schedules.run(lake, stopping, tell)
+
+
+def _gaps(lake: Lake, chosen: argparse.Namespace, stopping: threading.Event) -> None:
+    """Ask again for what was lost, and for what schedules want and the lake does not have; the pipeline does the rest."""
+    from serving.operate import backfilling
+    from serving.operate.logs import open_log
+
+    log = open_log(lake.settings)
+    reached = _reached(lake, chosen.simulator)
+    tell("waiting", words="fills what is missing")
+    while not stopping.is_set():
+        try:
+            opened = backfilling.look_for_scheduled(lake, log)
+            with backfilling.supplied(lake, log, reached) as supply:
+                done = backfilling.fill(lake, log, supply, lambda gap: True, promotes=False, is_stopped=stopping.is_set)
+        except (CommitConflictError, CommitUnknownError, LogFullError, ProviderUnavailableError) as error:
+            tell("trouble", words=str(error))
+        else:
+            if opened or done.questions or done.stories:
+                tell("gaps", words=f"{len(opened)} found missing; {done.words()}")
+        stopping.wait(GAPS_S)
 
 
 def _topics(lake: Lake, chosen: argparse.Namespace, stopping: threading.Event) -> None:
@@ -257,6 +264,25 @@ def _topics(lake: Lake, chosen: argparse.Namespace, stopping: threading.Event) -
             if rows:
                 tell("published", words=f"told {rows:,} rows on {sum(one.rows > 0 for one in told)} topics")
         stopping.wait(TURN_S)
+
+
+def _alerts(lake: Lake, chosen: argparse.Namespace, stopping: threading.Event) -> None:
+    """Tell people of alerts by the command of the settings, again and again; what it does not take stays due."""
+    from quality_checks.alerts import Alerts
+    from serving.alerting import tell_by
+    from serving.operate.logs import open_log
+
+    alerts = Alerts(lake.state, lake.clock, open_log(lake.settings))
+    tell("waiting", words="tells of alerts")
+    while not stopping.is_set():
+        try:
+            count = tell_by(lake.settings.alert_command, alerts)
+        except (CommitUnknownError, ProviderUnavailableError) as error:
+            tell("trouble", words=str(error))
+        else:
+            if count:
+                tell("alerts", words=f"told {count} alerts")
+        stopping.wait(ALERTS_S)
 
 
 def _recovery(lake: Lake, chosen: argparse.Namespace, stopping: threading.Event) -> None:
@@ -286,11 +312,13 @@ def _simulator(chosen: argparse.Namespace, stopping: threading.Event) -> None:
 
 
 def _http(lake: Lake, chosen: argparse.Namespace, stopping: threading.Event) -> None:
+    from serving.operate.rights import reading_through
     from serving.operate.supervisor import WebServer
 
-    server = WebServer(lake, chosen.host, chosen.port)
-    tell("ready", address=server.address, is_loopback=server.is_loopback)
-    _serve(server.run, server.stop, stopping)
+    with reading_through(lake, _reached(lake, None) if chosen.live else None) as through:
+        server = WebServer(lake, chosen.host, chosen.port, through)
+        tell("ready", address=server.address, is_loopback=server.is_loopback)
+        _serve(server.run, server.stop, stopping)
 
 
 def _notebooks(settings: Settings, port: int, stopping: threading.Event) -> None:
@@ -317,18 +345,26 @@ def _and_set(run: Callable[[], None], stopping: threading.Event) -> None:
         stopping.set()
 
 
-_PARTS = {"pipeline": _pipeline, "recovery": _recovery, "topics": _topics, "capture": _capture, "http": _http}
+_PARTS = {
+    "pipeline": _pipeline, "alerts": _alerts, "recovery": _recovery, "topics": _topics, "schedules": _schedules, "gaps": _gaps,
+    "capture": _capture, "http": _http,
+}  # fmt: skip
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m serving.operate.parts", description=__doc__)
     parts = parser.add_subparsers(dest="part", required=True)
     parts.add_parser("pipeline", help="land, promote, adjust, expire")
+    parts.add_parser("alerts", help="alerts, told by the command of the settings")
     parts.add_parser("recovery", help="backups, replica and drills, as the settings ask")
     parts.add_parser("topics", help="what was published, for consumers")
+    gaps = parts.add_parser("gaps", help="what is missing, asked for again")
+    gaps.add_argument("--simulator", help="addresses of a simulator, as it tells them; none: the providers themselves")
+    parts.add_parser("schedules", help="what the configuration schedules, of providers themselves")
     http = parts.add_parser("http", help="the API")
     http.add_argument("--host", default="127.0.0.1")
     http.add_argument("--port", type=int, default=0)
+    http.add_argument("--live", action="store_true", help="may ask providers themselves for what the lake misses")
     notebooks = parts.add_parser("notebooks", help="the notebooks, on loopback")
     notebooks.add_argument("--port", type=int, default=0)
     simulator = parts.add_parser("simulator", help="providers, played from recordings")
@@ -336,8 +372,9 @@ def _parser() -> argparse.ArgumentParser:
     simulator.add_argument("--ports", type=int, nargs="*", default=())
     capture = parts.add_parser("capture", help="one provider")
     capture.add_argument("--provider", required=True)
-    capture.add_argument("--only", help="`polls`: what is asked; `stream`: what is listened to; or one feed")
+    capture.add_argument("--only", help="`polls`: what is asked; `FEED stream`: one that is listened to; or one feed")
     capture.add_argument("--symbol", action="append")
+    capture.add_argument("--shard", default="1/1", help="which of several that share the symbols")
     capture.add_argument("--simulator", help="addresses of a simulator, as it tells them; none: the provider itself")
     capture.add_argument("--excerpt", type=int, help="how much of its recordings the simulator plays")
     return parser

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.live import Live
@@ -30,6 +30,9 @@ from serving.operate.children import Child, Event
 from serving.operate.listening import LOOPBACK, Listener, bound
 from serving.operate.planning import Plan, planned, playing
 
+if TYPE_CHECKING:
+    from serving.read_through import ReadThrough
+
 LOGGER = logging.getLogger("tickhouse.up")
 GRACE_S = 10.0
 """How long a part may take to stop; then it is killed, which is as safe as any crash."""
@@ -38,12 +41,13 @@ Say = Callable[[str], None]
 
 
 class WebServer(Listener):
-    """The HTTP server of one lake."""
+    """The HTTP server of one lake; `read_through` asks providers for what the lake misses."""
 
-    def __init__(self, lake: Lake, host: str, port: int) -> None:
+    def __init__(self, lake: Lake, host: str, port: int, read_through: ReadThrough | None = None) -> None:
         from serving.web.app import create_app  # slow to import, and of no use to `up` itself
 
         super().__init__(create_app(lake, is_loopback=host in LOOPBACK), host, port)
+        self.app.state.read_through = read_through
 
     def run(self) -> None:
         """Answer until SIGINT or SIGTERM, when called in the main thread; else until `stop`."""

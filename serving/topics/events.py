@@ -181,6 +181,14 @@ def finding(row: Values) -> tuple[object, dict[str, Any]]:
     }
 
 
+def health(row: Values) -> tuple[object, dict[str, Any]]:
+    """Return (timestamp, body) of a row of ops.health_events; the time is when it happened."""
+    return row["recorded_at"], {
+        "event_type": "SystemHealth",
+        "health_data": {name: row[name] for name in ("kind", "provider", "endpoint", "verdict", "detail")},
+    }
+
+
 def held(row: Values) -> tuple[object, dict[str, Any]]:
     """Return (timestamp, body) of a hold, as `holds.py` tells it; the time is when the gate refused the batch."""
     told = ("hold_id", "table", "provider", "run_id", "row_count", "failed_checks")

@@ -138,7 +138,12 @@ def _in_order(topic: Topic, rows: pa.Table) -> pa.Table:
 
 def _partitions_of(rows: pa.Table, partitions: int) -> list[int]:
     """Return the partition of each row: one instrument stays in one; what is about none is in the first."""
-    return [0 if instrument is None else instrument % partitions for instrument in rows["instrument_id"].to_pylist()]
+    return [0 if instrument is None else instrument % partitions for instrument in _instruments(rows)]
+
+
+def _instruments(rows: pa.Table) -> list[int | None]:
+    """Return the instrument of each row; of a table that is about none, None."""
+    return rows["instrument_id"].to_pylist() if "instrument_id" in rows.column_names else [None] * rows.num_rows
 
 
 # --- blocks
@@ -183,7 +188,7 @@ class _Teller:
         if topic.table == BARS_1D:
             self._columns["corporate_actions"] = list(_actions_on(lake, rows, step.published_at))
         self._places = _partitions_of(rows, partitions)
-        self._keys = ["" if one is None else str(one) for one in rows["instrument_id"].to_pylist()]
+        self._keys = ["" if one is None else str(one) for one in _instruments(rows)]
 
     def confirmed(self, at: int, name: str, revision: int, supersedes: str | None) -> Outgoing:
         """Return the event of row `at`."""

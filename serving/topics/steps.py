@@ -1,7 +1,8 @@
 """Steps: the moves of a table's main that consumers hear of, in order, each told whole.
 
 A table that is appended to is told by its publication ledger, and by the rebuilds between two entries. One that is rewritten
-(adjusted.bars_1d) or that has no batches of its own (quality.findings) is told by what one snapshot has that another has not.
+(adjusted.bars_1d) or that has no batches of its own (quality.findings, ops.health_events) is told by what one snapshot has
+that another has not.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from lake.instants import EPOCH
 from serving.topics.topics import TOPICS, Topic
 
 KIND = "topic"
-BY_SNAPSHOT = frozenset({"adjusted.bars_1d", "quality.findings"})
+BY_SNAPSHOT = frozenset({"adjusted.bars_1d", "ops.health_events", "quality.findings"})
 _SLACK_MS = 3_600_000
 """A publication booked by a clock that was set back up to this far is still found."""
 _MAKES_ROWS = (Act.APPEND, Act.PUBLISH, Act.RELEASE)

@@ -98,6 +98,13 @@ TOPICS: dict[str, Topic] = {
             "QualityFinding: what was kept and deserves a look. BatchHeld: what the gate refused; withdrawn when it is settled.",
             events.finding,
         ),
+        Topic(
+            "market.system_health.v1",
+            "ops.health_events",
+            Form.EVENTS,
+            "SystemHealth: a breaker, a provider up, degraded or down, a failover and its reason, a quota nearly used up.",
+            events.health,
+        ),
     )
 }
 """By name. One more topic is one more line here, and its body in events.py."""

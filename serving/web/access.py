@@ -130,7 +130,7 @@ def needed_scope(method: str, path: str) -> KeyScope:
         return KeyScope.SQL
     if method in ("GET", "HEAD", "OPTIONS") or is_iceberg(path) or path.rstrip("/") == "/api/v1/symbology/resolve":
         return KeyScope.READ
-    return KeyScope.OPERATE
+    return KeyScope.ADMIN if path.rstrip("/") == "/api/v1/config" else KeyScope.OPERATE
 
 
 def key_text(headers: Mapping[str, str]) -> str | None:

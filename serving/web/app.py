@@ -11,8 +11,25 @@ from fastapi.responses import RedirectResponse
 from lake.catalog import Lake
 from serving.integration.worker import Worker
 from serving.keys import Keyring
+from serving.operate.configured import open_configured
+from serving.operate.standing import Standings
 from serving.streaming.hub import Hub
-from serving.web import fx, iceberg, integration, market, pages, problems, quality, routes, sql_route, stream, symbology
+from serving.web import (
+    config,
+    fx,
+    health,
+    iceberg,
+    integration,
+    market,
+    metrics,
+    pages,
+    problems,
+    quality,
+    routes,
+    sql_route,
+    stream,
+    symbology,
+)
 from serving.web.access import Access, Policy
 from serving.web.iceberg_errors import ReadOnly
 from serving.web.sql_route import AT_ONCE, Places
@@ -47,10 +64,13 @@ def create_app(lake: Lake, *, is_loopback: bool | None = None) -> FastAPI:
     app.state.sql_places = Places(AT_ONCE)
     app.state.hub = Hub(lake)
     app.state.worker = Worker(lake)
-    for module in (routes, market, fx, symbology, quality, sql_route, stream, integration):
+    app.state.configured = open_configured(lake)
+    app.state.standings = Standings(lake, app.state.configured)
+    for module in (routes, health, market, fx, symbology, quality, sql_route, stream, integration, config, metrics):
         app.include_router(module.router, prefix="/api/v1")
     app.include_router(iceberg.router, prefix="/iceberg/v1")
-    app.add_api_route("/health", routes.get_health, include_in_schema=False)  # where a balancer looks for it
+    app.add_api_route("/health", health.get_health, include_in_schema=False)  # where a balancer looks for it
+    app.add_api_route("/metrics", metrics.get_metrics, include_in_schema=False)  # where Prometheus looks for it
     pages.install(app)
     problems.install(app)
     app.add_middleware(ReadOnly)

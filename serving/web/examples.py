@@ -78,4 +78,6 @@ HEALTH: dict[str, Any] = {
     "version": "0.1.0",
     "tables": {"normalized.trades": {"snapshot": "3821550127947089009", "holds": 0}},
     "holds": [],
+    "providers": {"yahoo": {"standing": "up", "since": "2026-11-21T14:31:00+00:00", "detail": "every breaker is closed"}},
+    "alerts": [],
 }

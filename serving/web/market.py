@@ -8,9 +8,9 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from serving import reference
-from serving.quotes import quotes
+from serving.quotes import QUOTES, quotes
 from serving.snapshot import snapshot
-from serving.trades import trades
+from serving.trades import TRADES, trades
 from serving.web import examples, more_examples
 from serving.web.parameters import (
     AsOf,
@@ -20,11 +20,12 @@ from serving.web.parameters import (
     Offset,
     PagedQuestion,
     Provider,
+    ReadMode,
     Symbol,
     WireFormat,
     instant,
 )
-from serving.web.responses import answers, lake_of, respond
+from serving.web.responses import answers, best_of, lake_of, respond
 
 router = APIRouter()
 
@@ -32,17 +33,19 @@ router = APIRouter()
 @router.get(
     "/trades/{symbol:path}", responses=answers(examples.TRADES), response_class=Response, summary="Trades of one instrument"
 )
-def get_trades(request: Request, question: PagedQuestion, wire: WireFormat, demands: Demanded) -> Response:
+def get_trades(request: Request, question: PagedQuestion, wire: WireFormat, demands: Demanded, mode: ReadMode) -> Response:
     """Executions in the order of the venue's clock; without start and end, those of the newest session."""
-    return respond(request, trades(lake_of(request), question), wire, demands)
+    found = best_of(request).events(TRADES, question, lambda: trades(lake_of(request), question), demands, mode)
+    return respond(request, found, wire, demands)
 
 
 @router.get(
     "/quotes/{symbol:path}", responses=answers(more_examples.QUOTES), response_class=Response, summary="Quotes of one instrument"
 )
-def get_quotes(request: Request, question: PagedQuestion, wire: WireFormat, demands: Demanded) -> Response:
+def get_quotes(request: Request, question: PagedQuestion, wire: WireFormat, demands: Demanded, mode: ReadMode) -> Response:
     """Best bid and offer in the order received; without start and end, those of the newest session."""
-    return respond(request, quotes(lake_of(request), question), wire, demands)
+    found = best_of(request).events(QUOTES, question, lambda: quotes(lake_of(request), question), demands, mode)
+    return respond(request, found, wire, demands)
 
 
 @router.get("/snapshot", responses=answers(more_examples.SNAPSHOT), response_class=Response, summary="The last of each kind")

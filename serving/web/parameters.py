@@ -10,6 +10,7 @@ from fastapi import Depends, Header, Path, Query
 
 from lake.instants import parse_instant
 from serving.answers import parse_bound
+from serving.best_answer import Mode
 from serving.demands import Demands
 from serving.formats import MEDIA_TYPES, Format
 from serving.paged import MAX_LIMIT, Paged
@@ -100,6 +101,19 @@ def _paged(
     return Paged(symbol, *bounds, provider, instant(as_of), instant(known_as_of), limit, offset)
 
 
+def _mode(
+    read_through: Annotated[
+        bool | None,
+        Query(description="Ask a provider when this is missing here or older than max_age; by default as configured."),
+    ] = None,
+    last_known: Annotated[
+        bool, Query(description="When no provider answers, the last known rather than an error: it says `is_stale` and its age.")
+    ] = False,
+) -> Mode:
+    return Mode(read_through, last_known)
+
+
 PagedQuestion = Annotated[Paged, Depends(_paged)]
 WireFormat = Annotated[Format, Depends(_wire)]
 Demanded = Annotated[Demands, Depends(_demands)]
+ReadMode = Annotated[Mode, Depends(_mode)]

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request, Response
 
+from quality_checks.gaps import GapStatus
 from serving import quality
 from serving.web import more_examples as examples
 from serving.web.parameters import AsOf, Demanded, Limit, Offset, Provider, WireFormat, instant
@@ -48,17 +49,26 @@ def get_gaps(
     request: Request,
     wire: WireFormat,
     demands: Demanded,
-    only_open: Annotated[bool, Query(description="Leave out what was filled or proven empty.")] = False,
+    only_open: Annotated[bool, Query(description="Leave out what is closed: filled, proven empty, unfillable.")] = False,
     provider: Provider = None,
+    feed: Annotated[str | None, Query(description="Only of this feed.", examples=["spot"], max_length=64)] = None,
+    symbol: Annotated[str | None, Query(description="As the provider writes it.", examples=["BTCUSDT"], max_length=128)] = None,
+    table: Annotated[str | None, Query(description="Rows missing there.", examples=["normalized.trades"], max_length=64)] = None,
+    status: Annotated[GapStatus | None, Query(description="Only gaps that stand like this.")] = None,
+    start: Annotated[str | None, Query(description="Gaps that end after it.", examples=["2026-11-21T00:00:00Z"])] = None,
+    end: Annotated[str | None, Query(description="Gaps that begin before it.", examples=["2026-11-22T00:00:00Z"])] = None,
     as_of: AsOf = None,
     limit: Limit = 1_000,
     offset: Offset = 0,
 ) -> Response:
-    """Stretches in which something may be missing, each as its newest row tells it."""
-    found = quality.gaps(
-        lake_of(request), only_open=only_open, provider=provider, as_of=instant(as_of), limit=limit, offset=offset
-    )
-    return respond(request, found, wire, demands)
+    """Stretches in which something may be missing, each as its newest row tells it: why, since when, how many facts are known to
+    be missing, how many came, who was asked, when somebody is asked again.
+    """
+    question = quality.GapsQuestion(
+        only_open, provider, feed, symbol, table, None if status is None else status.value, instant(start), instant(end),
+        instant(as_of), limit, offset,
+    )  # fmt: skip
+    return respond(request, quality.gaps(lake_of(request), question), wire, demands)
 
 
 @router.get("/holds", responses=answers(examples.HOLDS), response_class=Response, summary="What the gate holds back")

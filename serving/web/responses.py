@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -11,6 +12,7 @@ from fastapi import Request, Response
 from lake.catalog import Lake
 from lake.instants import to_datetime
 from serving.answers import Answered
+from serving.best_answer import BestAnswer
 from serving.demands import Demands
 from serving.formats import MEDIA_TYPES, Format, encode, plain_value
 from serving.web.problems import MEDIA_TYPE, Problem
@@ -34,6 +36,11 @@ def lake_of(request: Request) -> Lake:
     """Return the lake that the application answers from."""
     lake: Lake = request.app.state.lake
     return lake
+
+
+def best_of(request: Request) -> BestAnswer:
+    """Return who answers from the lake, or from a provider where it has nothing good enough."""
+    return BestAnswer(lake_of(request), getattr(request.app.state, "read_through", None))
 
 
 def problem(description: str) -> dict[str, Any]:
@@ -73,6 +80,8 @@ def problems_of(*more: int | None) -> dict[int | str, dict[str, Any]]:
 def respond(request: Request, answered: Answered, format_: Format, demands: Demands | None = None) -> Response:
     """Return rows and metadata encoded. Raises DemandError when they do not meet what the client demands."""
     if demands is not None:
+        if answered.metadata.get("is_stale"):
+            demands = replace(demands, max_age_s=None)  # the client took the last known, which tells its age
         demands.check(answered.metadata, to_datetime(lake_of(request).clock()))
     plain = {name: plain_value(value) for name, value in answered.metadata.items()}
     return Response(

@@ -6,16 +6,14 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request, Response
 
-from lake.tables import TABLES
 from serving import lineage
-from serving.answers import parse_bound
+from serving.answers import Answered, parse_bound
 from serving.bars import Adjustment, BarsQuestion
 from serving.built_bars import asked_bars
 from serving.choices import BarSource
 from serving.web import examples
-from serving.web.access import Caller, caller_of
-from serving.web.parameters import AsOf, Demanded, End, KnownAsOf, Provider, Start, Symbol, WireFormat, instant
-from serving.web.responses import answers, document, lake_of, respond
+from serving.web.parameters import AsOf, Demanded, End, KnownAsOf, Provider, ReadMode, Start, Symbol, WireFormat, instant
+from serving.web.responses import answers, best_of, document, lake_of, respond
 
 router = APIRouter()
 
@@ -26,6 +24,7 @@ def get_bars(
     symbol: Symbol,
     wire: WireFormat,
     demands: Demanded,
+    mode: ReadMode,
     interval: Annotated[str, Query(description="Length of a bar.", examples=["1d", "1m"], max_length=16)] = "1d",
     start: Start = None,
     end: End = None,
@@ -46,7 +45,12 @@ def get_bars(
     bounds = parse_bound(start, "start"), parse_bound(end, "end")
     views = instant(as_of), instant(known_as_of)
     question = BarsQuestion(symbol, interval, *bounds, adjustment, *views, provider)
-    return respond(request, asked_bars(lake_of(request), question, source, price_type), wire, demands)
+
+    def ask() -> Answered:
+        return asked_bars(lake_of(request), question, source, price_type)
+
+    found = ask() if source is BarSource.BUILT else best_of(request).bars(question, ask, demands, mode)
+    return respond(request, found, wire, demands)
 
 
 @router.get(
@@ -69,17 +73,3 @@ def get_explanation(
 ) -> Response:
     """Row, steps, inputs, gate run, publication, and the message: request, status, headers, hash proved again, bytes."""
     return document(lineage.explain(lake_of(request), event_id).document())
-
-
-@router.get(
-    "/health", responses=answers(examples.HEALTH, tabular=False), response_class=Response, summary="Whether the lake answers"
-)
-def get_health(request: Request) -> Response:
-    """The snapshot of every table, and the batches that the gate holds; without a key, where one is needed, the status only."""
-    lake = lake_of(request)
-    body: dict[str, object] = {"status": "ok", "version": request.app.version}
-    heads = {name: lake.head(name) for name in TABLES}
-    if caller_of(request) is not Caller.NOBODY:
-        body["tables"] = {name: {"snapshot": str(head.snapshot_id), "holds": len(head.holds)} for name, head in heads.items()}
-        body["holds"] = [hold.hold_id for head in heads.values() for hold in head.holds]
-    return document(body, is_kept=False)

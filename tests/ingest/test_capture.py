@@ -17,10 +17,11 @@ from ingest.recorder import Recorder, messages_in_log, new_capture_id
 from ingest.simulator import DEMO, Faults, HttpFault, Simulator, StreamFault
 from ingest.simulator.recorded import binance, charts
 from ingest.transport.backoff import Backoff
+from ingest.writer import Writer
 from lake.catalog import Lake
 from lake.errors import CommitUnknownError, InvalidValueError, LogFullError, ProviderUnavailableError
 from lake.instants import system_clock
-from lake.log.log import RAW_TOPIC, Batch, Block, Bounds, Offset, Positions
+from lake.log.log import RAW_PARTITIONS, RAW_TOPIC, Batch, Block, Bounds, Offset, Positions
 from lake.log.segments import SegmentLog
 from lake.settings import load_settings
 from lake.steps import Steps
@@ -42,7 +43,7 @@ def shared_lake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lake]:
 @pytest.fixture
 def lake(shared_lake: Lake) -> Lake:
     """Capturing writes to the log alone; of the lake it needs settings, clock and state, which one test may leave to the next."""
-    shared_lake.state.save_job("stream:binance-spot", {"capture_id": "", "ended": "before this test"})
+    shared_lake.state.save_job("stream:binance-spot", {"capture_id": "", "ended": "stopped"})
     return shared_lake
 
 
@@ -254,13 +255,19 @@ def test_a_mute_feed_is_left_and_joined_again(lake: Lake, log: SegmentLog, waits
     assert (report.connections, report.drops, report.ended) == (2, 1, "end of recording")
 
 
-def test_a_capture_that_died_leaves_a_gap_for_the_next(lake: Lake, log: SegmentLog, waits: Waits) -> None:
-    lake.state.save_job("stream:binance-spot", {"capture_id": "binance-spot-before", "ended": None})
+@pytest.mark.parametrize(
+    ("ended", "told"), [(None, "ended without a word"), ("refused: THROTTLED 406", "ended: refused: THROTTLED 406")]
+)
+def test_a_capture_that_died_or_was_refused_leaves_a_gap_for_the_next(
+    lake: Lake, log: SegmentLog, waits: Waits, ended: str | None, told: str
+) -> None:
+    lake.state.save_job("stream:binance-spot", {"capture_id": "binance-spot-before", "ended": ended})
     with Simulator(excerpt=30) as sim:
         stream(lake, log, sim, waits)
         stream(lake, log, sim, waits)
     (gap,) = history_of(log, "quality.gaps")
     assert (gap["gap_id"], gap["status"]) == ("binance-spot-before-gap-end", "open")
+    assert gap["reason"] == f"all channels: capture binance-spot-before {told}"
 
 
 def test_a_finished_job_asks_nothing_again(lake: Lake, log: SegmentLog, waits: Waits) -> None:
@@ -350,14 +357,13 @@ def test_a_hole_in_the_numbers_is_refused(log: SegmentLog, waits: Waits) -> None
         recorder.record([Message(1, 0, "text/plain", b"x")])
 
 
-def test_a_quiet_feed_is_durable_after_a_moment(log: SegmentLog, waits: Waits) -> None:
-    now = [0]
-    recorder = Recorder(log, CAPTURE, clock=lambda: now[0], steps=Steps(), sleep=waits)
-    recorder.record([Message(0, 0, "text/plain", b"x")])
-    recorder.tick(49_000_000)
-    assert recorder.durable == 0
-    recorder.tick(50_000_000)
-    assert recorder.durable == 1
+def test_a_message_of_a_quiet_feed_is_durable_without_being_asked_for(log: SegmentLog, waits: Waits) -> None:
+    with Writer(log, clock=system_clock, steps=Steps(), sleep=waits) as writer:
+        recorder = writer.recorder(CAPTURE, RAW_PARTITIONS)
+        recorder.record([Message(0, 0, "text/plain", b"x")])
+        with writer.changed:
+            assert writer.changed.wait_for(lambda: recorder.durable == 1, 60.0)
+    assert [row["payload"] for row in messages_of(log)] == [b"x"]
 
 
 @pytest.mark.parametrize(("attempt", "ceiling"), [(1, 0.5), (2, 1.0), (3, 2.0), (9, 60.0)])

@@ -15,9 +15,10 @@ from ingest.capture import capture_pages, capture_stream
 from ingest.conversation import FrameMemory
 from ingest.providers import alpaca, alpha_vantage, finnhub
 from ingest.providers.alpaca import MarketData, timeframe
-from ingest.providers.alpaca_stream import FRUITLESS, MarketStream
+from ingest.providers.alpaca_stream import MarketStream
 from ingest.providers.alpha_vantage import Query, read_answer
 from ingest.providers.finnhub import Quote, TradeStream, read_quote
+from ingest.providers.handshake import FRUITLESS
 from ingest.simulator import Faults, HttpFault, Simulator
 from ingest.simulator.keyed import Keys, answers, frames
 from ingest.verdicts import Verdict
@@ -162,7 +163,8 @@ def test_history_is_asked_by_its_own_names_and_half_open() -> None:
         lambda: Query().first(Ask("IBM", "2m", *SPRING)),
         lambda: Query(datatype="xml"),
         lambda: TradeStream([]),
-        lambda: MarketStream("opra", ["AAPL"], "k", "s"),
+        lambda: MarketStream("otc", ["AAPL"], "k", "s"),
+        lambda: MarketStream("opra", ["AAPL"], "k", "s", channels=("bars",)),
     ],
 )
 def test_what_cannot_be_asked_is_refused_here(make: object) -> None:
@@ -215,7 +217,8 @@ def test_alpacas_handshake() -> None:
 
 @pytest.mark.parametrize(
     ("code", "verdict"),
-    [(402, "AUTH"), (406, "THROTTLED"), (408, "NOT_ENTITLED"), (409, "NOT_ENTITLED"), (405, "BAD_REQUEST"), (411, "AUTH"),
+    [(402, "AUTH"), (406, "THROTTLED"), (408, "NOT_ENTITLED"), (409, "NOT_ENTITLED"), (405, "NOT_ENTITLED"), (411, "AUTH"),
+     (401, None),
      (403, None), (407, None), (404, None), (500, None)],
 )  # fmt: skip
 def test_codes_that_end_a_conversation(code: int, verdict: str | None) -> None:

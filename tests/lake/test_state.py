@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,18 @@ def test_documents_are_kept_by_kind_and_key(state: State) -> None:
     assert state.job("import/a") == {"done": 2}
     with pytest.raises(NotFoundError):
         state.hold("none")
+
+
+def test_a_document_is_changed_by_one_at_a_time(state: State) -> None:
+    def count(before: dict[str, int] | None) -> dict[str, int]:
+        return {"n": (before or {"n": 0})["n"] + 1}
+
+    with ThreadPoolExecutor(4) as pool:
+        told = list(pool.map(lambda _: state.change_document("counter", "a", count), range(40)))
+    assert sorted(one["n"] for one in told if one) == list(range(1, 41))
+    assert state.change_document("counter", "a", lambda before: before) == {"n": 40}
+    assert state.change_document("counter", "a", lambda before: None) is None
+    assert state.document("counter", "a") is None
 
 
 def test_the_audit_log_keeps_order(state: State) -> None:

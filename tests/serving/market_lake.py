@@ -14,6 +14,7 @@ import httpx
 from lake.catalog import Lake
 from lake.values import MessageRange
 from serving.operate.supervisor import WebServer
+from serving.read_through import ReadThrough
 from tests.serving import small_lake
 from tests.serving.small_lake import AAPL, SPOT, put
 
@@ -143,9 +144,9 @@ def put_history(lake: Lake) -> None:
 
 
 @contextmanager
-def served(lake: Lake, **headers: str) -> Iterator[httpx.Client]:
+def served(lake: Lake, read_through: ReadThrough | None = None, **headers: str) -> Iterator[httpx.Client]:
     """Serve a lake on a free port and give a client of it."""
-    server = WebServer(lake, "127.0.0.1", 0)
+    server = WebServer(lake, "127.0.0.1", 0, read_through)
     running = threading.Thread(target=server.run)
     running.start()
     try:

@@ -7,18 +7,19 @@ from pathlib import Path
 
 import pytest
 
+from ingest.reach import Reach, themselves
 from ingest.simulator import Simulator
 from lake.catalog import Lake
 from lake.errors import InvalidValueError, NotFoundError, SettingsError
 from lake.instants import system_clock
 from lake.log.segments import SegmentLog
 from lake.settings import load_settings
-from serving.operate import asking, keyed
+from serving.operate import asking
 from serving.operate.asking import Wanted
 
 
 @pytest.fixture(scope="module")
-def parts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Lake, SegmentLog, asking.Reach]]:
+def parts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Lake, SegmentLog, Reach]]:
     home: Path = tmp_path_factory.mktemp("keyed")
     with (
         Lake.create(load_settings(home=home), system_clock) as lake,
@@ -42,9 +43,7 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Lake, Segm
         (Wanted("alpha_vantage", None, ("EUR/USD",)), "currencies", 1),
     ],
 )
-def test_a_name_stands_for_a_capture(
-    parts: tuple[Lake, SegmentLog, asking.Reach], wanted: Wanted, feed: str, messages: int
-) -> None:
+def test_a_name_stands_for_a_capture(parts: tuple[Lake, SegmentLog, Reach], wanted: Wanted, feed: str, messages: int) -> None:
     (report,) = asking.capture(*parts[:2], wanted, parts[2])
     assert (report.feed, report.is_complete) == (feed, True)
     assert report.messages >= messages
@@ -60,13 +59,13 @@ def test_a_name_stands_for_a_capture(
         (Wanted("alpha_vantage", "stocks", ("IBM",), "2m"), InvalidValueError),
     ],
 )
-def test_what_is_not_there_is_told(parts: tuple[Lake, SegmentLog, asking.Reach], wanted: Wanted, error: type[Exception]) -> None:
+def test_what_is_not_there_is_told(parts: tuple[Lake, SegmentLog, Reach], wanted: Wanted, error: type[Exception]) -> None:
     with pytest.raises(error):
         asking.capture(*parts[:2], wanted, parts[2])
 
 
 def test_a_missing_key_names_its_variable() -> None:
-    reach = keyed.themselves({"APCA_API_KEY_ID": "only-half"})
+    reach = themselves({"APCA_API_KEY_ID": "only-half"})
     with pytest.raises(SettingsError, match="APCA_API_KEY_ID and APCA_API_SECRET_KEY"):
         reach.secrets("alpaca")
-    assert keyed.themselves({"FINNHUB_API_KEY": "token"}).secrets("finnhub") == ("token",)
+    assert themselves({"FINNHUB_API_KEY": "token"}).secrets("finnhub") == ("token",)

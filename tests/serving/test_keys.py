@@ -74,6 +74,7 @@ def test_a_key_opens_what_its_scopes_say(empty: Lake) -> None:
         Scope.READ: (200, 403, True, 200),
         Scope.SQL: (403, 200, True, 403),
         Scope.OPERATE: (403, 403, False, 403),
+        Scope.ADMIN: (403, 403, True, 403),
     }
 
 

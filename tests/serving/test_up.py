@@ -23,6 +23,7 @@ import pytest
 from rich.console import Console
 
 from ingest.landing import land
+from ingest.providers.registry import PROVIDERS
 from lake.catalog import Lake
 from lake.errors import InvalidValueError, SettingsError
 from lake.instants import system_clock
@@ -31,7 +32,6 @@ from serving.operate.board import Board
 from serving.operate.children import LONGEST_WAIT_S, Child, wait_s
 from serving.operate.logs import open_log
 from serving.operate.planning import Plan, planned, playing
-from serving.operate.providers import PROVIDERS
 from serving.operate.status import row_counts
 
 
@@ -166,12 +166,12 @@ def test_played_providers_are_all_captured_and_live_ones_never(tmp_path: Path) -
     settings = load_settings(home=tmp_path)
     assert "simulator" in [child.name for child in planned(settings, Plan("", 0), {})]
     names = [child.name for child in playing(settings, Plan("", 0), {"http": "http://127.0.0.1:1"})]
-    assert {name.partition(" ")[0] for name in names} == set(PROVIDERS)
+    assert {name.partition(" ")[0] for name in names} == {"gaps", *PROVIDERS}
 
     live = Plan("", 0, symbols=("yahoo:MSFT", "alpaca:AAPL", "finnhub:AAPL", "alpha_vantage:EUR/USD"), has_notebooks=False)
     found = {child.name: child for child in planned(settings, live, {"FINNHUB_API_KEY": "token"})}
     asked = ["yahoo polls", "alpaca polls", "alpaca stream", "finnhub polls", "finnhub stream", "alpha_vantage polls"]
-    assert list(found) == ["pipeline", "topics", "http", *asked]
+    assert list(found) == ["pipeline", "topics", "http", *asked, "gaps"]
     assert {name for name, child in found.items() if child.state == "left out"} == {asked[1], asked[2], asked[5]}
     assert "APCA_API_KEY_ID and APCA_API_SECRET_KEY" in found["alpaca polls"].words
     assert not any("--simulator" in child.command for child in found.values())

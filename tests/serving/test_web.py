@@ -212,8 +212,7 @@ def test_openapi_is_complete_and_has_examples(client: httpx.Client) -> None:
     assert document["openapi"].startswith("3.1")
     ours = {path: methods for path, methods in document["paths"].items() if path.startswith("/api/v1/")}
     assert {"/api/v1/bars/{symbol}", "/api/v1/trades/{symbol}", "/api/v1/explain/{event_id}", "/api/v1/health"} <= set(ours)
-    for path, methods in ours.items():
-        (operation,) = methods.values()
+    for path, operation in ((path, operation) for path, methods in ours.items() for operation in methods.values()):
         assert operation["summary"], path
         assert operation["description"], path
         (answer,) = [operation["responses"][status] for status in ("200", "202") if status in operation["responses"]]
@@ -226,7 +225,7 @@ def test_openapi_is_complete_and_has_examples(client: httpx.Client) -> None:
     assert ARROW in bars["responses"]["200"]["content"]
     assert {parameter["name"] for parameter in bars["parameters"]} == {
         *("symbol", "interval", "start", "end", "adjustment", "as_of", "known_as_of", "provider"),
-        *("format", "max_age", "min_quality", "source", "price_type"),
+        *("format", "max_age", "min_quality", "source", "price_type", "read_through", "last_known"),
     }
 
 

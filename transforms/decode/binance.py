@@ -1,4 +1,4 @@
-"""Binance spot and USDⓈ-M futures: trades, best bid and offer, depth updates and REST depth snapshots.
+"""Binance spot and USDⓈ-M futures: trades, best bid and offer, depth updates; by REST depth snapshots, bars, trades by id.
 
 Prices and sizes are JSON strings taken digit by digit. `T` (trade or transaction time) becomes ts_event, `E` where there is
 no `T`; spot's bookTicker has neither, so its ts_event is null. `m` says that the buyer was the maker: then the aggressor
@@ -14,18 +14,12 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pyarrow as pa
 
+from transforms.decode.binance_answers import quote_asset
 from transforms.decode.binance_json import JsonFrames, LevelColumns, QuoteColumns, TradeColumns
 from transforms.decode.binary import flat_payloads, ints
-from transforms.decode.decoded import BOOK_EVENTS, QUOTES, TRADES, Decoded, columns_table, decoded, in_order, texts
+from transforms.decode.decoded import BARS, BOOK_EVENTS, QUOTES, TRADES, Decoded, columns_table, decoded, in_order, texts
 from transforms.kernels import binance as kernel
 from transforms.numbers import PRICE_SCALE, SIZE_SCALE, Int64s, decimals
-
-QUOTE_ASSETS = (
-    "FDUSD", "USDT", "USDC", "TUSD", "BUSD", "USDP", "BIDR", "IDRT", "BVND", "DAI", "BTC", "ETH", "BNB", "XRP", "TRX", "DOGE",
-    "DOT", "SOL", "EUR", "GBP", "TRY", "BRL", "AUD", "RUB", "UAH", "NGN", "ZAR", "PLN", "RON", "ARS", "CZK", "JPY", "MXN", "COP",
-    "IDR", "USD", "PAX", "VAI", "EURI", "AEUR", "USDS", "UST",
-)  # fmt: skip
-"""Assets that Binance's pairs are quoted in; the longest that ends a symbol is its currency."""
 
 IS_COMPILED = not str(kernel.__file__).endswith(".py")
 _UTC_MICROS = pa.timestamp("us", tz="UTC")
@@ -33,13 +27,13 @@ _MICROS_PER_MILLI = 1_000
 
 
 def decode(messages: pa.Table) -> Decoded:
-    """Return what Binance's messages say: trades, quotes, book events. Source: PROVIDERS.md section 0, Binance's API pages."""
+    """Return what Binance's messages say: trades, quotes, book events, bars. Source: Binance's API pages."""
     return decode_frames(messages, kernel.read_frames if IS_COMPILED else None)
 
 
 def decode_frames(messages: pa.Table, scan: Callable[[bytes, bytes], kernel.Frames] | None) -> Decoded:
     """Return the same as `decode`: with `scan` for the frequent frames, or (None) by the JSON parser alone."""
-    parts: dict[str, list[pa.Table]] = {TRADES: [], QUOTES: [], BOOK_EVENTS: []}
+    parts: dict[str, list[pa.Table]] = {TRADES: [], QUOTES: [], BOOK_EVENTS: [], BARS: []}
     data, offsets = flat_payloads(messages)
     unread: Sequence[int] = range(messages.num_rows)
     if scan is not None:
@@ -57,14 +51,8 @@ def decode_frames(messages: pa.Table, scan: Callable[[bytes, bytes], kernel.Fram
         parts[TRADES] += _trades(rest.trades)
         parts[QUOTES] += _quotes(rest.quotes)
         parts[BOOK_EVENTS] += _levels(rest.levels)
+        parts[BARS].append(rest.bars.to_table())
     return decoded({name: in_order(name, tables) for name, tables in parts.items()}, rest.refused, messages.num_rows)
-
-
-def quote_asset(symbol: str) -> str | None:
-    """Return the asset that a pair such as BTCUSDT, or a future such as BTCUSDT_240927, is quoted in; None when unknown."""
-    pair = symbol.partition("_")[0]
-    ends = [asset for asset in QUOTE_ASSETS if pair.endswith(asset) and len(pair) > len(asset)]
-    return max(ends, key=len, default=None)
 
 
 def _statuses(messages: pa.Table) -> Sequence[int | None]:
@@ -137,6 +125,7 @@ def _trades_of(frames: kernel.Frames) -> list[pa.Table]:
         symbol=(ints(frames.trade_symbol.getvalue()), _texts(frames.symbols.seen)),
         is_buyer_maker=flags & kernel.IS_BUYER_MAKER,
         conditions=((flags & kernel.IS_MARKET) // kernel.IS_MARKET, [None, "MARKET"]),
+        ordinals=_ordinals(len(flags)),
     )
 
 
@@ -151,6 +140,7 @@ def _trades(found: TradeColumns) -> list[pa.Table]:
         symbol=(codes, [str(symbol) for symbol in symbols]),
         is_buyer_maker=np.array(found.is_buyer_maker, np.int64),
         conditions=_coded(found.conditions),
+        ordinals=pa.array(found.ordinal, pa.int32()),
     )
 
 
@@ -164,6 +154,7 @@ def _trade_table(
     symbol: tuple[Int64s, list[str]],
     is_buyer_maker: Int64s,
     conditions: tuple[Int64s, Sequence[str | None]],
+    ordinals: pa.Array,
 ) -> list[pa.Table]:
     if not len(message):
         return []
@@ -179,7 +170,7 @@ def _trade_table(
         "side": _named(is_buyer_maker, ["buy", "sell"]),
         "conditions": _named(*conditions),
         "message_index": pa.array(message),
-        "ordinal": _ordinals(len(message)),
+        "ordinal": ordinals,
     }
     return [columns_table(TRADES, arrays)]
 

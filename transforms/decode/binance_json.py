@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from transforms.decode.decoded import BOOK_EVENTS, QUOTES, TRADES, Refusals
+from transforms.decode.binance_answers import path_kind, read_klines, trade_object
+from transforms.decode.decoded import BARS, BOOK_EVENTS, QUOTES, TRADES, Refusals, Rows
+from transforms.decode.json_digits import asked
 from transforms.numbers import PRICE_SCALE, SIZE_SCALE, NumberRefusedError, scaled_digits
 
 NOT_TOLD = -1
@@ -29,7 +31,7 @@ _decode = msgspec.json.Decoder().decode
 
 @dataclass(slots=True)
 class TradeColumns:
-    """Trades: one list entry a trade."""
+    """Trades: one list entry a trade; `ordinal` is its place in a list of trades, 0 in a frame."""
 
     message: list[int] = field(default_factory=list)
     ms: list[int] = field(default_factory=list)
@@ -39,6 +41,7 @@ class TradeColumns:
     symbol: list[str] = field(default_factory=list)
     is_buyer_maker: list[int] = field(default_factory=list)
     conditions: list[str | None] = field(default_factory=list)
+    ordinal: list[int] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -80,6 +83,7 @@ class JsonFrames:
     trades: TradeColumns = field(default_factory=TradeColumns)
     quotes: QuoteColumns = field(default_factory=QuoteColumns)
     levels: LevelColumns = field(default_factory=LevelColumns)
+    bars: Rows = field(default_factory=lambda: Rows(BARS))
     refused: Refusals = field(default_factory=Refusals)
 
     def read(self, message: int, payload: bytes, request: str | None, status: int | None) -> None:
@@ -101,11 +105,13 @@ class JsonFrames:
         if isinstance(found, dict) and "stream" in found and "data" in found:
             channel = _text(found, "stream")
             found = found["data"]
+        if isinstance(found, list):
+            return self._read_list(message, found, request)
         if not isinstance(found, dict):
-            raise NumberRefusedError("unknown_message", found, "an object")
+            raise NumberRefusedError("unknown_message", found, "an object or a list")
         kind = found.get("e")
         if kind == "trade":
-            self._read_trade(message, found)
+            self._read_trade(message, 0, found)
         elif kind == "bookTicker" or (kind is None and {"u", "s", "b", "B", "a", "A"} <= found.keys()):
             self._read_quote(message, found)
         elif kind == "depthUpdate":
@@ -115,8 +121,21 @@ class JsonFrames:
         elif kind is not None or not _is_control(found):
             raise NumberRefusedError("unknown_message", _words(found, kind), "trade, bookTicker, depthUpdate or a depth snapshot")
 
-    def _read_trade(self, message: int, found: dict[str, object]) -> None:
+    def _read_list(self, message: int, found: list[object], request: str | None) -> None:
+        """Read an answer to a request for bars or for trades; aggregates of trades are kept in raw only."""
+        path, params = asked(request)
+        kind, symbol = path_kind(path), symbol_asked(request) or params.get("symbol")
+        if kind == "klines":
+            read_klines(message, found, (symbol, params.get("interval")), request, (self.bars, self.refused))
+        elif kind in ("historicalTrades", "trades") and symbol is not None:
+            for ordinal, entry in enumerate(found):
+                self._read_trade(message, ordinal, entry, symbol)
+        elif kind != "aggTrades":
+            raise NumberRefusedError("unknown_message", path, "a list asked for by klines, historicalTrades or aggTrades")
+
+    def _read_trade(self, message: int, ordinal: int, entry: object, symbol_of: str | None = None) -> None:
         try:
+            found = trade_object(entry, symbol_of)
             ms, trade_id, symbol = _ms(found, "T"), _whole(found, "t"), _text(found, "s")
             price, size = scaled_digits(found.get("p"), PRICE_SCALE), scaled_digits(found.get("q"), SIZE_SCALE)
             conditions = _text(found, "X") if "X" in found else None
@@ -124,7 +143,7 @@ class JsonFrames:
             if not isinstance(is_buyer_maker, bool):
                 raise NumberRefusedError("missing_field", is_buyer_maker, "m: true or false")
         except NumberRefusedError as refused:
-            self.refused.add(message, 0, TRADES, refused.rule, refused.value, refused.expected)
+            self.refused.add(message, ordinal, TRADES, refused.rule, refused.value, refused.expected)
             return
         into = self.trades
         into.message.append(message)
@@ -135,6 +154,7 @@ class JsonFrames:
         into.symbol.append(symbol)
         into.is_buyer_maker.append(int(is_buyer_maker))
         into.conditions.append(conditions)
+        into.ordinal.append(ordinal)
 
     def _read_quote(self, message: int, found: dict[str, object]) -> None:
         try:

@@ -1,4 +1,4 @@
-"""Polygon's REST answers (Massive since 2025): aggregates, trades, quotes, last prices, snapshots; splits and dividends.
+"""Polygon (Massive since 2025): aggregates, trades, quotes, last prices, snapshots, splits, dividends; frames of its stream.
 
 A prefix of the ticker names the market: `O:` options (OCC), `X:` crypto, `C:` currencies, `I:` indices, none US stocks.
 Kept in raw only: tickers, exchanges, conditions, option contracts, market status (reference), depth of a crypto pair; and
@@ -28,7 +28,7 @@ from transforms.decode.decoded import (
 )
 from transforms.decode.json_digits import document, text_of
 from transforms.decode.polygon_actions import read_action
-from transforms.decode.polygon_rows import CANCELLED, CANCELS, CHAIN_QUOTE, CORRECTS, LONG_QUOTE, SHORT_QUOTE
+from transforms.decode.polygon_rows import CANCELLED, CANCELS, CHAIN_QUOTE, CORRECTS, LONG_QUOTE, SHORT_QUOTE, STREAM_QUOTE
 from transforms.decode.readers import Reader, Row, read_messages, read_raw_only
 from transforms.numbers import NumberRefusedError
 
@@ -98,6 +98,8 @@ class _Reader(Reader):
         """Append what an answer says. Raises NumberRefusedError when it is none that is known."""
         if _is_error(found):
             return
+        if isinstance(found, list):
+            return self.events(found)
         if isinstance(found, dict):
             entries = found.get("results")
             first = entries[0] if isinstance(entries, list) and entries else entries
@@ -108,6 +110,24 @@ class _Reader(Reader):
                     return read(self, found)
         told = sorted(found)[:6] if isinstance(found, dict) else type(found).__name__
         raise NumberRefusedError("unsupported_answer", told, "aggregates, trades, quotes, a last price, or snapshots")
+
+    def events(self, found: list[object]) -> None:
+        """Append the events of a frame of the stream; its words about the connection hold no fact."""
+        for event in found:
+            kind = event.get("ev") if isinstance(event, dict) else None
+            if not isinstance(event, dict) or kind not in ("status", "T", "Q", "AM"):
+                self.refuse(TRADES, NumberRefusedError("unsupported_event", event, "status, T, Q or AM"))
+            elif kind == "T":
+                self.add(TRADES, polygon_rows.trade, event.get("sym"), event, ("t",))
+            elif kind == "Q":
+                self.add(QUOTES, polygon_rows.quote, event.get("sym"), polygon_rows.streamed_quote(event), STREAM_QUOTE, ("t",))
+            elif kind == "AM":
+                self.add(BARS, self._minute, event)
+
+    def _minute(self, event: Mapping[str, object]) -> Row:
+        until, _ = polygon_rows.instant(event.get("e"))
+        told = {**event, "t": event.get("s")}
+        return polygon_rows.aggregate(event.get("sym"), told, "1m", Basis.AS_TRADED, None, until)
 
     def aggregates(self, found: Mapping[str, object]) -> None:
         """Append bars: a range, the day before, or a day of every stock."""

@@ -19,6 +19,7 @@ from transforms.numbers import MOST_VOLUME_DIGITS, PRICE_SCALE, SIZE_SCALE, VOLU
 
 LONG_QUOTE = {name: name for name in ("bid_price", "bid_size", "ask_price", "ask_size")}
 SHORT_QUOTE = {"bid_price": "p", "bid_size": "s", "ask_price": "P", "ask_size": "S"}
+STREAM_QUOTE = {"bid_price": "bp", "bid_size": "bs", "ask_price": "ap", "ask_size": "as"}
 CHAIN_QUOTE = {"bid_price": "bid", "bid_size": "bid_size", "ask_price": "ask", "ask_size": "ask_size"}
 CANCELLED, CANCELS, CORRECTS = (7, 8), (10, 11), 12
 """Correction codes: a trade taken back since; the report that takes it back; the report that restates it."""
@@ -99,6 +100,12 @@ def quote(ticker: object, entry: object, names: Mapping[str, str], clocks: tuple
     at, nanos = _first_instant(told, clocks)
     row = hints(ticker) | {"ts_event": at, "ts_event_nanos": nanos, "conditions": joined(_either(told, "conditions", "c"))}
     return row | two_sides(told, names)
+
+
+def streamed_quote(event: Mapping[str, object]) -> Mapping[str, object]:
+    """Return a quote of the stream, whose one condition stands alone, as REST lists its conditions."""
+    code = event.get("c")
+    return {**event, "c": [code]} if type(code) is int else event
 
 
 def aggregate(

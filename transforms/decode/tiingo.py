@@ -1,4 +1,4 @@
-"""Tiingo's REST answers: end-of-day prices with dividends and splits, IEX intraday, crypto prices and top of book.
+"""Tiingo's REST answers: end-of-day prices with dividends and splits, IEX intraday, crypto and currencies with top of book.
 
 A stock's symbol stands in the request only (`/tiingo/daily/GOOGL/prices`), the length of a bar in `resampleFreq`. End-of-day
 prices are as traded; `adjClose` is kept beside them, the other adj* in raw only. `divCash` and `splitFactor` stand at their
@@ -48,6 +48,11 @@ def decode_iex(messages: pa.Table) -> Decoded:
 def decode_crypto(messages: pa.Table) -> Decoded:
     """Return bars of `/tiingo/crypto/prices` and quotes of `/tiingo/crypto/top`, overall and by exchange."""
     return _decode(messages, IEX_TABLES, _Reader.crypto)
+
+
+def decode_fx(messages: pa.Table) -> Decoded:
+    """Return bars of `/tiingo/fx/…/prices`, of mid prices, and quotes of `/tiingo/fx/top`."""
+    return _decode(messages, IEX_TABLES, _Reader.fx)
 
 
 def _decode(messages: pa.Table, tables: tuple[str, ...], read: Callable[[_Reader, list[object]], None]) -> Decoded:
@@ -176,6 +181,24 @@ class _Reader(Reader):
             else:
                 self.refuse(BARS, NumberRefusedError("raw_only", sorted(entry)[:6], "prices or top of book"))
 
+    def fx(self, entries: list[object]) -> None:
+        """Append bars or quotes of currencies: each entry names its pair."""
+        newest = _newest(entries)
+        for entry in entries:
+            if isinstance(entry, dict) and "quoteTimestamp" in entry:
+                self.add(QUOTES, self._fx_quote, entry)
+            else:
+                self.add(BARS, self._fx_bar, entry, newest)
+
+    def _fx_bar(self, entry: object, newest: datetime | None) -> Row:
+        told = object_of(entry)
+        row = self._timed_bar(_currencies(_needed_symbol(told)), entry, self._interval(), _UTC, newest, rounded)
+        return row | {"price_type": "mid"}
+
+    def _fx_quote(self, entry: object) -> Row:
+        told = object_of(entry)
+        return self._quote(_currencies(_needed_symbol(told)), told, ("quoteTimestamp",), rounded)
+
     def _pair(self, entry: Mapping[str, object], name: str, read: Callable[[Row, list[object]], None]) -> None:
         try:
             ticker = _needed_symbol(entry)
@@ -261,6 +284,11 @@ def _stock(symbol: str) -> Row:
     if symbol.isdigit():
         return {"symbol": symbol, "exchange_zone": "Asia/Shanghai", "asset_class": "equity"}
     return {"symbol": symbol.upper(), "currency": "USD", "exchange": "US"}
+
+
+def _currencies(ticker: str) -> Row:
+    """Return what the ticker of two currencies tells; the second is what prices are in."""
+    return {"symbol": ticker, "asset_class": "fx", "currency": ticker[-3:].upper() if len(ticker) == 6 else None}
 
 
 def _needed_symbol(told: Mapping[str, object]) -> str:

@@ -1,0 +1,119 @@
+"""Databento's historical API: a range of records as a DBN file, its cost before, and what refusals mean. Machine: no I/O.
+
+The key goes as the user of HTTP Basic, in the address's credentials. A range may be large, so it is downloaded into a file and
+imported by the container path (`ingest/containers/dbn.py`). Source: PROVIDERS.md section 8, databento/databento-python.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+
+import orjson
+
+from ingest.asks import Credentials, Request, Response
+from ingest.verdicts import Reading, Verdict
+from lake.errors import InvalidValueError
+
+PROVIDER = "databento"
+ADDRESS = "https://hist.databento.com"
+KEY_VARIABLES = ("DATABENTO_API_KEY",)
+SCHEMAS = (
+    "trades", "mbo", "mbp-1", "mbp-10", "tbbo", "bbo-1s", "bbo-1m", "cmbp-1", "cbbo-1s", "cbbo-1m", "tcbbo", "ohlcv-1s",
+    "ohlcv-1m", "ohlcv-1h", "ohlcv-1d", "definition", "statistics", "status", "imbalance",
+)  # fmt: skip
+SYMBOL_KINDS = ("raw_symbol", "instrument_id", "parent", "continuous")
+MOST_SYMBOLS = 2_000
+_DATASET = re.compile(r"[A-Z0-9]{2,8}\.[A-Z0-9]{2,8}\Z")
+_SYMBOL = re.compile(r"[A-Za-z0-9.:/ \-]{1,40}\Z")
+_AUTH = re.compile(r"auth", re.IGNORECASE)
+_UNKNOWN = re.compile(r"symbolog|did not resolve|no data found|unknown symbol", re.IGNORECASE)
+_OUT_OF_RANGE = re.compile(r"available_(start|end)|after_available|before_available|start_before|end_after", re.IGNORECASE)
+
+
+def credentials(key: str) -> Credentials:
+    """Return the key as the user of HTTP Basic, without a password."""
+    return Credentials(headers=(("Authorization", "Basic " + base64.b64encode(f"{key}:".encode()).decode()),))
+
+
+def range_request(
+    dataset: str, schema: str, symbols: Sequence[str], start: datetime, end: datetime, *, stype_in: str = "raw_symbol"
+) -> Request:
+    """Return the request for the records of `[start, end)` as DBN in zstd. Raises InvalidValueError."""
+    params = (*_of(dataset, schema, symbols, start, end, stype_in), ("encoding", "dbn"), ("compression", "zstd"))
+    return Request("GET", "/v0/timeseries.get_range", params, (), "timeseries.get_range", symbols=tuple(symbols))
+
+
+def cost_request(
+    dataset: str, schema: str, symbols: Sequence[str], start: datetime, end: datetime, *, stype_in: str = "raw_symbol"
+) -> Request:
+    """Return the request for the price of a range, in US dollars. Raises InvalidValueError."""
+    params = _of(dataset, schema, symbols, start, end, stype_in)
+    return Request("GET", "/v0/metadata.get_cost", params, (), "metadata.get_cost", symbols=tuple(symbols))
+
+
+def _of(
+    dataset: str, schema: str, symbols: Sequence[str], start: datetime, end: datetime, stype_in: str
+) -> tuple[tuple[str, str], ...]:
+    if not _DATASET.match(dataset):
+        raise InvalidValueError(f"dataset {dataset!r} is not one of Databento's; expected like XNAS.ITCH or GLBX.MDP3")
+    if schema not in SCHEMAS or stype_in not in SYMBOL_KINDS:
+        raise InvalidValueError(
+            f"{schema} by {stype_in}: expected a schema of {', '.join(SCHEMAS)}, by {', '.join(SYMBOL_KINDS)}"
+        )
+    if not 1 <= len(symbols) <= MOST_SYMBOLS or not all(_SYMBOL.match(symbol) for symbol in symbols):
+        raise InvalidValueError(f"{len(symbols)} symbols: expected 1 to {MOST_SYMBOLS}, like AAPL, or ESM4")
+    if start.tzinfo is None or end.tzinfo is None or start >= end:
+        raise InvalidValueError(f"window [{start.isoformat()}, {end.isoformat()}) is empty or has no time zone")
+    window = tuple((name, at.astimezone(UTC).isoformat().replace("+00:00", "Z")) for name, at in (("start", start), ("end", end)))
+    return (("dataset", dataset), ("schema", schema), ("symbols", ",".join(symbols)), ("stype_in", stype_in), *window)
+
+
+def read_cost(response: Response) -> tuple[Reading, Decimal | None]:
+    """Return what an answer about the price means, and the price. Any bytes give a reading."""
+    if response.status != 200 or not response.is_complete:
+        return read_refusal(response), None
+    try:
+        dollars = Decimal(response.body.decode("ascii").strip())
+    except (UnicodeDecodeError, InvalidOperation):
+        return Reading(Verdict.MALFORMED, f"no price: {_words(response.body)}"), None
+    if not dollars.is_finite() or dollars < 0:
+        return Reading(Verdict.MALFORMED, f"no price: {_words(response.body)}"), None
+    return Reading(Verdict.OK, f"{dollars} USD"), dollars
+
+
+def read_refusal(response: Response) -> Reading:
+    """Return what an answer without records means, by its status and the case it names. Any bytes give a reading."""
+    words, told = _words(response.body), response.headers.get("retry-after", "")
+    wait_s = float(told) if re.match(r"\d{1,6}\Z", told) else None
+    if response.status == 429:
+        return Reading(Verdict.THROTTLED, words, wait_s)
+    if (broken := response.broken(words, wait_s)) is not None:
+        return broken
+    case = _case(response.body)
+    if response.status == 401 or (response.status in (400, 403) and _AUTH.match(case)):
+        return Reading(Verdict.AUTH, words)
+    if response.status in (402, 403):
+        return Reading(Verdict.NOT_ENTITLED, words)
+    if response.status in (400, 404, 422) and _OUT_OF_RANGE.search(case):
+        return Reading(Verdict.OUT_OF_RANGE, words)
+    if response.status in (400, 404, 422) and (_UNKNOWN.search(case) or _UNKNOWN.search(words)):
+        return Reading(Verdict.UNKNOWN_SYMBOL, words)
+    return Reading(Verdict.BAD_REQUEST, f"HTTP {response.status}: {words}")
+
+
+def _case(body: bytes) -> str:
+    """Return the name of the case that an error's `detail` tells; empty where it is plain words."""
+    try:
+        found = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return ""
+    detail = found.get("detail") if isinstance(found, dict) else None
+    return str(detail.get("case", "")) if isinstance(detail, dict) else ""
+
+
+def _words(body: bytes) -> str:
+    return " ".join(body[:300].decode("utf-8", "replace").split())

@@ -1,0 +1,83 @@
+"""Which line of a TOML text has which key: the parser of the standard library does not tell. Function; the text is valid TOML."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+
+Path = tuple[str | int, ...]
+_TOKEN = re.compile(
+    r'"""(?:\\.|[^\\])*?"{3,5}|' r"'''.*?'{3,5}|" r'"(?:\\.|[^"\\\n])*"|' r"'[^'\n]*'|#[^\n]*|[\[{]|[\]}]|\n|[^\"'#\[\]{}\n]+|.",
+    re.DOTALL,
+)
+_KEY = re.compile(
+    r"""\s*((?:[A-Za-z0-9_-]+|"(?:\\.|[^"\\])*"|'[^']*')(?:\s*\.\s*(?:[A-Za-z0-9_-]+|"(?:\\.|[^"\\])*"|'[^']*'))*)\s*="""
+)
+
+
+def lines_of(text: str) -> dict[Path, int]:
+    """Return path -> line, from 1, of every table and key; what stands inside a value has the line of its key."""
+    found: dict[Path, int] = {}
+    counts: dict[Path, int] = {}
+    table: Path = ()
+    for number, statement in _statements(text):
+        if statement.startswith("[["):
+            name = key_path(statement.strip()[2:].partition("]]")[0])
+            counts[name] = counts.get(name, -1) + 1
+            table = (*name, counts[name])
+        elif statement.startswith("["):
+            table = key_path(_header(statement))
+        else:
+            key = _KEY.match(statement)
+            if key is not None:
+                path = (*table, *key_path(key[1]))
+                for length in range(len(table) + 1, len(path) + 1):
+                    found.setdefault(path[:length], number)
+            continue
+        for length in range(1, len(table) + 1):
+            found.setdefault(table[:length], number)
+    return found
+
+
+def line_of(lines: Mapping[Path, int], path: Path) -> int:
+    """Return the line of `path`, or of what it stands in; 0 for none."""
+    for length in range(len(path), 0, -1):
+        if path[:length] in lines:
+            return lines[path[:length]]
+    return 0
+
+
+def _statements(text: str) -> Iterator[tuple[int, str]]:
+    """Yield (line, text) of each header and each assignment, comments left out."""
+    line = start = 1
+    depth, statement = 0, ""
+    for match in _TOKEN.finditer(text):
+        token = match[0]
+        if token == "\n" and depth == 0:
+            if statement:
+                yield start, statement
+            statement = ""
+        elif not token.startswith("#") and (statement or token.strip()):
+            start = start if statement else line
+            statement += token
+            depth += (token in ("[", "{")) - (token in ("]", "}"))
+        line += token.count("\n")
+    if statement:
+        yield start, statement
+
+
+def _header(statement: str) -> str:
+    return statement.strip()[1:].rpartition("]")[0]
+
+
+def key_path(dotted: str) -> Path:
+    """Return the parts of a dotted key, quotes and escapes read as TOML reads them."""
+    parts: list[str] = []
+    value = tomllib.loads(f"{dotted} = 0")
+    while True:
+        ((name, inner),) = value.items()
+        parts.append(name)
+        if not isinstance(inner, dict):
+            return tuple(parts)
+        value = inner

@@ -1,0 +1,90 @@
+"""The verb `plan`: what history would take by each provider, before anybody is asked."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.text import Text
+
+from lake.errors import InvalidValueError
+from serving.cli.moving import bound
+from serving.cli.options import Home, Json, open_lake
+from serving.cli.output import Output, listing
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from ingest.planning import Estimate
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the verb of this module."""
+    app.command("plan", rich_help_panel="Bring data in")(plan)
+
+
+def plan(
+    kind: Annotated[str, typer.Argument(help="bars, trades, quotes, corporate_actions, fundamentals ...")],
+    symbols: Annotated[
+        list[str] | None, typer.Option("--symbol", "--symbols", "-s", help="May be given several times.", show_default=False)
+    ] = None,
+    start: Annotated[str | None, typer.Option("--start", help="First day or instant (2024-01-01).", show_default=False)] = None,
+    end: Annotated[str | None, typer.Option("--end", help="Day or instant after the last.", show_default=False)] = None,
+    interval: Annotated[str, typer.Option("--interval", help="Of bars: 1m, 5m, 1h, 1d ...")] = "1d",
+    asset_class: Annotated[
+        str, typer.Option("--asset-class", help="equity, etf, crypto, fx, option, future or index.")
+    ] = "equity",
+    budget: Annotated[float | None, typer.Option("--budget", min=0, help="Most USD it may cost.", show_default=False)] = None,
+    home: Home = None,
+    json: Json = False,
+) -> None:
+    """Tell what history would take of each provider: calls, time within its quotas as they stand, money; the cheapest first.
+
+    Asks nobody and changes nothing. Exit code 1 when no provider suffices.
+    """
+    from ingest.planning import Question
+    from lake.instants import to_datetime
+    from serving.operate import estimating
+
+    output = Output(as_json=json)
+    first, last = bound(start, "start"), bound(end, "end")
+    if first is None or last is None:
+        raise InvalidValueError("a plan wants --start and --end")
+    with open_lake(home) as lake:
+        question = Question(kind, asset_class, tuple(symbols or ()), interval, first, last)
+        found = estimating.estimate(lake, question, os.environ, budget)
+        spent, now = estimating.spent(lake), to_datetime(lake.clock())
+    documents = [each.document(now) for each in found]
+    document = {
+        "chosen": documents[0] if found and found[0].suffices else None,
+        "others": documents[1:] if found and found[0].suffices else documents,
+        "quotas": spent,
+    }
+    output.answer(document, lambda console: _print(console, kind, found, spent))
+    if document["chosen"] is None:
+        raise typer.Exit(1)
+
+
+def _print(console: Console, kind: str, found: list[Estimate], spent: list[dict[str, Any]]) -> None:
+    if not found:
+        console.print(f"Nobody offers {kind}.")
+        return
+    rows = [
+        [each.provider, each.feed, each.plan, f"{each.calls:,}", f"{each.rows:,}", f"{each.byte_count / 1e6:,.1f}", each.words()]
+        if each.suffices
+        else [each.provider, each.feed, each.plan, f"{each.calls:,}", "", "", each.why_not]
+        for each in found
+    ]
+    console.print(listing(None, ["provider", "feed", "plan", "calls", "rows", "MB", "takes"], rows))
+    for each in spent:
+        used = ", ".join(f"{one['used']:,} of {one['limit']:,} a {one['window']}" for one in each["windows"] if one["used"])
+        share = "" if each["share_of_month"] is None else f", {each['share_of_month']:.1%} of the month"
+        console.print(Text(f"Used of {each['provider']} ({each['plan']}): {used or 'nothing now'}{share}", style="dim"))
+    able = [each for each in found if each.suffices]
+    if not able:
+        console.print("No provider suffices.")
+        return
+    following = f"; then {', '.join(dict.fromkeys(each.provider for each in able[1:]))}" if able[1:] else ""
+    words = f"Cheapest that suffices: {able[0].provider} {able[0].feed}, {able[0].words()}{following}."
+    console.print(Text(words, style="bold"), soft_wrap=True)

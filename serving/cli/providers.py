@@ -1,0 +1,82 @@
+"""Verb of providers: how each stands."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from lake.errors import NotFoundError
+from serving.cli.options import Home, Json, open_lake
+from serving.cli.output import Output, listing
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the verbs of this module."""
+    app.command("providers", rich_help_panel="Bring data in")(providers)
+
+
+def providers(
+    names: Annotated[list[str] | None, typer.Argument(help="Only these; default: all.", metavar="[PROVIDER...]")] = None,
+    home: Home = None,
+    json: Json = False,
+) -> None:
+    """Show how each provider stands: sessions, calls, latency, quotas, breakers, gaps, cost, whether its key is there."""
+    from serving.operate.configured import open_configured
+    from serving.operate.standing import Standings
+
+    output = Output(as_json=json)
+    with open_lake(home) as lake:
+        every = Standings(lake, open_configured(lake)).all()
+    unknown = set(names or ()) - {each["provider"] for each in every}
+    if unknown:
+        raise NotFoundError(
+            f"no provider {', '.join(sorted(unknown))}; there are {', '.join(each['provider'] for each in every)}"
+        )
+    found = [each for each in every if not names or each["provider"] in names]
+    output.answer({"providers": found}, lambda console: _print(console, found))
+
+
+def _print(console: Console, found: list[dict[str, Any]]) -> None:
+    cells = [
+        [
+            each["provider"] if each["is_enabled"] else f"{each['provider']} (off)",
+            each["standing"],
+            each["key"],
+            each["plan"] or "·",
+            _sessions(each),
+            ", ".join(f"{count:,} {verdict}" for verdict, count in sorted(each["calls"].items())) or "·",
+            "·" if each["latency_s"]["p50"] is None else f"{each['latency_s']['p50']:.3f} / {each['latency_s']['p95']:.3f}",
+            ", ".join(one["endpoint"] for one in each["breakers"] if one["position"] != "closed") or "closed",
+            each["open_gaps"],
+            f"{each['usd_this_month']:.2f}",
+        ]
+        for each in found
+    ]
+    columns = ["provider", "stands", "key", "plan", "last message", "calls", "p50 / p95 s", "breakers open", "gaps", "USD"]
+    console.print(listing(None, columns, cells, right=("gaps", "USD")))
+    for each in found:
+        for quota in each["quotas"]:
+            windows = "; ".join(f"{one['window']}: {one['used']:,} of {one['limit']:,}" for one in quota["windows"])
+            share = quota["share_of_month"]
+            month = "" if share is None else f"; {share:.1%} of what the plan lets pass in a month"
+            console.print(Text(f"{each['provider']} {quota['plan']}, key {quota['key']}: {windows}{month}"), soft_wrap=True)
+
+
+def _sessions(each: Mapping[str, Any]) -> str:
+    told = [
+        f"{one['feed']} {'' if one['is_listening'] else '(ended) '}{_age(one['last_message_age_s'])}"
+        for one in each["sessions"]
+        if one["last_message_age_s"] is not None
+    ]
+    return ", ".join(told) or "·"
+
+
+def _age(seconds: float) -> str:
+    for length, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if seconds >= length:
+            return f"{seconds / length:.0f} {unit} ago"
+    return f"{seconds:.0f} s ago"

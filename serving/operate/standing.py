@@ -1,0 +1,178 @@
+"""How each provider stands: sessions, calls, latency, quotas, breakers, gaps, cost, keys, clock. Reads state and lake."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ingest.breaker import Breakers
+from ingest.clock_offset import Offset, widened
+from ingest.configuration import Configuration
+from ingest.configured import Configured
+from ingest.health import STANDING
+from ingest.plans import Plan, configured
+from ingest.providers.registry import PROVIDERS
+from ingest.quotas import Quotas
+from ingest.shipped_plans import PLANS
+from ingest.tallies import BUCKETS_MS, BYTES, CALLS, LAST_NS, MESSAGES, RECONNECTS, TOOK, clock_offsets
+from lake import tallies
+from lake.catalog import Lake
+from lake.errors import InvalidValueError
+from lake.instants import NANOS_PER_SECOND, to_datetime
+from lake.tallies import Key
+from quality_checks.gaps import newest_gaps
+
+_STREAM = "stream:"
+_NS = NANOS_PER_SECOND
+
+
+def plans_of(configuration: Configuration) -> dict[str, Plan]:
+    """Return the plan in force of each provider; one that names an unknown plan stands as shipped."""
+    found = {}
+    for name in {*PLANS, *configuration.providers}:
+        shipped = PLANS.get(name, ())
+        try:
+            found[name] = configured(shipped, configuration.provider(name))
+        except InvalidValueError:
+            found[name] = configured(shipped, Configuration().provider(name))
+    return found
+
+
+class Standings:
+    """How the providers of one lake stand; open gaps are counted again when their table has changed. Safe between threads."""
+
+    def __init__(self, lake: Lake, configured: Configured) -> None:
+        self._lake, self._configured = lake, configured
+        self._gaps: tuple[object, Mapping[tuple[str, str], int]] = (None, {})
+
+    def open_gaps(self) -> Mapping[tuple[str, str], int]:
+        """Return how many gaps are open by provider and feed."""
+        snapshot, kept = self._lake.head("quality.gaps").snapshot_id, self._gaps
+        if kept[0] == snapshot:
+            return kept[1]
+        counts: dict[tuple[str, str], int] = {}
+        for gap in newest_gaps(self._lake):
+            if not gap.is_final:
+                counts[gap.provider, gap.feed] = counts.get((gap.provider, gap.feed), 0) + 1
+        self._gaps = snapshot, counts
+        return counts
+
+    def all(self) -> list[dict[str, Any]]:
+        """Return every provider that can be asked, is configured, or ever was asked, by name."""
+        state, now_ns = self._lake.state, self._lake.clock()
+        configuration = self._configured.in_force()
+        counted, gaps = tallies.read(state), self.open_gaps()
+        plans = plans_of(configuration)
+        quotas = [each.document() for each in Quotas(state, plans, self._lake.clock).standings()]
+        breakers, standings = Breakers(state, self._lake.clock).standing(), state.documents(STANDING)
+        offsets = clock_offsets(state)
+        streams = state.jobs(_STREAM)
+        names = {*PROVIDERS, *configuration.providers, *(key.provider for key in counted)}
+        found = []
+        for name in sorted(names):
+            mine = {key: value for key, value in counted.items() if key.provider == name}
+            told = configuration.provider(name)
+            found.append(
+                {
+                    "provider": name,
+                    "is_enabled": told.enabled,
+                    "standing": standings.get(name, {}).get("standing", "up" if mine else "never asked"),
+                    "plan": plans[name].name if name in plans else None,
+                    "priority": told.priority,
+                    **_keys(name, told.key_variables, os.environ),
+                    "sessions": _sessions(name, mine, streams, now_ns),
+                    "calls": _by_label(mine, CALLS),
+                    "latency_s": {f"p{share}": quantile(_by_label(mine, TOOK), share / 100) for share in (50, 95)},
+                    "messages": _total(mine, MESSAGES),
+                    "bytes": _total(mine, BYTES),
+                    "reconnects": _total(mine, RECONNECTS),
+                    "quotas": [each for each in quotas if each["provider"] == name],
+                    "breakers": [
+                        {"endpoint": endpoint, **breaker.document()}
+                        for (provider, endpoint), breaker in breakers.items()
+                        if provider == name
+                    ],
+                    "open_gaps": sum(count for (provider, _), count in gaps.items() if provider == name),
+                    "usd_this_month": round(sum(float(str(each["usd"])) for each in quotas if each["provider"] == name), 4),
+                    "clock": _clock(offsets.get(name), now_ns),
+                }
+            )
+        return found
+
+
+def quantile(classes: Mapping[str, int], share: float) -> float | None:
+    """Return the seconds below which `share` of the calls took, as Prometheus reckons it within a class; None without calls.
+
+    classes   calls by the upper edge of their class in milliseconds, those beyond the last one under `more`
+    """
+    total = sum(classes.values())
+    if not total:
+        return None
+    wanted, below, lower = share * total, 0, 0
+    for edge in BUCKETS_MS:
+        count = classes.get(str(edge), 0)
+        if count and below + count >= wanted:
+            return round((lower + (edge - lower) * (wanted - below) / count) / 1_000, 6)
+        below, lower = below + count, edge
+    return BUCKETS_MS[-1] / 1_000
+
+
+def _keys(name: str, configured: Iterable[str], environment: Mapping[str, str]) -> dict[str, object]:
+    known = PROVIDERS.get(name)
+    variables = tuple(configured) or (known.key_variables if known is not None else ())
+    missing = [each for each in variables if not environment.get(each)]
+    return {"key": "not needed" if not variables else "missing" if missing else "present", "key_variables": list(variables)}
+
+
+def _sessions(
+    name: str, mine: Mapping[Key, int], streams: Mapping[str, Mapping[str, Any]], now_ns: int
+) -> list[dict[str, object]]:
+    """Return its feeds that ever brought a message; of streams, whether a capture is under way."""
+    under_way: dict[str, list[Mapping[str, Any]]] = {}
+    for job, document in streams.items():
+        feed = job.removeprefix(f"{_STREAM}{name}-")
+        if feed != job and document.get("ended") is None:
+            under_way.setdefault(feed, []).append(document)
+    feeds = {key.feed for key in mine if key.feed} | set(under_way)
+    sessions = []
+    for feed in sorted(feeds):
+        last_ns = mine.get(Key(LAST_NS, name, feed))
+        live = under_way.get(feed, [])
+        sessions.append(
+            {
+                "feed": feed,
+                "is_listening": bool(live),
+                "capture_id": live[0].get("capture_id") if live else None,
+                "messages": mine.get(Key(MESSAGES, name, feed), 0),
+                "reconnects": mine.get(Key(RECONNECTS, name, feed), 0),
+                "held_bytes": sum(int(each.get("held_bytes", 0)) for each in live),
+                "last_message_at": None if last_ns is None else to_datetime(last_ns),
+                "last_message_age_s": None if last_ns is None else round(max(now_ns - last_ns, 0) / _NS, 3),
+            }
+        )
+    return sessions
+
+
+def _clock(offset: Offset | None, now_ns: int) -> dict[str, object] | None:
+    if offset is None:
+        return None
+    now = widened(offset.bounds, now_ns - offset.at_ns)
+    return {
+        "low_s": now.low_ns / _NS,
+        "high_s": now.high_ns / _NS,
+        "surely_wrong_by_s": now.surely_ns / _NS,
+        "samples": offset.samples,
+    }
+
+
+def _by_label(mine: Mapping[Key, int], name: str) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for key, value in mine.items():
+        if key.name == name:
+            found[key.label] = found.get(key.label, 0) + value
+    return found
+
+
+def _total(mine: Mapping[Key, int], name: str) -> int:
+    return sum(value for key, value in mine.items() if key.name == name)

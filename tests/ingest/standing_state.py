@@ -1,0 +1,31 @@
+"""A state of its own and a clock that is set, for what is decided by both."""
+
+from __future__ import annotations
+
+from ingest.asks import Request
+from ingest.transport.http import Call
+from ingest.verdicts import Reading, Verdict
+from lake.instants import NANOS_PER_SECOND
+
+START_NS = 1_800_000_000 * NANOS_PER_SECOND
+QUOTE = Request("GET", "/api/v1/quote", endpoint="quote")
+
+
+class Clock:
+    """A clock that stands until it is moved."""
+
+    def __init__(self) -> None:
+        self.now_ns = START_NS
+
+    def __call__(self) -> int:
+        return self.now_ns
+
+    def move(self, seconds: float) -> None:
+        """Let time pass."""
+        self.now_ns += int(seconds * NANOS_PER_SECOND)
+
+
+def call(verdict: Verdict, took_s: float = 0.1, detail: str = "", retry_after_s: float | None = None) -> Call:
+    """Return a call that ended with a verdict."""
+    end_ns = START_NS + int(took_s * NANOS_PER_SECOND)
+    return Call("GET", "http://provider/quote", 1, START_NS, end_ns, Reading(verdict, detail, retry_after_s))
