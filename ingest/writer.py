@@ -33,6 +33,8 @@ a hundred messages."""
 SLICE_S = 0.0005
 """How long another thread keeps the interpreter that the writer asks for: with the usual 5 ms, each of the dozen times that an
 append gives it up cost 5 ms beside a busy loop (20 ms an append against 80, measured)."""
+APPEND_BYTES = 512 * 1024
+"""Of blocks in one append: a broker takes no more than its longest request."""
 _MESSAGE_BYTES = 250
 """Of memory that a message takes beside its payload."""
 
@@ -55,6 +57,33 @@ class _Taken:
     messages: Sequence[Message]
     history: Sequence[tuple[str, pa.Table]]
     bytes: int
+
+
+_Placed = tuple[_Taken, Block, int]
+"""Of whom a block is, and its last message's number."""
+
+
+def _blocks(each: _Taken) -> list[_Placed]:
+    following = each.messages[0].message_seq
+    found: list[_Placed] = []
+    for block in split_messages(each.recorder.capture, each.messages):
+        following += block.count
+        found.append((each, block, following - 1))
+    return found
+
+
+def _appends(placed: Sequence[_Placed]) -> list[list[_Placed]]:
+    """Return blocks in as many appends as keep each below APPEND_BYTES, or of one block."""
+    found: list[list[_Placed]] = []
+    room = 0
+    for one in placed:
+        size = len(one[1].payload)
+        if not found or size > room:
+            found.append([])
+            room = APPEND_BYTES
+        found[-1].append(one)
+        room -= size
+    return found
 
 
 class Writer:
@@ -169,11 +198,11 @@ class Writer:
             if each.messages:
                 by_partition.setdefault(each.recorder.partition, []).append(each)
         for partition, group in by_partition.items():
-            blocks = [block for each in group for block in split_messages(each.recorder.capture, each.messages)]
-            waited_s = self._patient.append_messages(partition, blocks, group[-1].messages[-1].message_seq)
-            self._appended(group)
-            self.steps.reached(APPENDED)
-            self._tell(group[0], waited_s)
+            for part in _appends([placed for each in group for placed in _blocks(each)]):
+                waited_s = self._patient.append_messages(partition, [block for _, block, _ in part], part[-1][2])
+                self._appended(part)
+                self.steps.reached(APPENDED)
+                self._tell(part[0][0], waited_s)
         rows = [block for each in taken for table, new in each.history for block in history_blocks(table, new)]
         if rows:
             self._tell(taken[0], self._patient.append_history(rows))
@@ -182,11 +211,12 @@ class Writer:
                 each.recorder.told(len(each.history))
             self.changed.notify_all()
 
-    def _appended(self, group: Sequence[_Taken]) -> None:
+    def _appended(self, part: Sequence[_Placed]) -> None:
         with self.changed:
-            for each in group:
-                each.recorder.landed(each.messages[-1].message_seq)
-                self._held_bytes -= each.bytes
+            for each, _, last_seq in part:
+                each.recorder.landed(last_seq)
+                if last_seq == each.messages[-1].message_seq:
+                    self._held_bytes -= each.bytes
             self.changed.notify_all()
 
     def _tell(self, each: _Taken, waited_s: float) -> None:

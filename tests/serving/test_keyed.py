@@ -54,7 +54,7 @@ def test_a_name_stands_for_a_capture(parts: tuple[Lake, SegmentLog, Reach], want
     [
         (Wanted("alpaca", "otc"), NotFoundError),
         (Wanted("alpaca", "iex", data="greeks"), InvalidValueError),
-        (Wanted("finnhub", "candles"), NotFoundError),
+        (Wanted("finnhub", "gossip"), NotFoundError),
         (Wanted("finnhub", "quote", data="stream"), NotFoundError),
         (Wanted("alpha_vantage", "stocks", ("IBM",), "2m"), InvalidValueError),
     ],
