@@ -42,7 +42,6 @@ _ALPACA_PATHS = {
 }
 """Endpoint -> the recording that it plays; options speak msgpack."""
 _POLYGON_CHANNELS = frozenset({"T", "Q", "AM"})
-_REVISED = b'"T":"u"'
 _AUTH_S = 10.0
 _MOST_SYMBOLS = 30
 """Of a free plan."""
@@ -197,8 +196,6 @@ class KeyedReplay:
                 waited = sending.frame.recv_ns - sent[index - 1].frame.recv_ns
                 await self._sleep(max(0, waited) / NANOS_PER_SECOND)
             payload = cut(sending)
-            if payload is not None and _REVISED in payload:
-                await (await connection.ping())  # what a bar became is told after the bar, never in one breath with it
             if payload is not None:
                 await connection.send(payload, text=not is_msgpack(payload))
             if sending.fault:

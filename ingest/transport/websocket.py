@@ -22,7 +22,7 @@ from ingest.transport.connection import FrameConnection, open_connection
 from ingest.transport.http import Call, is_loopback
 from ingest.verdicts import RETRYABLE, Reading, Verdict
 from lake.errors import InvalidValueError, ProviderUnavailableError
-from lake.instants import NANOS_PER_SECOND, Clock
+from lake.instants import NANOS_PER_MICRO, NANOS_PER_SECOND, Clock
 from lake.values import Message
 
 END_OF_RECORDING = "end of recording"
@@ -117,6 +117,7 @@ class StreamTransport:
         self._address = address.rstrip("/")
         self._clock, self._sleep, self._rng, self._backoff = clock, sleep, rng, backoff
         self._is_stopped, self._timeout_s, self._permits = is_stopped, timeout_s, permits
+        self._told_ns = 0
         self._blotted = self._secrets.blotted if self._secrets.headers or self._secrets.query else None
 
     async def listen(self, session: Session, listener: Listener) -> Heard:
@@ -262,12 +263,19 @@ class StreamTransport:
         return _Told(STOPPED, is_over=True)
 
     def _hand_on(self, taken: list[tuple[int, list[bytes]]], session: Session, listener: Listener) -> None:
-        """Let the session read what was taken, and record it."""
+        """Let the session read what was taken, and record it.
+
+        Frames that came in one read are told a microsecond apart, the least that a table tells: a bar and its revision in
+        one breath would else be known at the same instant, and one of them be dropped as a double.
+        """
         messages: list[Message] = []
         blotted, receive = self._blotted, session.receive
         for ts_recv_ns, frames in taken:
+            at_ns = self._told_ns if 0 <= self._told_ns - ts_recv_ns < NANOS_PER_SECOND else ts_recv_ns - NANOS_PER_MICRO
             for frame in frames:
-                messages += receive(frame if blotted is None else blotted(frame)[0], ts_recv_ns)
+                at_ns += NANOS_PER_MICRO
+                messages += receive(frame if blotted is None else blotted(frame)[0], at_ns)
+            self._told_ns = at_ns
         if messages:
             listener.heard(messages)
         gaps = session.gaps()
