@@ -62,8 +62,8 @@ def checked(symbol: str) -> str:
     return symbol
 
 
-def read_quote(response: Response, symbol: str = "") -> Reading:
-    """Return the meaning of an answer; any bytes give one. Zeros are Finnhub's word for a symbol it does not know."""
+def read_document(response: Response) -> object:
+    """Return the JSON of an answer, or (a Reading) what one without data means. Any bytes give either."""
     refused = read_refusal(response)
     if refused is not None:
         return refused
@@ -73,6 +73,14 @@ def read_quote(response: Response, symbol: str = "") -> Reading:
         return Reading(Verdict.MALFORMED, f"not JSON: {error}")
     if isinstance(found, dict) and isinstance(found.get("error"), str):
         return Reading(Verdict.BAD_REQUEST, found["error"])
+    return found
+
+
+def read_quote(response: Response, symbol: str = "") -> Reading:
+    """Return the meaning of an answer; any bytes give one. Zeros are Finnhub's word for a symbol it does not know."""
+    found = read_document(response)
+    if isinstance(found, Reading):
+        return found
     if not isinstance(found, dict) or not {"c", "h", "l", "o", "pc", "t"} <= set(found):
         return Reading(Verdict.MALFORMED, "no quote: expected c, h, l, o, pc, t")
     if not any(found[key] for key in ("c", "h", "l", "o", "t")):

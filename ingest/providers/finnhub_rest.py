@@ -11,11 +11,9 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
-import orjson
-
 from ingest.asks import Ask, Page, Request, Response
 from ingest.offers import Offer
-from ingest.providers.finnhub import PROVIDER, checked, read_refusal
+from ingest.providers.finnhub import PROVIDER, checked, read_document
 from ingest.verdicts import Reading, Verdict
 from lake.errors import InvalidValueError
 
@@ -143,20 +141,6 @@ class Candles:
 def _check_window(ask: Ask) -> None:
     if ask.start.tzinfo is None or ask.end.tzinfo is None or ask.start >= ask.end:
         raise InvalidValueError(f"window [{ask.start.isoformat()}, {ask.end.isoformat()}) is empty or has no time zone")
-
-
-def read_document(response: Response) -> object:
-    """Return the JSON of an answer, or (a Reading) what one without data means. Any bytes give either."""
-    refused = read_refusal(response)
-    if refused is not None:
-        return refused
-    try:
-        found = orjson.loads(response.body)
-    except orjson.JSONDecodeError as error:
-        return Reading(Verdict.MALFORMED, f"not JSON: {error}")
-    if isinstance(found, dict) and isinstance(found.get("error"), str):
-        return Reading(Verdict.BAD_REQUEST, found["error"])
-    return found
 
 
 _STOCKS = frozenset({"equity", "etf"})
