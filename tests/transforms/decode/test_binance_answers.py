@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -25,7 +26,7 @@ TRADE = {"id": 7, "price": "61837.97", "qty": "0.00100", "quoteQty": "61.8", "ti
 def decoded(body: object, kind: str, asked_ns: int = ASKED_NS, **params: str) -> Decoded:
     query = "&".join(f"{name}={value}" for name, value in params.items())
     request = {"method": "GET", "url": f"https://api.binance.com/api/v3/{kind}?{query}", "ts_request_ns": asked_ns}
-    payload = body if isinstance(body, bytes) else orjson.dumps(body)
+    payload = body if isinstance(body, bytes) else json.dumps(body).encode()
     return binance.decode(pa.table({"payload": [payload], "request": [orjson.dumps(request).decode()], "status": [200]}))
 
 
