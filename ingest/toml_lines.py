@@ -53,16 +53,16 @@ def _statements(text: str) -> Iterator[tuple[int, str]]:
     line = start = 1
     depth, statement = 0, ""
     for match in _TOKEN.finditer(text):
-        token = match[0]
-        if token == "\n" and depth == 0:
+        piece = match[0]
+        if piece == "\n" and depth == 0:
             if statement:
                 yield start, statement
             statement = ""
-        elif not token.startswith("#") and (statement or token.strip()):
+        elif not piece.startswith("#") and (statement or piece.strip()):
             start = start if statement else line
-            statement += token
-            depth += (token in ("[", "{")) - (token in ("]", "}"))
-        line += token.count("\n")
+            statement += piece
+            depth += (piece in ("[", "{")) - (piece in ("]", "}"))
+        line += piece.count("\n")
     if statement:
         yield start, statement
 
