@@ -172,6 +172,10 @@ class Conversation:
         return self._seq - 1
 
 
+UNREADABLE = "a frame that cannot be read"
+"""Why a channel may miss something although its connection holds: what the frame told, of whom, nobody knows."""
+
+
 class Unnumbered(Conversation):
     """A conversation whose events carry no numbers: the same bytes again are noted, gaps are told by time."""
 

@@ -14,6 +14,7 @@ import msgpack
 import orjson
 
 from ingest.asks import Finding
+from ingest.conversation import UNREADABLE
 from ingest.providers.handshake import STALE_CONNECTION_S, Handshake
 from ingest.subscriptions import Subscriptions
 from ingest.verdicts import Reading, Verdict
@@ -101,6 +102,8 @@ class MarketStream(Handshake):
         events = [event for event in found if isinstance(event, dict)] if isinstance(found, list) else []
         kinds = {str(event.get("T")) for event in events}
         message = self._message(data, ts_recv_ns, may_repeat="q" in kinds)
+        if not isinstance(found, list):
+            self._lose(UNREADABLE)
         for event in events:
             kind = str(event.get("T"))
             if kind == "success":

@@ -14,7 +14,7 @@ import msgspec
 import orjson
 
 from ingest.asks import Ask, Credentials, Page, Request, Response
-from ingest.conversation import Unnumbered
+from ingest.conversation import UNREADABLE, Unnumbered
 from ingest.verdicts import Reading, Verdict
 from lake.errors import InvalidValueError
 from lake.values import Message
@@ -168,6 +168,8 @@ class TradeStream(Unnumbered):
             found = None
         kind = found.get("type") if isinstance(found, dict) else None
         message = self._message(data, ts_recv_ns, may_repeat=kind == "trade")
+        if found is None:
+            self._lose(UNREADABLE)
         if kind == "error":
             self._told(str(found.get("msg", "")))
         entries = found.get("data") if kind == "trade" else None

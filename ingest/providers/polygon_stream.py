@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 
 import orjson
 
+from ingest.conversation import UNREADABLE
 from ingest.providers.handshake import STALE_CONNECTION_S, Handshake
 from ingest.verdicts import Reading, Verdict
 from lake.errors import InvalidValueError
@@ -64,6 +65,8 @@ class MarketStream(Handshake):
         events = [event for event in found if isinstance(event, dict)] if isinstance(found, list) else []
         kinds = {str(event.get("ev")) for event in events}
         message = self._message(data, ts_recv_ns, may_repeat=bool(kinds & {"Q"}))
+        if not isinstance(found, list):
+            self._lose(UNREADABLE)
         for event in events:
             kind = str(event.get("ev"))
             if kind == "status":
