@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
 import orjson
@@ -15,25 +15,21 @@ from websockets.sync.server import ServerConnection, serve
 
 from ingest.asks import Address
 from ingest.capture import CaptureReport, Listening, capture_stream, capture_streams
-from ingest.liveness import FLOOR_NS, LEAST_EVENTS, Liveness
+from ingest.liveness import LEAST_EVENTS
 from ingest.providers.alpaca_stream import MarketStream
 from ingest.providers.binance import Market, MarketSession
-from ingest.recorder import Recorder
 from ingest.simulator import Simulator
-from ingest.subscriptions import ATTEMPTS, PATIENCE_NS, Subscriptions
+from ingest.subscriptions import ATTEMPTS
 from ingest.transport.backoff import Backoff
-from ingest.writer import Writer
 from lake.catalog import Lake
-from lake.errors import CommitUnknownError, InvalidValueError, LogFullError, ProviderUnavailableError
+from lake.errors import ProviderUnavailableError
 from lake.instants import NANOS_PER_SECOND, system_clock
-from lake.log.blocks import encode_messages, partition_of
+from lake.log.blocks import encode_messages
 from lake.log.log import RAW_PARTITIONS, RAW_TOPIC
 from lake.log.segments import SegmentLog
 from lake.settings import load_settings
-from lake.steps import Steps
 from lake.values import Capture, CaptureKind, Message
 from tests.ingest.conftest import FAST, Waits, history_of, messages_of
-from tests.ingest.test_capture import Awkward
 
 PATIENCE_S = 60.0
 SPEED = 200
@@ -194,34 +190,6 @@ def test_a_channel_that_falls_silent_while_another_speaks_is_found(fast_lake: La
     assert gaps["ETHUSDT"]["first_missing"] == str(2 * LEAST_EVENTS + 1)
 
 
-def test_liveness_leaves_quiet_symbols_and_quiet_markets_alone() -> None:
-    liveness, counts = Liveness(), {("BUSY", "trades"): 0, ("QUIET", "trades"): 0}
-    liveness.begun(counts, 0)
-    found = []
-    for second in range(1, 4_000):
-        counts["BUSY", "trades"] += 10
-        counts["QUIET", "trades"] += second % 30 == 0
-        found.append(liveness.mute(counts, second * SECOND))
-    assert set(found) == {None}
-    assert liveness.mute(counts, 4_000 * SECOND + 10 * FLOOR_NS) is None  # all are silent: the market is closed
-
-
-def test_liveness_does_not_blame_the_feed_for_a_pause_of_ours() -> None:
-    liveness, counts = Liveness(), {("A", "trades"): 0, ("B", "trades"): 0}
-    liveness.begun(counts, 0)
-    for second in range(1, 200):
-        counts = {key: count + 5 for key, count in counts.items()}
-        assert liveness.mute(counts, second * SECOND) is None
-    later = 200 * SECOND + 5 * FLOOR_NS
-    liveness.held_up(later)
-    counts["A", "trades"] += 1
-    assert liveness.mute(counts, later + SECOND) is None
-    counts["A", "trades"] += 1
-    assert liveness.mute(counts, later + FLOOR_NS) is None
-    counts["A", "trades"] += 1
-    assert liveness.mute(counts, later + 3 * SECOND + FLOOR_NS) == ("B", "trades")
-
-
 def test_a_subscription_that_is_not_confirmed_is_asked_for_again(fast_lake: Lake, log: SegmentLog, waits: Waits) -> None:
     asked: list[dict[str, object]] = []
 
@@ -295,20 +263,6 @@ def test_a_full_endpoint_is_waited_for_and_a_part_confirmed_is_completed(fast_la
     assert waits.asked == [60.0]
     assert asked == [{"action": "subscribe", "trades": ["AAPL", "TSLA"]}, {"action": "subscribe", "trades": ["TSLA"]}]
     assert history_of(log, "quality.findings") == []
-
-
-def test_part_of_an_acknowledgement_leaves_the_rest_to_ask_for() -> None:
-    subscriptions = Subscriptions(["trades:A", "trades:B", "quotes:A"])
-    subscriptions.begun()
-    subscriptions.asked(0)
-    subscriptions.confirmed(["trades:A", "bars:A"])
-    assert subscriptions.overdue(PATIENCE_NS - 1) == ([], [])
-    again, lost = subscriptions.overdue(PATIENCE_NS)
-    assert (again, lost) == (["trades:B", "quotes:A"], [])
-    for attempt in range(1, ATTEMPTS):
-        subscriptions.asked(attempt * PATIENCE_NS)
-    assert subscriptions.overdue(ATTEMPTS * PATIENCE_NS) == ([], ["trades:B", "quotes:A"])
-    assert subscriptions.overdue(9 * PATIENCE_NS) == ([], [])
 
 
 def test_a_server_that_will_shut_down_is_left_at_once(fast_lake: Lake, log: SegmentLog, waits: Waits) -> None:
@@ -437,52 +391,3 @@ def test_what_a_server_drops_while_we_are_held_up_is_an_open_gap(fast_lake: Lake
     assert kept > 0
     (gap,) = history_of(log, "quality.gaps")
     assert (gap["status"], gap["first_missing"]) == ("open", str(kept))
-
-
-@pytest.mark.parametrize(
-    "failures",
-    [
-        [(LogFullError("full"), False)] * 3,
-        [(CommitUnknownError("who knows"), True)],
-        [(CommitUnknownError("who knows"), False), (LogFullError("full"), False), (CommitUnknownError("who knows"), True)],
-    ],
-)
-def test_captures_that_share_commits_get_every_message_once(
-    log: SegmentLog, waits: Waits, failures: list[tuple[Exception, bool]]
-) -> None:
-    captures = [Capture(f"binance-spot-{number}", "binance", "spot", CaptureKind.LIVE, 1, "1", "x") for number in range(6)]
-    with Writer(Awkward(log, list(failures)), clock=system_clock, steps=Steps(), sleep=waits) as writer:
-        recorders = [writer.recorder(capture, RAW_PARTITIONS) for capture in captures]
-        for number in range(1_500):
-            for recorder in recorders:
-                recorder.record([Message(number, number, "text/plain", b"%d" % number)])
-        for recorder in recorders:
-            recorder.flush()
-            assert recorder.durable == 1_500
-    found: Mapping[str, list[object]] = {capture.capture_id: [] for capture in captures}
-    for row in messages_of(log):
-        found[str(row["capture_id"])].append(row["payload"])
-    assert all(payloads == [b"%d" % number for number in range(1_500)] for payloads in found.values())
-    assert len({partition_of(capture.capture_id, RAW_PARTITIONS) for capture in captures}) > 1
-
-
-def test_a_log_that_stays_full_is_told_to_every_capture(log: SegmentLog, waits: Waits) -> None:
-    full = Awkward(log, [(LogFullError("full"), False)] * 1_000)
-    with Writer(full, clock=system_clock, steps=Steps(), sleep=waits, patience_s=60.0) as writer:
-        recorders = [writer.recorder(CAPTURE, RAW_PARTITIONS) for _ in range(2)]
-        for recorder in recorders:
-            recorder.record([Message(0, 0, "text/plain", b"x")])
-        for recorder in recorders:
-            with pytest.raises(LogFullError):
-                recorder.flush()
-            with pytest.raises(LogFullError):
-                recorder.record([Message(recorder.next_seq, 0, "text/plain", b"x")])
-        assert writer.has_room  # so that listeners go on, and meet the error
-    assert [recorder.durable for recorder in recorders] == [0, 0]
-
-
-def test_a_hole_in_the_numbers_is_refused_there_too(log: SegmentLog, waits: Waits) -> None:
-    with Writer(log, clock=system_clock, steps=Steps(), sleep=waits) as writer:
-        recorder: Recorder = writer.recorder(CAPTURE, RAW_PARTITIONS)
-        with pytest.raises(InvalidValueError, match="expected 0"):
-            recorder.record([Message(1, 0, "text/plain", b"x")])
