@@ -66,6 +66,12 @@ def to_ns(instant: datetime) -> int:
     return (instant - EPOCH) // timedelta(microseconds=1) * NANOS_PER_MICRO
 
 
+def check_window(start: datetime, end: datetime) -> None:
+    """Raise InvalidValueError for a window `[start, end)` that is empty or whose ends have no time zone."""
+    if start.tzinfo is None or end.tzinfo is None or start >= end:
+        raise InvalidValueError(f"window [{start.isoformat()}, {end.isoformat()}) is empty or has no time zone")
+
+
 def parse_instant(text: str, clock: Clock = system_clock) -> datetime:
     """Return the instant that a user wrote, in UTC.
 

@@ -17,6 +17,7 @@ import orjson
 from ingest.asks import Ask, Credentials, Page, Request, Response
 from ingest.verdicts import Reading, Verdict
 from lake.errors import InvalidValueError
+from lake.instants import check_window
 
 PROVIDER = "alpaca"
 Feed = Literal["iex", "sip", "opra", "indicative", "crypto", "actions"]
@@ -99,8 +100,7 @@ class MarketData:
         """Return the first request of an ask. Raises InvalidValueError."""
         if not _SYMBOLS.match(ask.symbol) and (ask.symbol, self.kind) != (EVERY, "actions"):
             raise InvalidValueError(f"symbol {ask.symbol!r} is not one of Alpaca's; several are joined by commas")
-        if ask.start.tzinfo is None or ask.end.tzinfo is None or ask.start >= ask.end:
-            raise InvalidValueError(f"window [{ask.start.isoformat()}, {ask.end.isoformat()}) is empty or has no time zone")
+        check_window(ask.start, ask.end)
         path = _KINDS[self._market][self.kind]
         params = [] if ask.symbol == EVERY else [("symbols", ask.symbol)]
         if self.kind == "chain":

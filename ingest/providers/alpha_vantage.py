@@ -16,6 +16,7 @@ import orjson
 from ingest.asks import Ask, Credentials, Page, Request, Response
 from ingest.verdicts import Reading, Verdict
 from lake.errors import InvalidValueError
+from lake.instants import check_window
 
 PROVIDER = "alpha_vantage"
 STOCKS, CURRENCIES, FUNDAMENTALS = "stocks", "currencies", "fundamentals"
@@ -68,8 +69,7 @@ class Query:
 
     def first(self, ask: Ask) -> Request:
         """Return the first request of an ask; intraday stock bars are asked month by month. Raises InvalidValueError."""
-        if ask.start.tzinfo is None or ask.end.tzinfo is None or ask.start >= ask.end:
-            raise InvalidValueError(f"window [{ask.start.isoformat()}, {ask.end.isoformat()}) is empty or has no time zone")
+        check_window(ask.start, ask.end)
         pair = _PAIR.match(ask.symbol)
         self._months = []
         if ask.interval in MINUTES:

@@ -17,6 +17,7 @@ from ingest.asks import Ask, Page, Request, Response
 from ingest.providers.binance import DEPTH_PATH, Market
 from ingest.verdicts import Reading, Verdict
 from lake.errors import InvalidValueError
+from lake.instants import check_window
 
 INTERVALS = {
     **{each: each for each in ("1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12h", "1d")},
@@ -183,8 +184,7 @@ class Depth(_Asked):
 
 def window_ms(ask: Ask) -> tuple[int, int]:
     """Return the milliseconds of `[start, end)`. Raises InvalidValueError."""
-    if ask.start.tzinfo is None or ask.end.tzinfo is None or ask.start >= ask.end:
-        raise InvalidValueError(f"window [{ask.start.isoformat()}, {ask.end.isoformat()}) is empty or has no time zone")
+    check_window(ask.start, ask.end)
     return _ms(ask.start), _ms(ask.end)
 
 

@@ -17,6 +17,7 @@ import orjson
 from ingest.asks import Credentials, Request, Response
 from ingest.verdicts import Reading, Verdict
 from lake.errors import InvalidValueError
+from lake.instants import check_window
 
 PROVIDER = "databento"
 ADDRESS = "https://hist.databento.com"
@@ -66,8 +67,7 @@ def _of(
         )
     if not 1 <= len(symbols) <= MOST_SYMBOLS or not all(_SYMBOL.match(symbol) for symbol in symbols):
         raise InvalidValueError(f"{len(symbols)} symbols: expected 1 to {MOST_SYMBOLS}, like AAPL, or ESM4")
-    if start.tzinfo is None or end.tzinfo is None or start >= end:
-        raise InvalidValueError(f"window [{start.isoformat()}, {end.isoformat()}) is empty or has no time zone")
+    check_window(start, end)
     window = tuple((name, at.astimezone(UTC).isoformat().replace("+00:00", "Z")) for name, at in (("start", start), ("end", end)))
     return (("dataset", dataset), ("schema", schema), ("symbols", ",".join(symbols)), ("stype_in", stype_in), *window)
 

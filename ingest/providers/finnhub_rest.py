@@ -16,6 +16,7 @@ from ingest.offers import Offer
 from ingest.providers.finnhub import PROVIDER, checked, read_document
 from ingest.verdicts import Reading, Verdict
 from lake.errors import InvalidValueError
+from lake.instants import check_window
 
 RESOLUTIONS = {
     "1m": "1", "5m": "5", "15m": "15", "30m": "30", "60m": "60", "1h": "60", "1d": "D", "1wk": "W", "1mo": "M",
@@ -84,7 +85,7 @@ class Answers:
 
     def first(self, ask: Ask) -> Request:
         """Return the request for an ask. Raises InvalidValueError."""
-        _check_window(ask)
+        check_window(ask.start, ask.end)
         path = self._question.path
         return Request("GET", f"/api/v1/{path}", tuple(self._question.params(ask)), _HEADERS, path)
 
@@ -109,7 +110,7 @@ class Candles:
 
     def first(self, ask: Ask) -> Request:
         """Return the first request of an ask. Raises InvalidValueError."""
-        _check_window(ask)
+        check_window(ask.start, ask.end)
         resolution = RESOLUTIONS.get(ask.interval)
         if resolution is None:
             raise InvalidValueError(f"interval {ask.interval!r} is not one of Finnhub's; expected {', '.join(RESOLUTIONS)}")
@@ -136,11 +137,6 @@ class Candles:
         self._rows += len(stamps) if isinstance(stamps, list) else 0
         reading = Reading(Verdict.OK if self._rows else Verdict.EMPTY_VALID, f"{self._rows} bars")
         return Page(reading, self._window()) if self._from < self._end else Page(reading)
-
-
-def _check_window(ask: Ask) -> None:
-    if ask.start.tzinfo is None or ask.end.tzinfo is None or ask.start >= ask.end:
-        raise InvalidValueError(f"window [{ask.start.isoformat()}, {ask.end.isoformat()}) is empty or has no time zone")
 
 
 _STOCKS = frozenset({"equity", "etf"})

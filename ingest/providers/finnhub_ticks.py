@@ -15,7 +15,7 @@ import orjson
 from ingest.asks import Ask, Page, Request, Response
 from ingest.providers.finnhub import checked, read_refusal
 from ingest.verdicts import Reading, Verdict
-from lake.errors import InvalidValueError
+from lake.instants import check_window
 
 ENDPOINT = "stock/tick"
 MOST_ROWS = 25_000
@@ -33,8 +33,7 @@ class Ticks:
 
     def first(self, ask: Ask) -> Request:
         """Return the request for the first page of the first day. Raises InvalidValueError."""
-        if ask.start.tzinfo is None or ask.end.tzinfo is None or ask.start >= ask.end:
-            raise InvalidValueError(f"window [{ask.start.isoformat()}, {ask.end.isoformat()}) is empty or has no time zone")
+        check_window(ask.start, ask.end)
         self._day = ask.start.astimezone(_NEW_YORK).date()
         self._last = (ask.end - timedelta(microseconds=1)).astimezone(_NEW_YORK).date()
         self._rows = 0

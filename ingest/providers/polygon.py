@@ -20,6 +20,7 @@ from ingest.asks import Ask, Credentials, Page, Request, Response
 from ingest.offers import Offer
 from ingest.verdicts import Reading, Verdict
 from lake.errors import InvalidValueError
+from lake.instants import check_window
 
 PROVIDER = "polygon"
 ADDRESS = "https://api.polygon.io"
@@ -109,8 +110,7 @@ class Query:
         """Return the first request of an ask. Raises InvalidValueError."""
         if not _SYMBOL.match(ask.symbol):
             raise InvalidValueError(f"symbol {ask.symbol!r} is not one of Polygon's; expected like AAPL, O:…, X:BTCUSD, C:EURUSD")
-        if ask.start.tzinfo is None or ask.end.tzinfo is None or ask.start >= ask.end:
-            raise InvalidValueError(f"window [{ask.start.isoformat()}, {ask.end.isoformat()}) is empty or has no time zone")
+        check_window(ask.start, ask.end)
         path, params = QUESTIONS[self.kind].request(ask)
         self._request = Request("GET", path, tuple(params), _HEADERS, self.kind, symbols=(ask.symbol,))
         self._asked, self._rows = set(), 0

@@ -18,6 +18,7 @@ from ingest.asks import Ask, Credentials, Page, Request, Response
 from ingest.offers import Offer
 from ingest.verdicts import Reading, Verdict
 from lake.errors import InvalidValueError
+from lake.instants import check_window
 
 PROVIDER = "tiingo"
 ADDRESS = "https://api.tiingo.com"
@@ -60,8 +61,7 @@ class Prices:
         if frequency is None:
             told = ", ".join(_FREQUENCIES[self._feed])
             raise InvalidValueError(f"interval {ask.interval!r} is not one of Tiingo's {self._feed}; expected {told}")
-        if ask.start.tzinfo is None or ask.end.tzinfo is None or ask.start >= ask.end:
-            raise InvalidValueError(f"window [{ask.start.isoformat()}, {ask.end.isoformat()}) is empty or has no time zone")
+        check_window(ask.start, ask.end)
         path = {DAILY: f"/tiingo/daily/{symbol}/prices", IEX: f"/iex/{symbol}/prices", CRYPTO: "/tiingo/crypto/prices"}.get(
             self._feed, f"/tiingo/fx/{symbol}/prices"
         )

@@ -13,6 +13,7 @@ import orjson
 from ingest.asks import Ask, Page, Request, Response
 from ingest.verdicts import Reading, Verdict
 from lake.errors import InvalidValueError
+from lake.instants import check_window
 
 PROVIDER = "yahoo"
 FEED = "chart"
@@ -32,8 +33,7 @@ class Chart:
             raise InvalidValueError(f"symbol {ask.symbol!r} is not one of Yahoo's; expected letters, digits, ^ = . or -")
         if ask.interval not in INTERVALS:
             raise InvalidValueError(f"interval {ask.interval!r} is not one of {', '.join(INTERVALS)}")
-        if ask.start.tzinfo is None or ask.end.tzinfo is None or ask.start >= ask.end:
-            raise InvalidValueError(f"window [{ask.start.isoformat()}, {ask.end.isoformat()}) is empty or has no time zone")
+        check_window(ask.start, ask.end)
         params = [
             ("interval", ask.interval),
             ("period1", str(int(ask.start.timestamp()))),
