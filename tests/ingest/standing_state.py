@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
 from ingest.asks import Request
 from ingest.transport.http import Call
 from ingest.verdicts import Reading, Verdict
 from lake.instants import NANOS_PER_SECOND
+from lake.settings import load_settings
+from lake.state import State
 
 START_NS = 1_800_000_000 * NANOS_PER_SECOND
 QUOTE = Request("GET", "/api/v1/quote", endpoint="quote")
@@ -23,6 +29,15 @@ class Clock:
     def move(self, seconds: float) -> None:
         """Let time pass."""
         self.now_ns += int(seconds * NANOS_PER_SECOND)
+
+
+@contextmanager
+def own_state(folder: Path, clock: Clock) -> Iterator[State]:
+    """Give an empty state in a folder."""
+    made = State(load_settings(home=folder).state_url, clock)
+    made.create()
+    yield made
+    made.close()
 
 
 def call(verdict: Verdict, took_s: float = 0.1, detail: str = "", retry_after_s: float | None = None) -> Call:

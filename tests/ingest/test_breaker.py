@@ -16,7 +16,7 @@ from ingest.verdicts import REFUSED, RETRYABLE, Reading, Verdict
 from lake.instants import NANOS_PER_SECOND, system_clock
 from lake.settings import load_settings
 from lake.state import State
-from tests.ingest.standing_state import QUOTE, START_NS, Clock, call
+from tests.ingest.standing_state import QUOTE, START_NS, Clock, call, own_state
 from tests.lake.processes import together
 from tests.postgres import Server
 
@@ -41,10 +41,8 @@ def clock() -> Clock:
 
 @pytest.fixture
 def state(tmp_path: Path, clock: Clock) -> Iterator[State]:
-    made = State(load_settings(home=tmp_path).state_url, clock)
-    made.create()
-    yield made
-    made.close()
+    with own_state(tmp_path, clock) as made:
+        yield made
 
 
 def fail(permits: BreakerPermits, times: int, verdict: Verdict = Verdict.UPSTREAM_5XX) -> None:

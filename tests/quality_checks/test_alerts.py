@@ -11,11 +11,10 @@ from lake.errors import InvalidValueError, NotFoundError
 from lake.instants import NANOS_PER_SECOND
 from lake.log.outbox import WAITING, Outbox
 from lake.log.segments import SegmentLog
-from lake.settings import load_settings
 from lake.state import State
 from quality_checks.alerts import Alert, Alerts, Severity, Status
 from tests.ingest.conftest import history_of
-from tests.ingest.standing_state import Clock
+from tests.ingest.standing_state import Clock, own_state
 
 
 @pytest.fixture
@@ -25,10 +24,8 @@ def clock() -> Clock:
 
 @pytest.fixture
 def state(tmp_path: Path, clock: Clock) -> Iterator[State]:
-    made = State(load_settings(home=tmp_path).state_url, clock)
-    made.create()
-    yield made
-    made.close()
+    with own_state(tmp_path, clock) as made:
+        yield made
 
 
 @pytest.fixture
