@@ -85,9 +85,10 @@ class Broker:
         self._process.wait()
 
     def pause(self) -> None:
-        """Stop it with SIGSTOP: connections stay open and nothing answers."""
+        """Stop it with SIGSTOP, and return when each of its threads has stopped: connections stay open, nothing answers."""
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self._process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
     def resume(self) -> None:
         """Let it go on."""
