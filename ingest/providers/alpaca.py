@@ -20,27 +20,34 @@ from lake.errors import InvalidValueError
 from lake.instants import check_window
 
 PROVIDER = "alpaca"
-Feed = Literal["iex", "sip", "opra", "indicative", "crypto", "actions"]
-Kind = Literal["bars", "trades", "quotes", "snapshots", "chain", "latest_quotes", "actions"]
+Feed = Literal["iex", "sip", "opra", "indicative", "crypto", "actions", "news"]
+Kind = Literal[
+    "bars", "trades", "quotes", "snapshots", "chain", "latest_quotes", "latest_trades", "latest_bars", "actions", "news"
+]
 ADDRESS = "https://data.alpaca.markets"
 STOCK_FEEDS, OPTION_FEEDS = ("iex", "sip"), ("opra", "indicative")
-FEEDS: tuple[Feed, ...] = ("iex", "sip", "opra", "indicative", "crypto", "actions")
+FEEDS: tuple[Feed, ...] = ("iex", "sip", "opra", "indicative", "crypto", "actions", "news")
+_LATEST: dict[str, str] = {"latest_quotes": "quotes", "latest_trades": "trades", "latest_bars": "bars"}
+"""What is told once of each symbol, and the name of its map. Of options no trades: their last one has no id, and makes no row."""
 _KINDS: dict[str, dict[str, str]] = {
     "stocks": {name: f"/v2/stocks/{name}" for name in ("bars", "trades", "quotes", "snapshots")}
-    | {"latest_quotes": "/v2/stocks/quotes/latest"},
+    | {kind: f"/v2/stocks/{name}/latest" for kind, name in _LATEST.items()},
     "options": {name: f"/v1beta1/options/{name}" for name in ("bars", "trades", "snapshots")}
     | {"latest_quotes": "/v1beta1/options/quotes/latest", "chain": "/v1beta1/options/snapshots"},
-    "crypto": {name: f"/v1beta3/crypto/us/{name}" for name in ("bars", "trades", "quotes", "snapshots")},
+    "crypto": {name: f"/v1beta3/crypto/us/{name}" for name in ("bars", "trades", "quotes", "snapshots")}
+    | {kind: f"/v1beta3/crypto/us/latest/{name}" for kind, name in _LATEST.items()},
     "actions": {"actions": "/v1/corporate-actions"},
+    "news": {"news": "/v1beta1/news"},
 }
 EVERY = "*"
-"""In place of symbols, for corporate actions alone: those of all companies."""
+"""In place of symbols, for corporate actions and news alone: those of all companies."""
+_OF_ALL = frozenset({"actions", "news"})
 _HISTORY = frozenset({"bars", "trades", "quotes"})
 _SYMBOLS = re.compile(r"[A-Za-z0-9./\-]{1,30}(?:,[A-Za-z0-9./\-]{1,30})*\Z")
 _INTERVAL = re.compile(r"(\d{1,3})(m|h|d|wk|mo)\Z")
 _ADJUSTMENTS = frozenset({"raw", "split", "dividend", "spin-off", "all"})
 _MOST_ROWS = "10000"
-_PAGE_ROWS = {"actions": "1000", "snapshots": "1000", "chain": "1000"}
+_PAGE_ROWS = {"actions": "1000", "snapshots": "1000", "chain": "1000", "news": "50"}
 
 
 def credentials(key_id: str, secret: str) -> Credentials:
@@ -63,7 +70,7 @@ def timeframe(interval: str) -> str:
 
 
 def market_of(feed: Feed) -> str:
-    """Return the market that a feed is of: stocks, options, crypto or actions."""
+    """Return the market that a feed is of: stocks, options, crypto, actions or news."""
     return "stocks" if feed in STOCK_FEEDS else "options" if feed in OPTION_FEEDS else feed
 
 
@@ -74,7 +81,7 @@ def kinds_of(feed: Feed) -> tuple[Kind, ...]:
 
 def page_rows(kind: Kind) -> int | None:
     """Return the most rows of one page that are asked for; None where an answer has no pages."""
-    return None if kind == "latest_quotes" else int(_PAGE_ROWS.get(kind, _MOST_ROWS))
+    return None if kind in _LATEST else int(_PAGE_ROWS.get(kind, _MOST_ROWS))
 
 
 class MarketData:
@@ -98,7 +105,7 @@ class MarketData:
 
     def first(self, ask: Ask) -> Request:
         """Return the first request of an ask. Raises InvalidValueError."""
-        if not _SYMBOLS.match(ask.symbol) and (ask.symbol, self.kind) != (EVERY, "actions"):
+        if not _SYMBOLS.match(ask.symbol) and not (ask.symbol == EVERY and self.kind in _OF_ALL):
             raise InvalidValueError(f"symbol {ask.symbol!r} is not one of Alpaca's; several are joined by commas")
         check_window(ask.start, ask.end)
         path = _KINDS[self._market][self.kind]
@@ -108,11 +115,13 @@ class MarketData:
         if self.kind == "bars":
             params.append(("timeframe", timeframe(ask.interval)))
         last = ask.end - timedelta(microseconds=1)  # Alpaca includes the end
-        if self.kind in _HISTORY:
+        if self.kind in (*_HISTORY, "news"):
             params += [("start", _rfc3339(ask.start)), ("end", _rfc3339(last))]
         elif self.kind == "actions":
             params += [("start", ask.start.date().isoformat()), ("end", last.date().isoformat())]
-        if self.kind != "latest_quotes":
+        if self.kind == "news":
+            params.append(("sort", "asc"))
+        if self.kind not in _LATEST:
             params.append(("limit", _PAGE_ROWS.get(self.kind, _MOST_ROWS)))
         if self._market == "stocks" and self.kind in _HISTORY:
             if self.kind == "bars":
@@ -122,7 +131,7 @@ class MarketData:
             params.append(("feed", self.feed))
         headers = (("accept-encoding", "identity"), ("accept", "application/json"))
         self._request = Request("GET", path, tuple(params), headers, f"{self._market}/{self.kind}")
-        self._wanted = () if self.kind in ("chain", "actions") else tuple(ask.symbol.split(","))
+        self._wanted = () if self.kind in ("chain", *_OF_ALL) else tuple(ask.symbol.split(","))
         self._seen, self._tokens = {}, set()
         return self._request
 
@@ -157,11 +166,12 @@ class MarketData:
         """Return the rows of each name in an answer; None when it is none."""
         if not isinstance(found, dict):
             return None
-        names = {"chain": "snapshots", "latest_quotes": "quotes", "actions": "corporate_actions"}
-        name = names.get(self.kind, self.kind)
+        name = ({"chain": "snapshots", "actions": "corporate_actions"} | _LATEST).get(self.kind, self.kind)
         by_name = found.get(name)
         if by_name is None and self.kind == "snapshots" and self._market == "stocks":
             by_name = found  # stock snapshots come without an envelope
+        if self.kind == "news":
+            return {name: len(by_name)} if isinstance(by_name, list) else {} if name in found and by_name is None else None
         if not isinstance(by_name, dict):
             return {} if name in found and by_name is None else None
         return {name: len(told) if isinstance(told, list) else int(told is not None) for name, told in by_name.items()}

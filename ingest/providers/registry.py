@@ -112,7 +112,8 @@ def _alpaca_offers() -> tuple[Offer, ...]:
     words: dict[alpaca.Kind, tuple[str, str]] = {
         "bars": ("bars", _BARS), "trades": ("trades", _TRADES), "quotes": ("quotes", _QUOTES),
         "snapshots": ("snapshots", _QUOTES), "chain": ("chain", _QUOTES), "latest_quotes": ("latest_quotes", _QUOTES),
-        "actions": ("corporate_actions", _ACTIONS),
+        "latest_trades": ("latest_trades", _TRADES), "latest_bars": ("latest_bars", _BARS),
+        "actions": ("corporate_actions", _ACTIONS), "news": ("news", "normalized.news"),
     }  # fmt: skip
     classes = {"crypto": frozenset({"crypto"})} | dict.fromkeys(alpaca.OPTION_FEEDS, frozenset({"option"}))
     return tuple(

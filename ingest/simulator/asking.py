@@ -16,6 +16,7 @@ _SYMBOLS: dict[tuple[str, str], Sequence[str]] = {
     ("alpaca", "opra"): ("AAPL",),
     ("alpaca", "indicative"): ("AAPL",),
     ("alpaca", "actions"): ("*",),
+    ("alpaca", "news"): ("CWAN", "AAPL"),
     ("alpaca", "crypto"): ("BTC/USD", "ETH/USD"),
     ("finnhub", ""): ("AAPL",),
     ("finnhub", "trades"): ("AAPL", "TSLA", "BINANCE:BTCUSDT", "OANDA:EUR_USD"),

@@ -18,7 +18,7 @@ from starlette.routing import Route
 from ingest.simulator.keyed import Answer, Keys, answers, whole
 
 JSON = "application/json"
-ALPACA_PATHS = ("/v2/stocks/", "/v1beta1/options/", "/v1beta3/crypto/", "/v1/corporate-actions")
+ALPACA_PATHS = ("/v2/stocks/", "/v1beta1/options/", "/v1beta3/crypto/", "/v1/corporate-actions", "/v1beta1/news")
 _MORE = "next_page_token"
 _ALPACA_LISTS = {
     "bars": "bars",
@@ -26,6 +26,7 @@ _ALPACA_LISTS = {
     "quotes": "quotes",
     "snapshots": "snapshots",
     "corporate-actions": "corporate_actions",
+    "news": "news",
 }
 _TIMEFRAMES = ("Min", "Hour", "Day", "Week", "Month")
 _ADJUSTMENTS = {"raw", "split", "dividend", "spin-off", "all"}
@@ -90,6 +91,8 @@ def alpaca_answer(path: str, query: Mapping[str, str], headers: Mapping[str, str
     if envelope is None or (not here and "/snapshots/" not in path):
         return _alpaca_error(404, 40410000, "endpoint not found.")
     wanted = {name for name in query.get("symbols", "").split(",") if name}
+    if envelope == "news":
+        return _news(here, wanted, query)
     token = query.get("page_token")
     if token is not None:
         tokens = [each.document.get("next_page_token") for each in here]
@@ -128,6 +131,21 @@ def _actions_of(here: list[Answer], wanted: set[str]) -> Response:
     return Response(orjson.dumps({"corporate_actions": {k: v for k, v in kept.items() if v}, _MORE: None}), media_type=JSON)
 
 
+def _news(here: list[Answer], wanted: set[str], query: Mapping[str, str]) -> Response:
+    """Return the recorded page that is asked for, with the articles of the window that name a symbol wanted."""
+    pages = sorted(here, key=lambda each: each.document[_MORE] is None)  # the page without a token ends them
+    tokens = [each.document[_MORE] for each in pages]
+    asked = query.get("page_token")
+    at = 0 if asked is None else tokens.index(asked) + 1 if asked in tokens else len(pages)
+    if at >= len(pages):
+        return Response(orjson.dumps({"news": [], _MORE: None}), media_type=JSON)
+    page = pages[at]
+    start, end = query.get("start", ""), query.get("end", "9999")
+    told = page.document["news"]
+    kept = [one for one in told if (not wanted or wanted & set(one["symbols"])) and start <= one["updated_at"] <= end]
+    return whole(page) if kept == told else Response(orjson.dumps({"news": kept, _MORE: page.document[_MORE]}), media_type=JSON)
+
+
 def _by_name(answer: Answer, envelope: str) -> dict[str, Any]:
     found = answer.document.get(envelope, answer.document if envelope == "snapshots" else {})
     return dict(found) if isinstance(found, dict) else {}
@@ -142,7 +160,7 @@ def _is_in_window(answer: Answer, query: Mapping[str, str], envelope: str) -> bo
 
 
 def _alpaca_wrong(path: str, query: Mapping[str, str]) -> Response | None:
-    if path.endswith("/bars") and not query.get("timeframe", "").endswith(_TIMEFRAMES):
+    if path.endswith("/bars") and "/latest/" not in path and not query.get("timeframe", "").endswith(_TIMEFRAMES):
         return _alpaca_error(400, 40010000, f"invalid timeframe: {query.get('timeframe', '')}")
     adjustments = query.get("adjustment", "raw").split(",")
     if set(adjustments) - _ADJUSTMENTS or len(set(adjustments)) != len(adjustments):
