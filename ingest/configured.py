@@ -179,10 +179,11 @@ class Configured:
 
     def _refuse(self, etag: str, mistakes: list[dict[str, Any]], words: str) -> None:
         told = {"etag": etag, "mistakes": mistakes}
+        goes_on = f"version {self._now.version} goes on" if self._now.version else "all goes on as shipped"
         if self._state.document(_REFUSED, "file") != told:
             self._state.save_document(_REFUSED, "file", told)
-            LOGGER.error("%s is not taken up, version %d goes on: %s", self.path.name, self._now.version, words)
-        self._alerts.raise_alert(ALERT, "file", Severity.ERROR, f"version {self._now.version} goes on: {words}")
+            LOGGER.error("%s is not taken up, %s: %s", self.path.name, goes_on, words)
+        self._alerts.raise_alert(ALERT, "file", Severity.ERROR, f"{self.path.name} is not taken up, {goes_on}: {words}")
 
     def _mended(self) -> None:
         if self._state.document(_REFUSED, "file") is not None:

@@ -6,7 +6,7 @@ Values and functions. Time is not guessed: the plan's own book is played forward
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from math import ceil
 
@@ -119,8 +119,26 @@ def estimates(question: Question, offers: Sequence[Offer], purse: Purse, budget_
     """
     now = to_datetime(purse.quotas.clock())
     fitting = [offer for offer in offers if offer.kind == question.kind and question.asset_class in offer.asset_classes]
-    found = [_estimate(question, offer, purse, now, budget_usd) for offer in fitting]
+    found = [_estimate(question, offer, purse, now, budget_usd) for offer in _of_interval(fitting, question.interval)]
     return sorted(found, key=lambda one: (not one.suffices, one.usd, one.seconds or 0.0, one.provider, one.feed, one.endpoint))
+
+
+def offered(offers: Sequence[Offer], asset_class: str) -> list[str]:
+    """Return the kinds of data that somebody offers of an asset class."""
+    return sorted({offer.kind for offer in offers if asset_class in offer.asset_classes})
+
+
+def _of_interval(offers: Sequence[Offer], interval: str) -> list[Offer]:
+    """Return the offers to estimate, of a feed that has an offer an interval: the one that was asked for, or all as one."""
+    by_feed: dict[tuple[str, str], list[Offer]] = {}
+    for offer in offers:
+        by_feed.setdefault((offer.provider, offer.feed), []).append(offer)
+    found: list[Offer] = []
+    for mine in by_feed.values():
+        able = [offer for offer in mine if not offer.intervals or interval in offer.intervals]
+        every = dict.fromkeys(each for offer in mine for each in offer.intervals)
+        found += able or [replace(mine[0], intervals=tuple(every))]
+    return found
 
 
 class _Asking:
@@ -181,7 +199,7 @@ def _estimate(question: Question, offer: Offer, purse: Purse, now: datetime, bud
 
 def _why_not(question: Question, offer: Offer, purse: Purse, now: datetime) -> str:
     if offer.intervals and question.interval not in offer.intervals:
-        return f"has no bars of {question.interval}"
+        return f"has no bars of {question.interval}, only of {', '.join(offer.intervals)}"
     begins = offer.begins(question.interval, now)
     if begins is not None and question.start < begins:
         return f"reaches back to {begins:%Y-%m-%d} only"

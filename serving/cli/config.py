@@ -52,10 +52,14 @@ def show(
             console.out(now.text, end="", highlight=False)
             return
         rows = [[where, value] for where, value in _leaves(told["configuration"])]
-        console.print(Text(f"version {now.version}, {now.etag}" if now.version else "nothing is configured: all as shipped"))
+        told_by = f"version {now.version}, {now.etag}" if now.version else "nothing is configured, these are the defaults"
+        console.print(Text(f"{told_by}; providers that are not named are as shipped"))
         console.print(listing(None, ["key", "value"], rows))
         for mistake in configured.refusal():
-            console.print(Text(f"the file is refused: line {mistake['line']}: {mistake['where']}: {mistake['what']}", "bold red"))
+            line = f"line {mistake['line']}: " if mistake["line"] else ""
+            where = f"{mistake['where']}: " if mistake["where"] else ""
+            words = f"{configured.path.name} is not taken up: {line}{where}{mistake['what']}"
+            console.print(Text(words, "bold red"), soft_wrap=True)
 
     output.answer({**told, "text": now.text} if text else told, render)
 

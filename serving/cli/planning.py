@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -16,7 +17,7 @@ from serving.cli.output import Output, listing
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from ingest.planning import Estimate
+    from ingest.planning import Estimate, Question
 
 
 def add_to(app: typer.Typer) -> None:
@@ -61,29 +62,36 @@ def plan(
         "others": documents[1:] if found and found[0].suffices else documents,
         "quotas": spent,
     }
-    output.answer(document, lambda console: _print(console, kind, found, spent))
+    output.answer(document, lambda console: _print(console, question, found, spent))
     if document["chosen"] is None:
         raise typer.Exit(1)
 
 
-def _print(console: Console, kind: str, found: list[Estimate], spent: list[dict[str, Any]]) -> None:
+def _print(console: Console, question: Question, found: list[Estimate], spent: list[dict[str, Any]]) -> None:
     if not found:
-        console.print(f"Nobody offers {kind}.")
+        from serving.operate import estimating
+
+        kinds = estimating.offered(question.asset_class)
+        told = f"; of {question.asset_class} there are {', '.join(kinds)}" if kinds else ": see --asset-class"
+        console.print(f"Nobody offers {question.kind} of {question.asset_class}{told}.", soft_wrap=True)
         return
-    rows = [
-        [each.provider, each.feed, each.plan, f"{each.calls:,}", f"{each.rows:,}", f"{each.byte_count / 1e6:,.1f}", each.words()]
-        if each.suffices
-        else [each.provider, each.feed, each.plan, f"{each.calls:,}", "", "", each.why_not]
-        for each in found
-    ]
-    console.print(listing(None, ["provider", "feed", "plan", "calls", "rows", "MB", "takes"], rows))
-    for each in spent:
-        used = ", ".join(f"{one['used']:,} of {one['limit']:,} a {one['window']}" for one in each["windows"] if one["used"])
-        share = "" if each["share_of_month"] is None else f", {each['share_of_month']:.1%} of the month"
-        console.print(Text(f"Used of {each['provider']} ({each['plan']}): {used or 'nothing now'}{share}", style="dim"))
+    several = {feed for feed, count in Counter((each.provider, each.feed) for each in found).items() if count > 1}
+    rows = []
+    for each in found:
+        feed = f"{each.feed} {each.endpoint}" if (each.provider, each.feed) in several else each.feed
+        takes = [f"{each.rows:,}", f"{each.byte_count / 1e6:,.1f}", each.words()] if each.suffices else ["", "", each.why_not]
+        rows.append([each.provider, feed, each.plan, f"{each.calls:,}", *takes])
+    columns = ["provider", "feed", "plan", "calls", "rows", "MB", "takes, or why it does not suffice"]
+    console.print(listing(None, columns, rows, right=("calls", "rows", "MB")))
+    for quota in spent:
+        if quota["provider"] not in {one.provider for one in found}:
+            continue
+        used = ", ".join(f"{one['used']:,} of {one['limit']:,} a {one['window']}" for one in quota["windows"] if one["used"])
+        share = "" if quota["share_of_month"] is None else f", {quota['share_of_month']:.1%} of the month"
+        console.print(Text(f"Used of {quota['provider']} ({quota['plan']}): {used or 'nothing now'}{share}", style="dim"))
     able = [each for each in found if each.suffices]
     if not able:
-        console.print("No provider suffices.")
+        console.print("No provider suffices; the last column says what each lacks.")
         return
     following = f"; then {', '.join(dict.fromkeys(each.provider for each in able[1:]))}" if able[1:] else ""
     words = f"Cheapest that suffices: {able[0].provider} {able[0].feed}, {able[0].words()}{following}."

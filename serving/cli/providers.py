@@ -50,20 +50,35 @@ def _print(console: Console, found: list[dict[str, Any]]) -> None:
             _sessions(each),
             ", ".join(f"{count:,} {verdict}" for verdict, count in sorted(each["calls"].items())) or "·",
             "·" if each["latency_s"]["p50"] is None else f"{each['latency_s']['p50']:.3f} / {each['latency_s']['p95']:.3f}",
-            ", ".join(one["endpoint"] for one in each["breakers"] if one["position"] != "closed") or "closed",
+            ", ".join(f"{one['endpoint']} {one['position']}" for one in each["breakers"] if one["position"] != "closed") or "·",
             each["open_gaps"],
             f"{each['usd_this_month']:.2f}",
         ]
         for each in found
     ]
-    columns = ["provider", "stands", "key", "plan", "last message", "calls", "p50 / p95 s", "breakers open", "gaps", "USD"]
-    console.print(listing(None, columns, cells, right=("gaps", "USD")))
+    columns = [
+        "provider",
+        "stands",
+        "key",
+        "plan",
+        "last message",
+        "calls",
+        "p50 / p95 s",
+        "breakers not closed",
+        "open gaps",
+        "USD",
+    ]
+    console.print(listing(None, columns, cells, right=("open gaps", "USD")))
     for each in found:
         for quota in each["quotas"]:
             windows = "; ".join(f"{one['window']}: {one['used']:,} of {one['limit']:,}" for one in quota["windows"])
             share = quota["share_of_month"]
             month = "" if share is None else f"; {share:.1%} of what the plan lets pass in a month"
             console.print(Text(f"{each['provider']} {quota['plan']}, key {quota['key']}: {windows}{month}"), soft_wrap=True)
+    for each in found:
+        if each["key"] == "missing":
+            wanted = " and ".join(each["key_variables"])
+            console.print(Text(f"{each['provider']} can be asked once {wanted} is in the environment.", "dim"), soft_wrap=True)
 
 
 def _sessions(each: Mapping[str, Any]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ingest import planning
 from ingest.breaker import Breakers
 from ingest.configuration import Configuration
 from ingest.offers import Offer
@@ -35,6 +36,11 @@ def estimate(lake: Lake, question: Question, environment: Mapping[str, str], bud
         latency_s,
     )
     return estimates(question, OFFERS, purse, budget_usd)
+
+
+def offered(asset_class: str) -> list[str]:
+    """Return the kinds of data that some provider offers of an asset class."""
+    return planning.offered(OFFERS, asset_class)
 
 
 def spent(lake: Lake) -> list[dict[str, Any]]:

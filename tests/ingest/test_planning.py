@@ -181,7 +181,7 @@ def test_windows_and_history_of_an_offer_count(state: State, hand: Hand) -> None
     (old,) = estimates(replace(minutes, start=NOW - timedelta(days=90)), yahoo, purse)
     assert old.why_not == "reaches back to 2026-10-20 only"
     (none,) = estimates(replace(minutes, interval="7m"), [offer_of("alpaca", "bars", "1d")], purse)
-    assert none.why_not == "has no bars of 7m"
+    assert none.why_not == "has no bars of 7m, only of 1m, 5m, 15m, 30m, 60m, 1h, 1d, 1wk, 1mo"
     assert estimates(replace(minutes, kind="weather"), OFFERS, purse) == []
     with pytest.raises(InvalidValueError, match="name at least one"):
         replace(minutes, symbols=())

@@ -80,6 +80,19 @@ def test_a_plan_for_a_person_and_the_ways_to_ask_wrongly(home: Path, capsys: pyt
     assert "Used of alpha_vantage (free): 20 of 25 a day in America/New_York" in told
     assert "Cheapest that suffices: " in told and "needs FINNHUB" not in told
     assert run(["plan", "weather", "-s", "AAPL", *YEARS, "--home", str(home)]) == 1
-    assert "Nobody offers weather." in capsys.readouterr().out
+    assert "Nobody offers weather of equity" in capsys.readouterr().out
     assert run(["plan", "bars", *YEARS, "--home", str(home)]) == 2
     assert run(["plan", "bars", "-s", "AAPL", "--home", str(home)]) == 2
+
+
+def test_each_thing_is_said_once(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    days = ["--start", "2026-01-01", "--end", "2026-02-01", "--home", str(home)]
+    for words in (["bars"], ["bars", "--interval", "3m"], ["fundamentals"], ["quotes"]):
+        run(["plan", *words, "-s", "AAPL", *days])
+        lines = capsys.readouterr().out.splitlines()
+        assert len(lines) == len(set(lines)), words
+    run(["plan", "bars", "--interval", "3m", "-s", "AAPL", *days])
+    (alpha,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("alpha_vantage")]
+    assert "has no bars of 3m, only of 1d, 1wk, 1mo" in alpha
+    run(["plan", "weather", "-s", "AAPL", *days])
+    assert "of equity there are bars, " in capsys.readouterr().out
