@@ -15,8 +15,10 @@ import orjson
 
 from ingest.asks import Finding, Gap, Leaving, Request
 from ingest.liveness import Liveness
+from ingest.silence import STRAY_S, Silences, seconds_of
 from ingest.subscriptions import Subscriptions
 from ingest.verdicts import Reading
+from lake.instants import NANOS_PER_SECOND
 from lake.values import Message
 
 REMEMBERED_FRAMES = 100_000
@@ -111,6 +113,10 @@ class Conversation:
         mute = self._liveness.mute(self._counted(), self._now_ns) if self._liveness.is_due(self._now_ns) else None
         return None if mute is None else Leaving(f"silence of {' '.join(mute)} while others speak")
 
+    def events(self) -> int:
+        """Return how many events were told so far: data, which pings and confirmations are not."""
+        return sum(self._counted().values())
+
     def findings(self) -> list[Finding]:
         """Return what was found wrong with the feed since the last call."""
         found, self._findings = self._findings, []
@@ -179,10 +185,18 @@ UNREADABLE = "a frame that cannot be read"
 class Unnumbered(Conversation):
     """A conversation whose events carry no numbers: the same bytes again are noted, gaps are told by time."""
 
+    is_paced = True
+    """Whether events come at a pace, so that a long silence may have swallowed some (news do not)."""
+
     def __init__(self, stale_after_ns: int, first_seq: int = 0) -> None:
         super().__init__(stale_after_ns, first_seq)
         self._memory = FrameMemory()
         self._channels: dict[tuple[str, str], _Channel] = {}
+        self._silences = Silences()
+
+    def _begun(self, now_ns: int) -> None:
+        super()._begun(now_ns)
+        self._silences.begun()
 
     def disconnected(self, now_ns: int, reason: str) -> None:
         """Open a gap for every channel that had events: nothing is replayed."""
@@ -208,8 +222,20 @@ class Unnumbered(Conversation):
         channel = self._channels.get((symbol, name))
         if channel is None:
             channel = self._channels[symbol, name] = _Channel(symbol, at)
+        at_s = seconds_of(at) if self.is_paced else None
+        if at_s is not None and abs(self._now_ns / NANOS_PER_SECOND - at_s) < STRAY_S:
+            self._judge_silence(channel, name, at_s)
         channel.last, channel.is_lost = at, False
         channel.events += 1
+
+    def _judge_silence(self, channel: _Channel, name: str, at_s: float) -> None:
+        """Open gaps where the silence that an event ends was far longer than usual: of every channel, or of its own."""
+        words = self._silences.whole(at_s)
+        if words:
+            self._lose(words)
+        words = self._silences.own((channel.symbol, name), at_s, is_whole=not channel.is_lost)
+        if words:
+            self._gaps.append(Gap(self._take_gap(), channel.symbol, name, "open", words, channel.last, None))
 
     def _counted(self) -> Mapping[tuple[str, str], int]:
         return {key: channel.events for key, channel in self._channels.items()}

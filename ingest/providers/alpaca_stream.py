@@ -85,6 +85,7 @@ class MarketStream(Handshake):
         super().__init__(quiet if stale_after_ns is None else stale_after_ns, first_seq)
         self.target = _TARGETS[feed]
         self.is_binary = feed in _BINARY_FEEDS
+        self.is_paced = feed != "news"
         self.content_type = "application/msgpack" if self.is_binary else "application/json"
         self._keys = (key_id, secret)
         self._symbols = list(symbols)

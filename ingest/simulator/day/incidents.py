@@ -29,6 +29,9 @@ STREAM_KINDS = ("dropped", "closed", "refused", "mute", "half_mute", "doubled", 
 PROCESS_KINDS = ("killed", "stopped")
 """What happens to processes of ours: kill -9, and SIGSTOP for a while."""
 _INSTANT = frozenset({"dropped", "closed", "killed"})
+_SECONDS = {"mute": (30.0, 120.0), "half_mute": (60.0, 180.0)}
+"""How long what lasts may last: silence that is shorter is within the pauses that symbols make, and nobody can tell it."""
+_SECONDS_ELSE = (5.0, 90.0)
 _SECOND_NS = 1_000_000_000
 
 
@@ -77,6 +80,7 @@ def storm(
     for number in range(count if choices else 0):
         part, kind, whom = choices[number % len(choices)]
         start_ns = rng.randrange(first, last)
-        seconds = 1.0 if kind in _INSTANT else rng.uniform(5.0, 90.0)
-        found.append(Incident(number, part, kind, whom, start_ns, start_ns + round(seconds * _SECOND_NS)))
+        seconds = 1.0 if kind in _INSTANT else rng.uniform(*_SECONDS.get(kind, _SECONDS_ELSE))
+        end_ns = min(start_ns + round(seconds * _SECOND_NS), day.close_ns - length // 20)
+        found.append(Incident(number, part, kind, whom, start_ns, end_ns))
     return tuple(sorted(found, key=lambda each: each.start_ns))

@@ -1,0 +1,157 @@
+"""Silence that ended: a channel, or a whole connection, that said nothing for far longer than it usually does. Machine: no I/O.
+
+A feed without numbers that is mute for a while and then goes on leaves no trace of what it missed, unless somebody knows its
+pace. A pace is learned over a sliding time of the feed's own instants, so that neither a pause of ours nor the manner in which
+frames wait in a socket counts, and neither a burst at the open nor a slow noon is remembered for long.
+
+A channel is silent when both its seconds and what the others said meanwhile are far beyond what is usual: at noon all are slow,
+in a burst of one other symbol only the count is far beyond. A whole connection is silent by its seconds alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from datetime import datetime
+from math import expm1
+
+FLOOR_S, WHOLE_FLOOR_S = 10.0, 20.0
+"""Shorter silence is none: of one channel among others, and of a whole connection."""
+LEAST_OTHERS = 5.0
+"""So often must others have spoken."""
+LEAST_PAUSES = 4
+"""After fewer nothing is usual."""
+LONGER = 2.0
+"""A silence is longer than so many of the longest pauses lately ..."""
+DOUBT, OTHERS_DOUBT = 10.0, 5.0
+"""... and ten times the mean, more while few are known: of pauses at random one in e^10, some 22,000, is as long. That others
+spoke meanwhile may be less certain."""
+GROWTH = 1.25
+"""A silence counts as a pause at most so much longer than the longest: a slower market is learned after a few of them."""
+HALF_EVENTS, HALF_S = 64, 300.0
+"""A pace is that of the last one to two times so many events, and seconds."""
+STRAY_S = 3_600.0
+"""Instants farther from ours are no live feed's (a recording, the midnight of a daily bar): they tell no pace."""
+
+
+def seconds_of(text: str) -> float | None:
+    """Return the seconds since the epoch that a feed wrote as milliseconds or as ISO 8601; None for anything else."""
+    if text.isdecimal():
+        return int(text) / 1_000 if len(text) < 16 else None
+    try:
+        told = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return None if told.tzinfo is None else told.timestamp()
+
+
+class Pauses:
+    """The beats of one thing on an axis that grows: seconds, or events of a connection. Two halves make its pace."""
+
+    __slots__ = ("_at", "_began", "_doubt", "_floor", "_longest", "_middle", "_old", "_recent", "_recent_longest")
+
+    def __init__(self, at: float, floor: float, doubt: float = DOUBT) -> None:
+        self._at = self._began = self._middle = at
+        self._floor, self._doubt = floor, doubt
+        self._old = self._recent = 0
+        self._longest = self._recent_longest = 0.0
+
+    @property
+    def is_half_full(self) -> bool:
+        """Whether beats and their span are enough for a half."""
+        return self._recent >= HALF_EVENTS and self._at - self._middle >= HALF_S
+
+    @property
+    def usual(self) -> float:
+        """The mean pause lately; 0 while there was none."""
+        count = self._old + self._recent
+        return (self._at - self._began) / count if count else 0.0
+
+    def beat(self, at: float) -> float:
+        """Learn a beat; return the silence before it, 0 when the pause was one as usual."""
+        pause = at - self._at
+        if pause > self._recent_longest:
+            return self._judged(at, pause)
+        self._recent += 1
+        if pause > 0:  # else it is told late
+            self._at = at
+        return 0.0
+
+    def _judged(self, at: float, pause: float) -> float:
+        count, longest = self._old + self._recent, max(self._longest, self._floor / LONGER)
+        is_silence = (
+            pause > LONGER * longest and count >= LEAST_PAUSES and pause > self.usual * count * expm1(self._doubt / count)
+        )
+        kept = min(pause, GROWTH * longest) if is_silence else pause
+        self.skip(self._at + pause - kept)
+        self._at = at
+        self._recent += 1
+        self._recent_longest = max(self._recent_longest, kept)
+        self._longest = max(self._longest, kept)
+        return pause if is_silence else 0.0
+
+    def skip(self, at: float) -> None:
+        """Go on from `at`: what lay before it was no pause."""
+        passed = max(0.0, at - self._at)
+        self._began, self._middle, self._at = self._began + passed, self._middle + passed, self._at + passed
+
+    def turn(self) -> None:
+        """Forget the older half."""
+        self._began, self._old, self._longest = self._middle, self._recent, self._recent_longest
+        self._middle, self._recent, self._recent_longest = self._at, 0, 0.0
+
+
+class Silences:
+    """The paces of one connection after another: of each channel, and of all together."""
+
+    def __init__(self) -> None:
+        self._heard = 0
+        self._whole: Pauses | None = None
+        self._is_fresh = True
+        self._channels: dict[Hashable, tuple[Pauses, Pauses]] = {}
+
+    def begun(self) -> None:
+        """Begin a connection: the time since the last one was no pause."""
+        self._is_fresh = True
+
+    def whole(self, at_s: float) -> str:
+        """Learn that something was told at an instant of the feed; return in words the silence before it, or nothing."""
+        self._heard += 1
+        if self._whole is None:
+            self._whole = Pauses(at_s, WHOLE_FLOOR_S)
+        if self._is_fresh:
+            self._is_fresh = False
+            self._whole.skip(at_s)
+            return ""
+        usual_s = self._whole.usual
+        silence_s = self._whole.beat(at_s)
+        if self._whole.is_half_full:
+            self._whole.turn()
+        return (
+            f"silence of {silence_s:.0f} s on the whole connection, whose pauses last {usual_s:.1f} s as a rule"
+            if silence_s
+            else ""
+        )
+
+    def own(self, key: Hashable, at_s: float, *, is_whole: bool) -> str:
+        """Learn that a channel spoke, after `whole`; return in words its silence while others spoke, or nothing.
+
+        is_whole   nothing is known to be missing before it; else its pause counts for nothing
+        """
+        found = self._channels.get(key)
+        if found is None:
+            self._channels[key] = Pauses(at_s, FLOOR_S), Pauses(self._heard, LEAST_OTHERS, OTHERS_DOUBT)
+            return ""
+        seconds, others = found
+        if not is_whole:
+            seconds.skip(at_s)
+            others.skip(self._heard)
+            return ""
+        usual_s = seconds.usual
+        silence_s, spoken = seconds.beat(at_s), others.beat(self._heard)
+        if seconds.is_half_full:
+            seconds.turn()
+            others.turn()
+        if not silence_s or not spoken:
+            return ""
+        times = f"{spoken - 1:.0f} times"
+        return f"silence of {silence_s:.0f} s while others spoke {times}, where a pause lasts {usual_s:.1f} s as a rule"
