@@ -56,7 +56,7 @@ POLYGON_CONDITIONS: Mapping[str, int] = {
 """Polygon's numbers, by its own list of conditions (`update_rules`, consolidated)."""
 
 IEX_CONDITIONS: Mapping[str, int] = {"ODD_LOT": _VOLUME_ONLY, "EXTENDED_HOURS": _FORM_T}
-"""Words that transforms/decode/iex_cloud.py writes for the sale condition flags of TOPS."""
+"""Words that iex_cloud.py and tiingo_stream.py of transforms/decode write for the sale condition flags of TOPS."""
 
 BINANCE_CONDITIONS: Mapping[str, int] = {"INSURANCE_FUND": _VOLUME_ONLY, "ADL": _VOLUME_ONLY}
 """Futures: liquidations at the bankruptcy price, which Binance leaves out of its aggregate trades too."""
@@ -66,6 +66,7 @@ BY_PROVIDER: Mapping[str, Mapping[str, int]] = {
     "csv": SALE_CONDITIONS,
     "polygon": POLYGON_CONDITIONS,
     "iex_cloud": IEX_CONDITIONS,
+    "tiingo": IEX_CONDITIONS,
     "binance": BINANCE_CONDITIONS,
 }
 

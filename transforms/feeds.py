@@ -280,17 +280,21 @@ FEEDS: dict[tuple[str, str], Feed] = {
             venue="US",
         ),
         Feed("tiingo", "daily", NumberKind.EXACT, "/tiingo/daily prices, JSON or CSV", tiingo.DAILY_TABLES, tiingo.decode_daily),
-        Feed("tiingo", "iex", NumberKind.EXACT, "/iex prices and quotes", tiingo.IEX_TABLES, tiingo.decode_iex, True, "US"),
+        Feed(
+            "tiingo", "iex", NumberKind.EXACT, "/iex prices, quotes; its stream", tiingo.IEX_TABLES, tiingo.decode_iex, True, "US"
+        ),
         Feed(
             "tiingo",
             "crypto",
             NumberKind.FLOAT_IMAGE,
-            "/tiingo/crypto prices, top",
-            tiingo.IEX_TABLES,
+            "/tiingo/crypto prices, top; its stream",
+            tiingo.CRYPTO_TABLES,
             tiingo.decode_crypto,
             True,
         ),
-        Feed("tiingo", "fx", NumberKind.FLOAT_IMAGE, "/tiingo/fx prices, top", tiingo.IEX_TABLES, tiingo.decode_fx, True),
+        Feed(
+            "tiingo", "fx", NumberKind.FLOAT_IMAGE, "/tiingo/fx prices, top; its stream", tiingo.FX_TABLES, tiingo.decode_fx, True
+        ),
         Feed("iex", "tops", NumberKind.EXACT, _TOPS, iex.TOPS_TABLES, iex.decode_tops, True, "US", most_messages=64),
         Feed("iex", "deep", NumberKind.EXACT, _DEEP, iex.DEEP_TABLES, iex.decode_deep, True, "US", most_messages=64),
         Feed("nasdaq", "itch", NumberKind.EXACT, _ITCH, nasdaq_itch.TABLES, nasdaq_itch.decode, True, "US", most_messages=64),

@@ -1,5 +1,7 @@
 """Tiingo's REST answers: end-of-day prices with dividends and splits, IEX intraday, crypto and currencies with top of book.
 
+Frames of its streams: `tiingo_stream.py`.
+
 A stock's symbol stands in the request only (`/tiingo/daily/GOOGL/prices`), the length of a bar in `resampleFreq`. End-of-day
 prices are as traded; `adjClose` is kept beside them, the other adj* in raw only. `divCash` and `splitFactor` stand at their
 ex-date; in weeks, months and years that date is not told, and they are refused. A week's date is its last day: ts_open is its
@@ -20,13 +22,15 @@ from zoneinfo import ZoneInfo
 import pyarrow as pa
 
 from transforms.decode.alpha_vantage_actions import split_ratio
-from transforms.decode.decoded import BARS, CORPORATE_ACTIONS, QUOTES, Decoded
+from transforms.decode.decoded import ALTERNATIVE, BARS, CORPORATE_ACTIONS, QUOTES, TRADES, Decoded
 from transforms.decode.json_digits import Digits, document, exact, instant, rounded, text_of
 from transforms.decode.readers import CAMEL_QUOTE, Reader, Row, object_of, read_messages, two_sides
 from transforms.decode.spans import NEW_YORK, bar_end, count_of, day_of, midnight
+from transforms.decode.tiingo_stream import FRAME, read_frame
 from transforms.numbers import MOST_VOLUME_DIGITS, PRICE_SCALE, VOLUME_SCALE, NumberRefusedError
 
-DAILY_TABLES, IEX_TABLES = (BARS, CORPORATE_ACTIONS), (BARS, QUOTES)
+DAILY_TABLES, IEX_TABLES = (BARS, CORPORATE_ACTIONS), (BARS, QUOTES, TRADES, ALTERNATIVE)
+CRYPTO_TABLES, FX_TABLES = (BARS, QUOTES, TRADES), (BARS, QUOTES)
 _DAILY_PATH, _IEX_PATH = re.compile(r"/tiingo/daily/([^/]+)/prices"), re.compile(r"/iex/([^/]+)/prices")
 _LENGTHS = {"daily": "1d", "weekly": "1wk", "monthly": "1mo", "annually": "12mo"}
 _FREQUENCY = re.compile(r"(\d{1,4})(min|hour|day)\Z")
@@ -41,33 +45,46 @@ def decode_daily(messages: pa.Table) -> Decoded:
 
 
 def decode_iex(messages: pa.Table) -> Decoded:
-    """Return bars of `/iex/…/prices` and quotes of `/iex`: one exchange of many."""
-    return _decode(messages, IEX_TABLES, _Reader.iex)
+    """Return bars of `/iex/…/prices`, quotes of `/iex` and what its stream tells: one exchange of many."""
+    return _decode(messages, IEX_TABLES, _Reader.iex, ("iex", _stock))
 
 
 def decode_crypto(messages: pa.Table) -> Decoded:
-    """Return bars of `/tiingo/crypto/prices` and quotes of `/tiingo/crypto/top`, overall and by exchange."""
-    return _decode(messages, IEX_TABLES, _Reader.crypto)
+    """Return bars of `/tiingo/crypto/prices`, quotes of `/tiingo/crypto/top` and of the stream, overall and by exchange."""
+    return _decode(messages, CRYPTO_TABLES, _Reader.crypto, ("crypto_data", _crypto))
 
 
 def decode_fx(messages: pa.Table) -> Decoded:
-    """Return bars of `/tiingo/fx/…/prices`, of mid prices, and quotes of `/tiingo/fx/top`."""
-    return _decode(messages, IEX_TABLES, _Reader.fx)
+    """Return bars of `/tiingo/fx/…/prices`, of mid prices, and quotes of `/tiingo/fx/top` and of the stream."""
+    return _decode(messages, FX_TABLES, _Reader.fx, ("fx", _currencies))
 
 
-def _decode(messages: pa.Table, tables: tuple[str, ...], read: Callable[[_Reader, list[object]], None]) -> Decoded:
+def _decode(
+    messages: pa.Table,
+    tables: tuple[str, ...],
+    read: Callable[[_Reader, list[object]], None],
+    stream: tuple[str, Callable[[str], Row]] | None = None,
+) -> Decoded:
+    """Read answers by `read`; frames are of `stream`: its service, and what a ticker of it tells."""
     reader = _Reader(tables)
 
     def answer(payload: bytes) -> None:
         entries = _entries(payload)
-        if entries:
+        if isinstance(entries, dict) and stream is not None:
+            read_frame(reader, entries, *stream)
+        elif isinstance(entries, list) and entries:
             read(reader, entries)
+        elif isinstance(entries, dict):
+            raise NumberRefusedError("unsupported_answer", sorted(entries)[:6], "a list of prices")
 
     return read_messages(reader, messages, answer)
 
 
-def _entries(payload: bytes) -> list[object]:
-    """Return the objects of an answer; none where it is an error or says nothing. Raises NumberRefusedError."""
+def _entries(payload: bytes) -> list[object] | dict[str, object]:
+    """Return the objects of an answer, or a frame of a stream; none where it is an error or says nothing.
+
+    Raises NumberRefusedError.
+    """
     body = payload.strip()
     if not body or body.startswith((b"<", b"Error", b'"Error', b'["Error')):
         return []
@@ -78,6 +95,8 @@ def _entries(payload: bytes) -> list[object]:
         return []
     if isinstance(found, dict) and "ticker" in found:
         raise NumberRefusedError("raw_only", sorted(found)[:6], "prices: descriptions of tickers are kept in raw only")
+    if isinstance(found, dict) and FRAME in found:
+        return found
     if not isinstance(found, list):
         raise NumberRefusedError("unsupported_answer", payload[:200], "a list of prices")
     return found
@@ -289,6 +308,12 @@ def _stock(symbol: str) -> Row:
 def _currencies(ticker: str) -> Row:
     """Return what the ticker of two currencies tells; the second is what prices are in."""
     return {"symbol": ticker, "asset_class": "fx", "currency": ticker[-3:].upper() if len(ticker) == 6 else None}
+
+
+def _crypto(symbol: str) -> Row:
+    """Return what `btcusd:BINANCE` tells; of a pair of other than six letters nobody says where its second currency begins."""
+    ticker = symbol.partition(":")[0]
+    return {"symbol": symbol, "asset_class": "crypto", "currency": ticker[-3:].upper() if len(ticker) == 6 else None}
 
 
 def _needed_symbol(told: Mapping[str, object]) -> str:
