@@ -7,6 +7,7 @@ provider reads it, so a page carries a verdict and the next request, and no mess
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -36,12 +37,59 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True)
+class Credentials:
+    """Secrets, added to what is sent and to nothing that is written down; `repr` shows none.
+
+    headers   of every request and of the upgrade to a socket
+    query     parameters of every request; of a socket's address where `is_in_stream_query`
+    """
+
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    query: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    is_in_stream_query: bool = False
+    _forms: tuple[bytes, ...] = field(init=False, repr=False, compare=False, default=())
+
+    def __post_init__(self) -> None:
+        forms = dict.fromkeys(form for _, value in (*self.headers, *self.query) for form in secret_forms(value))
+        object.__setattr__(self, "_forms", tuple(sorted(forms, key=len, reverse=True)))
+
+    def blotted(self, data: bytes) -> tuple[bytes, int]:
+        """Return `data` with every secret in it replaced, and how many were: Alpha Vantage's refusals quote the key.
+
+        A secret is also found percent-encoded, escaped as in JSON or HTML, and in base64.
+        """
+        count = 0
+        for form in self._forms:
+            if form in data:
+                count += data.count(form)
+                data = data.replace(form, BLOT)
+        return data, count
+
+    def blotted_text(self, text: str) -> str:
+        """Return text with every secret in it replaced."""
+        return self.blotted(text.encode("utf-8", "surrogatepass"))[0].decode("utf-8", "surrogatepass")
+
+    def and_those_of(self, other: Credentials) -> Credentials:
+        """Return these secrets and those of `other`."""
+        if not (other.headers or other.query):
+            return self
+        return Credentials(self.headers + other.headers, self.query + other.query, self.is_in_stream_query)
+
+    def added_to(self, url: str) -> str:
+        """Return `url` with the query's secrets, for sending alone."""
+        return f"{url}{'&' if '?' in url else '?'}{urlencode(self.query)}" if self.query else url
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """One HTTP request in the provider's own words; `path` is not yet percent-encoded. Never holds a secret in `params`.
 
     endpoint   what is asked, without whom and when: quotas weigh it and breakers trip by it; empty: the path
     symbols    named in it, where a plan counts different symbols (Tiingo's)
     is_encoded the path is percent-encoded already: where a part of it holds a slash of its own
+    host       which of the provider's other hosts is asked, by the word for it (`Address.hosts`); empty: the feed's own
+    session    secrets that an answer before gave (Yahoo's crumb), added for sending alone
+    secret_answer   a body that it matches is such a secret: the provider's module reads it, REDACTED is recorded
     """
 
     method: str
@@ -51,6 +99,9 @@ class Request:
     endpoint: str = ""
     symbols: tuple[str, ...] = ()
     is_encoded: bool = False
+    host: str = ""
+    session: Credentials = field(default_factory=Credentials)
+    secret_answer: re.Pattern[bytes] | None = None
 
     @property
     def what(self) -> str:
@@ -90,7 +141,10 @@ class Response:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """What a provider's module read in a response: its meaning, and what to ask next (None: all is answered)."""
+    """What a provider's module read in a response: its meaning, and what to ask next (None: all is answered).
+
+    What is not answered may lead on too: a refused session to a new one, a window out of range to the next.
+    """
 
     reading: Reading
     next: Request | None = None
@@ -179,6 +233,10 @@ class Session(Protocol):
         """Return why this connection should be left although the socket is open (silence, its age); None to stay."""
         ...
 
+    def events(self) -> int:
+        """Return how many events were told so far: data, which pings and confirmations are not."""
+        ...
+
     def findings(self) -> list[Finding]:
         """Return what was found wrong with the feed since the last call."""
         ...
@@ -205,48 +263,18 @@ class SessionWithAnswers(Session, Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Credentials:
-    """Secrets, added to what is sent and to nothing that is written down; `repr` shows none.
-
-    headers   of every request and of the upgrade to a socket
-    query     parameters of every request; of a socket's address where `is_in_stream_query`
-    """
-
-    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
-    query: tuple[tuple[str, str], ...] = field(default=(), repr=False)
-    is_in_stream_query: bool = False
-    _forms: tuple[bytes, ...] = field(init=False, repr=False, compare=False, default=())
-
-    def __post_init__(self) -> None:
-        forms = dict.fromkeys(form for _, value in (*self.headers, *self.query) for form in secret_forms(value))
-        object.__setattr__(self, "_forms", tuple(sorted(forms, key=len, reverse=True)))
-
-    def blotted(self, data: bytes) -> tuple[bytes, int]:
-        """Return `data` with every secret in it replaced, and how many were: Alpha Vantage's refusals quote the key.
-
-        A secret is also found percent-encoded, escaped as in JSON or HTML, and in base64.
-        """
-        count = 0
-        for form in self._forms:
-            if form in data:
-                count += data.count(form)
-                data = data.replace(form, BLOT)
-        return data, count
-
-    def blotted_text(self, text: str) -> str:
-        """Return text with every secret in it replaced."""
-        return self.blotted(text.encode("utf-8", "surrogatepass"))[0].decode("utf-8", "surrogatepass")
-
-    def added_to(self, url: str) -> str:
-        """Return `url` with the query's secrets, for sending alone."""
-        return f"{url}{'&' if '?' in url else '?'}{urlencode(self.query)}" if self.query else url
-
-
-@dataclass(frozen=True, slots=True)
 class Address:
-    """Where a provider is reached; the simulator gives its own."""
+    """Where a provider is reached; the simulator gives its own.
+
+    hosts   other hosts of the provider by the word for them (`Request.host`); one that is not told is at `http`
+    """
 
     http: str
     stream: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     credentials: Credentials = field(default_factory=Credentials)
+    hosts: Mapping[str, str] = field(default_factory=dict)
+
+    def url(self, request: Request) -> str:
+        """Return the whole URL of a request, without secrets."""
+        return request.url(self.hosts.get(request.host, self.http))

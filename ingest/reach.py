@@ -47,7 +47,9 @@ class Reach:
     def asked(self, provider: str, feed: str) -> Address:
         """Return where a feed is asked. Raises NotFoundError, and SettingsError without keys."""
         known = provider_named(provider)
-        return Address(self._http(known, feed), credentials=known.credentials(*self.secrets(provider)))
+        http = self._http(known, feed)
+        hosts = known.hosts if http == known.address(feed) else {}  # elsewhere one host stands for all of them
+        return Address(http, credentials=known.credentials(*self.secrets(provider)), hosts=hosts)
 
     def listened(self, provider: str, push: Push) -> Address:
         """Return where a feed that pushes is listened to, and asked for what belongs to it. Raises SettingsError."""

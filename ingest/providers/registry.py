@@ -6,7 +6,7 @@ Where they are reached, which keys they want, what they offer when asked (`Offer
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 
@@ -25,6 +25,8 @@ from ingest.providers import (
     polygon_stream,
     tiingo,
     yahoo,
+    yahoo_rest,
+    yahoo_stream,
 )
 from lake.errors import NotFoundError
 
@@ -59,6 +61,7 @@ class Provider:
     """One provider.
 
     http                 address by feed; of `""`, any other feed
+    hosts                its other hosts, by the word for them (`Request.host`)
     feeds                what its name alone stands for, by the symbols asked for
     named_only           offers that are asked when somebody names their feed, and never chosen: their plan is paid for
     key_variables        names in the environment; none: no key is wanted
@@ -75,6 +78,7 @@ class Provider:
     key_variables: tuple[str, ...] = ()
     credentials: Callable[..., Credentials] = lambda: _NO_CREDENTIALS
     stream_credentials: Callable[..., Credentials] = lambda: _NO_CREDENTIALS
+    hosts: Mapping[str, str] = field(default_factory=dict)
 
     def address(self, feed: str) -> str:
         """Return where a feed is asked."""
@@ -88,10 +92,23 @@ class Provider:
         """Return what a feed offers under the word `data`; None: under its first word. Raises NotFoundError for no such feed."""
         found = [offer for offer in (*self.offers, *self.named_only) if offer.feed == feed]
         if not found and self.push(feed) is None:
-            feeds = [offer.feed for offer in (*self.offers, *self.named_only)] + [push.feed for push in self.pushes]
-            known = dict.fromkeys(feeds)
-            raise NotFoundError(f"no feed {self.name} {feed} that can be captured; there are {', '.join(known)}")
+            raise NotFoundError(f"no feed {self.name} {feed} that can be captured; there are {', '.join(self._feeds())}")
         return tuple(offer for offer in found if offer.word == (data or found[0].word))
+
+    def meant(self, feed: str, data: str | None) -> tuple[str, str | None]:
+        """Return (feed, data) that a person means who says a word of data in place of the feed that has it, like `options`."""
+        words = self._feeds()
+        having = [name for name, told in words.items() if feed in told]
+        return (having[0], feed) if data is None and feed not in words and len(having) == 1 else (feed, data)
+
+    def _feeds(self) -> dict[str, list[str]]:
+        """Return each feed and the words for what it has."""
+        words: dict[str, list[str]] = {}
+        for offer in (*self.offers, *self.named_only):
+            words.setdefault(offer.feed, []).append(offer.word)
+        for push in self.pushes:
+            words.setdefault(push.feed, [])
+        return words
 
     def missing_keys(self, environment: Mapping[str, str]) -> str:
         """Return what must be set before it can be asked, in words; empty when nothing is missing."""
@@ -161,15 +178,14 @@ def _alpha_vantage_offers() -> tuple[Offer, ...]:
 
 
 def _yahoo_offers() -> tuple[Offer, ...]:
-    span = (("1m", 8 * _DAYS), ("", None))
-    history = (("1m", 30 * _DAYS), *((each, 60 * _DAYS) for each in ("2m", "5m", "15m", "30m", "90m")),
-               ("60m", 730 * _DAYS), ("1h", 730 * _DAYS), ("", None))  # fmt: skip
+    span, history = (*yahoo.SPANS.items(), ("", None)), (*yahoo.HISTORY.items(), ("", None))
     classes = _EQUITIES | {"index", "fx", "crypto", "future"}
     return (
         Offer(
             yahoo.PROVIDER, yahoo.FEED, "bars", _BARS, yahoo.FEED, yahoo.Chart, classes, yahoo.INTERVALS, span, history,
             basis="split_adjusted",
         ),
+        *yahoo_rest.OFFERS,
     )  # fmt: skip
 
 
@@ -211,7 +227,21 @@ def _binance_push(market: binance.Market) -> Push:
 PROVIDERS: dict[str, Provider] = {
     provider.name: provider
     for provider in (
-        Provider(yahoo.PROVIDER, {"": yahoo.ADDRESS}, _always(yahoo.FEED), _yahoo_offers()),
+        Provider(
+            yahoo.PROVIDER,
+            {"": yahoo.ADDRESS},
+            _always(yahoo.FEED),
+            _yahoo_offers(),
+            (
+                Push(
+                    yahoo_stream.STREAM,
+                    yahoo_stream.STREAM_ADDRESS,
+                    yahoo_stream.open_stream,
+                    symbols_per_connection=yahoo_stream.MOST_SYMBOLS,
+                ),
+            ),
+            hosts=yahoo_rest.HOSTS,
+        ),
         Provider(
             binance.PROVIDER,
             {"": binance.HTTP_ADDRESS["spot"], "usdm": binance.HTTP_ADDRESS["usdm"]},

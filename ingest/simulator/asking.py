@@ -11,6 +11,11 @@ from ingest.simulator.recorded import charts
 SPAN = (datetime(2000, 1, 1, tzinfo=UTC), datetime(2025, 1, 1, tzinfo=UTC))
 _SYMBOLS: dict[tuple[str, str], Sequence[str]] = {
     ("yahoo", ""): ("AAPL", "MSFT"),
+    ("yahoo", "quotes"): ("AAPL", "BABA", "BTC-USD", "EURUSD=X", "GC=F"),
+    ("yahoo", "options"): ("EBAY", "AAPL"),
+    ("yahoo", "screener"): ("aggressive_small_caps",),
+    ("yahoo", "search"): ("AAPL",),
+    ("yahoo", "stream"): ("^GSPC", "AAPL", "BABA", "EURUSD=X", "BTC-USD", "GC=F"),
     ("binance", ""): ("BTCUSDT",),
     ("alpaca", ""): ("AAPL", "TSLA"),
     ("alpaca", "opra"): ("AAPL",),
@@ -31,11 +36,15 @@ _SYMBOLS: dict[tuple[str, str], Sequence[str]] = {
 }
 
 
-def recorded_symbols(provider: str, feed: str) -> tuple[str, ...]:
-    """Return the symbols that the simulator has answers or frames of; none where it has no such provider."""
-    return tuple(_SYMBOLS.get((provider, feed), _SYMBOLS.get((provider, ""), ())))
+def recorded_symbols(provider: str, feed: str, word: str = "") -> tuple[str, ...]:
+    """Return the symbols that the simulator has answers or frames of; none where it has no such provider.
+
+    word   what of the feed is asked, where it was recorded of other symbols than the rest
+    """
+    found = (_SYMBOLS.get((provider, each)) for each in (word or feed, feed, ""))
+    return tuple(next((symbols for symbols in found if symbols is not None), ()))
 
 
-def recorded_asks(provider: str) -> list[Ask]:
-    """Return the asks that get every recording of a provider, where they differ by more than their symbol; else none."""
-    return [chart.ask for chart in charts()] if provider == "yahoo" else []
+def recorded_asks(provider: str, feed: str = "chart") -> list[Ask]:
+    """Return the asks that get every recording of a feed, where they differ by more than their symbol; else none."""
+    return [chart.ask for chart in charts()] if (provider, feed) == ("yahoo", "chart") else []

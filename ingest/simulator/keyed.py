@@ -13,8 +13,9 @@ from starlette.responses import Response
 from ingest.simulator.faults import Frame
 from ingest.simulator.recorded import FOLDER
 
-KeyedProvider = Literal["alpaca", "finnhub", "alpha_vantage", "polygon", "tiingo"]
-KeyedStream = Literal["alpaca", "finnhub", "polygon"]
+KeyedProvider = Literal["alpaca", "finnhub", "alpha_vantage", "polygon", "tiingo", "yahoo"]
+"""Providers with recorded answers of several kinds; of Yahoo a session stands for the key."""
+KeyedStream = Literal["alpaca", "finnhub", "polygon", "yahoo"]
 _STREAMS: dict[str, str] = {
     "alpaca": "alpaca/stream.jsonl",
     "alpaca_options": "alpaca/options_stream.jsonl",
@@ -22,6 +23,7 @@ _STREAMS: dict[str, str] = {
     "alpaca_news": "alpaca/news_stream.jsonl",
     "finnhub": "finnhub/trades.jsonl",
     "polygon": "polygon/stream.jsonl",
+    "yahoo": "yahoo/stream.jsonl",
 }
 
 
@@ -74,7 +76,7 @@ def answers(provider: KeyedProvider) -> tuple[Answer, ...]:
     found = []
     for entry in orjson.loads((folder / "_manifest.json").read_bytes()):
         url = urlsplit(entry["url"])
-        params = {name: value for name, value in parse_qsl(url.query) if name not in ("apikey", "token")}
+        params = {name: value for name, value in parse_qsl(url.query) if name not in ("apikey", "token", "crumb")}
         content_type = str(entry.get("content_type", "application/json"))
         body = (folder / entry["file"]).read_bytes()
         status, date = int(entry.get("status", 200)), entry.get("date")

@@ -1,7 +1,7 @@
-"""The simulator's sockets of Alpaca, Finnhub and Polygon: their handshakes, key checks and error frames, then recorded frames.
+"""The simulator's sockets of Alpaca, Finnhub, Polygon and Yahoo: handshakes, key checks and error frames, then recorded frames.
 
 A replay begins with the first subscription and ends with close code 1000, `end of recording`; after a planned drop the next
-connection resumes where the plan says. Each endpoint takes one connection at a time. Source: PROVIDERS.md sections 2 and 6.
+connection resumes where the plan says. Each endpoint takes one connection at a time. Source: PROVIDERS.md sections 2, 5 and 6.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from ingest.simulator.packing import Wire, is_msgpack
 from ingest.simulator.report import FaultReport
 from ingest.transport.websocket import END_OF_RECORDING
 from lake.instants import NANOS_PER_SECOND
+from transforms.decode.yahoo_stream import pricing_of
+from transforms.numbers import NumberRefusedError
 
 _CHANNELS = ("trades", "quotes", "bars", "updatedBars", "dailyBars", "statuses", "lulds", "corrections", "cancelErrors", "news")
 _CHANNEL_OF = {
@@ -75,7 +77,7 @@ class KeyedReplay:
             self._handling.add(task)
             task.add_done_callback(self._handling.discard)
         try:
-            await {"alpaca": self._alpaca, "finnhub": self._finnhub, "polygon": self._polygon}[self._stream](connection)
+            await self._served(connection)
         except ConnectionClosed:
             return  # the client went away, at any time it likes
 
@@ -83,6 +85,17 @@ class KeyedReplay:
         """End every connection where it stands."""
         for task in list(self._handling):
             task.cancel()
+
+    async def _served(self, connection: ServerConnection) -> None:
+        serve = {"alpaca": self._alpaca, "finnhub": self._finnhub, "polygon": self._polygon, "yahoo": self._yahoo}
+        await serve[self._stream](connection)
+
+    async def _yahoo(self, connection: ServerConnection) -> None:
+        wanted: set[str] = set()
+        while not wanted:
+            asked = _object(await connection.recv()).get("subscribe")
+            wanted |= {str(symbol) for symbol in asked} if isinstance(asked, list) else set()
+        await self._replay(connection, lambda sending: _of_pricing(sending, wanted), self._sendings)
 
     async def _finnhub(self, connection: ServerConnection) -> None:
         target = urlsplit(connection.request.path if connection.request is not None else "/")
@@ -228,6 +241,15 @@ def _of_symbols(sending: Sending, wanted: set[str]) -> bytes | None:
     if len(kept) == len(entries):
         return sending.frame.payload
     return orjson.dumps({"data": kept, "type": "trade"}) if kept else None
+
+
+def _of_pricing(sending: Sending, wanted: set[str]) -> bytes | None:
+    """Return a frame of Yahoo where its symbol is wanted, else None. A heartbeat and a spoilt frame pass."""
+    try:
+        told = pricing_of(sending.frame.payload)
+    except NumberRefusedError:
+        return sending.frame.payload
+    return sending.frame.payload if told is None or told.get("symbol") in wanted else None
 
 
 def _of_channels(sending: Sending, wanted: dict[str, set[str]]) -> bytes | None:

@@ -20,6 +20,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ingest.simulator.web import refusal_of
+from ingest.simulator.yahoo_web import YAHOO_PATHS
 from lake.instants import NANOS_PER_SECOND, Clock
 
 _DAY_S, _MONTH_S = 86_400.0, 31 * 86_400.0
@@ -75,7 +76,7 @@ class Caller:
 def caller_of(path: str, query: Mapping[str, str], headers: Mapping[str, str]) -> Caller | None:
     """Return who calls whom; None for a path of nobody's. Header names are in lower case."""
     bearer = headers.get("authorization", "")
-    if path.startswith("/v8/finance/"):
+    if path == "/" or path.startswith(YAHOO_PATHS):
         return Caller("yahoo", "address")
     if path == "/query":
         return Caller("alpha_vantage", query.get("apikey", ""))

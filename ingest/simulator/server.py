@@ -31,7 +31,7 @@ from lake.errors import TickhouseError
 from lake.instants import Clock, system_clock
 
 HOST = "127.0.0.1"
-PORTS = ("http", "spot", "usdm", "alpaca", "finnhub", "polygon")
+PORTS = ("http", "spot", "usdm", "alpaca", "finnhub", "polygon", "yahoo")
 """Names of the servers, as `addresses` has them."""
 _START_S = 30.0
 
@@ -45,7 +45,7 @@ class Simulator:
     pace     `recorded`: as far apart as they were received; `fast`: as fast as they are read
     excerpt  only the first so many messages of each market's recording
     ports    of the servers in the order of `PORTS`; 0, or none given, takes a free one
-    streams  which of the streams that want a key are served
+    streams  which of the streams of `keyed_stream.py` are served
     keys     what they take for keys
     limits   counts every call and refuses those over a provider's limits; none: nobody counts
     """
@@ -60,7 +60,7 @@ class Simulator:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         markets: Sequence[Market] = ("spot", "usdm"),
         ports: Sequence[int] = (),
-        streams: Sequence[KeyedStream] = ("alpaca", "finnhub", "polygon"),
+        streams: Sequence[KeyedStream] = ("alpaca", "finnhub", "polygon", "yahoo"),
         keys: Keys | None = None,
         limits: Limits | None = None,
     ) -> None:
@@ -94,8 +94,8 @@ class Simulator:
 
     @property
     def yahoo(self) -> Address:
-        """Where Yahoo's chart API answers."""
-        return Address(self._addresses["http"])
+        """Where Yahoo answers and streams."""
+        return Address(self._addresses["http"], self._addresses.get("yahoo"))
 
     def binance(self, market: Market) -> Address:
         """Where a market of Binance streams, and answers depth requests."""
@@ -140,7 +140,7 @@ class Simulator:
         return self._report.summary()
 
     def addresses(self) -> dict[str, str]:
-        """Return every address: http, one a market of Binance, one a stream that wants a key."""
+        """Return every address: http, one a market of Binance, one a stream of `keyed_stream.py`."""
         return dict(self._addresses)
 
     def _run(self) -> None:

@@ -1,6 +1,6 @@
 """The simulator's HTTP side: Yahoo's chart API, with its own paths, headers and error bodies, and what goes wrong.
 
-Binance: `binance_web.py`; providers that want a key: `keyed_web.py`,
+Yahoo's other answers: `yahoo_web.py`; Binance: `binance_web.py`; providers that want a key: `keyed_web.py`,
 `polygon_web.py`, `tiingo_web.py`; files: `files_web.py`.
 
 A chart is chosen by symbol, interval and window. The recorded window gets the recorded bytes and Date exactly. Another
@@ -31,6 +31,7 @@ from ingest.simulator.polygon_web import polygon_refusal, polygon_routes
 from ingest.simulator.recorded import Chart, charts
 from ingest.simulator.report import FaultReport
 from ingest.simulator.tiingo_web import tiingo_refusal, tiingo_routes
+from ingest.simulator.yahoo_web import yahoo_refusal, yahoo_routes
 
 JSON = "application/json;charset=utf-8"
 _MINUTE_WINDOW_S = 8 * 86_400
@@ -61,12 +62,13 @@ def _routes(markets: Sequence[Market], excerpt: int | None, keys: Keys) -> list[
         *polygon_routes(keys),
         *tiingo_routes(keys),
         *file_routes(keys),
+        *yahoo_routes(),
     ]
 
 
 def refusal_of(path: str, status: int, query: Mapping[str, str]) -> tuple[int, bytes, str] | None:
     """Return how the provider whose path it is says a status; None where it says it as anybody does."""
-    of_paths = (binance_refusal, polygon_refusal, tiingo_refusal, databento_refusal)
+    of_paths = (binance_refusal, polygon_refusal, tiingo_refusal, databento_refusal, yahoo_refusal)
     return next((told for each in of_paths if (told := each(path, status))), None) or refusal_body(path, status, query)
 
 

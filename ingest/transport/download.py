@@ -73,7 +73,7 @@ class Download:
                 self._sleep(wait_s)
 
     def _attempt(self, client: httpx.Client, request: Request, target: Path, attempt: int) -> Reading:
-        url, secrets = request.url(self._address.http), self._address.credentials
+        url, secrets = self._address.url(request), self._address.credentials
         asked_ns, status, headers = self._clock(), None, {}
         try:
             sent = secrets.added_to(url)

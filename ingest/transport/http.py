@@ -9,14 +9,14 @@ import ipaddress
 import logging
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Protocol, Self
 from urllib.parse import urlsplit
 
 import httpx
 
-from ingest.asks import Address, Ask, Page, Pages, Request, Response
+from ingest.asks import BLOT, Address, Ask, Credentials, Page, Pages, Request, Response
 from ingest.permits import FREE, Permits
 from ingest.transport.backoff import Backoff
 from ingest.verdicts import RETRYABLE, Reading, Verdict
@@ -97,11 +97,11 @@ class HttpTransport:
         self._client.close()
 
     def ask(self, pages: Pages, ask: Ask) -> Reading:
-        """Ask until every page is answered or an answer says to stop; returns the meaning of the last answer."""
+        """Ask for as long as an answer leads to another request; returns the meaning of the last answer."""
         request = pages.first(ask)
         for _ in range(MAX_PAGES):
             page = self.fetch(request, pages.read)
-            if page.next is None or page.reading.verdict not in (Verdict.OK, Verdict.EMPTY_VALID):
+            if page.next is None:
                 return page.reading
             request = page.next
         return Reading(Verdict.MALFORMED, f"{MAX_PAGES} pages and no end")
@@ -136,14 +136,17 @@ class HttpTransport:
         self._permits.after(request, call)
 
     def _attempt(self, request: Request, read: Callable[[Response], Page], attempt: int) -> Page:
-        url = request.url(self._address.http)
+        url = self._address.url(request)
         asked_ns = self._clock()
         answer = self._send(request, url)
         answered_ns = self._clock()
         if isinstance(answer, Reading):
             self._told(request, Call(request.method, url, attempt, asked_ns, answered_ns, answer))
             return Page(answer)
-        seq = self._ledger.received(url, request, answer, asked_ns, answered_ns)
+        recorded = answer
+        if request.secret_answer is not None and request.secret_answer.match(answer.body):
+            recorded = replace(answer, body=BLOT, blots=answer.blots + 1)
+        seq = self._ledger.received(url, request, recorded, asked_ns, answered_ns)
         page = read(answer)
         size = len(answer.body)
         reading, status, headers = page.reading, answer.status, answer.headers
@@ -153,25 +156,28 @@ class HttpTransport:
     def _send(self, request: Request, url: str) -> Response | Reading:
         body = bytearray()
         head: httpx.Response | None = None
+        secrets = self._secrets.and_those_of(request.session)
+        sent, headers = secrets.added_to(url), {**dict(request.headers), **dict(request.session.headers)}
         try:
-            with self._client.stream(request.method, self._secrets.added_to(url), headers=dict(request.headers)) as head:
+            with self._client.stream(request.method, sent, headers=headers) as head:
                 for chunk in head.iter_bytes():
                     body += chunk
                     if len(body) > MAX_BODY_BYTES:
-                        return self._response(head, body, is_complete=False)
-            return self._response(head, body, is_complete=True)
+                        return _response(head, body, secrets, is_complete=False)
+            return _response(head, body, secrets, is_complete=True)
         except (httpx.HTTPError, httpx.StreamError) as error:
             if head is None:
-                return Reading(Verdict.NO_ANSWER, self._secrets.blotted_text(f"{type(error).__name__}: {error}"))
-            return self._response(head, body, is_complete=False)
+                return Reading(Verdict.NO_ANSWER, secrets.blotted_text(f"{type(error).__name__}: {error}"))
+            return _response(head, body, secrets, is_complete=False)
 
-    def _response(self, head: httpx.Response, body: bytearray, *, is_complete: bool) -> Response:
-        headers: dict[str, str] = {}
-        for name, value in head.headers.multi_items():
-            value = self._secrets.blotted_text(value)
-            headers[name] = f"{headers[name]}, {value}" if name in headers else value
-        told, blots = self._secrets.blotted(bytes(body))
-        return Response(head.status_code, headers, told, is_complete, blots)
+
+def _response(head: httpx.Response, body: bytearray, secrets: Credentials, *, is_complete: bool) -> Response:
+    headers: dict[str, str] = {}
+    for name, value in head.headers.multi_items():
+        value = secrets.blotted_text(value)
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    told, blots = secrets.blotted(bytes(body))
+    return Response(head.status_code, headers, told, is_complete, blots)
 
 
 def is_loopback(address: str) -> bool:

@@ -104,7 +104,7 @@ def capture(
         typer.Option("--feed", help="One of the provider's feeds; of binance the default is both.", show_default=False),
     ] = None,
     symbols: Annotated[
-        list[str] | None, typer.Option("--symbol", "-s", help="May be given several times.", show_default=False)
+        list[str] | None, typer.Option("--symbol", "--symbols", "-s", help="May be given several times.", show_default=False)
     ] = None,
     universe: Annotated[
         str | None, typer.Option("--universe", "-u", help="The symbols of a universe of the configuration.", show_default=False)

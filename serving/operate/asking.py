@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from ingest.asks import Ask
@@ -29,6 +29,8 @@ from serving.choices import From as From
 from serving.operate.streaming import listen
 
 _POLLED_DAYS = 30
+_MARGIN = timedelta(hours=1)
+"""What a provider reaches back to moves on while it is asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +87,12 @@ def capture(
     provider = provider_named(wanted.provider)
     reports: list[CaptureReport] = []
     streams: dict[Push, Sequence[str]] = {}
+    if wanted.feed:
+        feed, data = provider.meant(wanted.feed, wanted.data)
+        wanted = replace(wanted, feed=feed, data=data)
     for feed in (wanted.feed,) if wanted.feed else provider.feeds(wanted.symbols):
         push = _listened_to(provider, feed, wanted)
-        symbols = wanted.symbols or (recorded_symbols(provider.name, feed) if reach.is_recorded else ())
+        symbols = wanted.symbols or (recorded_symbols(provider.name, feed, wanted.data or "") if reach.is_recorded else ())
         if push is not None:
             streams[push] = _named(symbols, provider, feed)
             continue
@@ -147,14 +152,21 @@ def _asks(lake: Lake, wanted: Wanted, offer: Offer, symbols: Sequence[str], reac
     if wanted.asks:
         return list(wanted.asks)
     is_told = bool(wanted.symbols or wanted.start or wanted.end) or not reach.is_recorded
-    if not is_told and (recorded := recorded_asks(offer.provider)):
+    if not is_told and (recorded := recorded_asks(offer.provider, offer.feed)):
         return recorded
     symbols = _named(symbols, provider_named(offer.provider), offer.feed)
-    end = wanted.end or to_datetime(lake.clock())
-    start, end = (wanted.start or end - timedelta(days=_POLLED_DAYS), end) if is_told else SPAN
+    now = to_datetime(lake.clock())
+    end = wanted.end or now
+    start, end = (wanted.start or _beginning(offer, wanted.interval, end, now), end) if is_told else SPAN
     many = offer.symbols_per_call
     together = [",".join(symbols[first : first + many]) for first in range(0, len(symbols), many)]
     return [Ask(each, wanted.interval, start.astimezone(UTC), end.astimezone(UTC)) for each in together]
+
+
+def _beginning(offer: Offer, interval: str, end: datetime, now: datetime) -> datetime:
+    """Return where a poll begins that nobody says: some days back, or a little after the first that the provider reaches."""
+    polled, begins = end - timedelta(days=_POLLED_DAYS), offer.begins(interval, now)
+    return polled if begins is None else max(polled, begins + _MARGIN)
 
 
 def _named(symbols: Sequence[str], provider: Provider, feed: str) -> Sequence[str]:

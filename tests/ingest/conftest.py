@@ -36,6 +36,13 @@ def lake(tmp_path: Path) -> Iterator[Lake]:
         yield lake
 
 
+@pytest.fixture(scope="module")
+def shared_lake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lake]:
+    """One lake for all tests of a module that capture, and look into a log of their own."""
+    with Lake.create(load_settings(home=tmp_path_factory.mktemp("shared")), system_clock) as lake:
+        yield lake
+
+
 @pytest.fixture
 def log(tmp_path: Path) -> Iterator[SegmentLog]:
     with SegmentLog(tmp_path / "home" / "log", system_clock, min_free_bytes=1 << 20, min_age_s=0) as log:

@@ -16,17 +16,20 @@ from lake.errors import NotFoundError
 from lake.tables import TABLES
 from transforms.feeds import feed_of
 
-FIRST_STEPS = {"historicalTrades": ("aggTrades",)}
+FIRST_STEPS = {
+    ("binance", "historicalTrades"): "aggTrades",
+    **{("yahoo", endpoint): "cookie" for endpoint in ("quote", "options", "screener")},
+}
 """What is asked before it."""
 NOW = datetime(2024, 6, 3, tzinfo=UTC)
 
 
 @pytest.mark.parametrize("offer", OFFERS, ids=lambda offer: f"{offer.provider} {offer.feed} {offer.endpoint}")
 def test_an_offer_is_asked_by_the_endpoint_it_names(offer: Offer) -> None:
-    (symbol, *_) = recorded_symbols(offer.provider, offer.feed)
+    (symbol, *_) = recorded_symbols(offer.provider, offer.feed, offer.word)
     for interval in offer.intervals or ("1d",):
         request = offer.pages().first(Ask(symbol, interval, NOW - timedelta(days=2), NOW))
-        assert request.what in (offer.endpoint, *FIRST_STEPS.get(offer.endpoint, ()))
+        assert request.what == FIRST_STEPS.get((offer.provider, offer.endpoint), offer.endpoint)
     assert offer.table in TABLES
     feed = feed_of(offer.provider, offer.feed)
     assert feed is not None

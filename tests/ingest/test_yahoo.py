@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.asks import Ask, Response
+from ingest.asks import Ask, Page, Response
 from ingest.providers.yahoo import Chart, read_chart
 from ingest.simulator.recorded import charts
-from ingest.verdicts import RETRYABLE, Verdict
+from ingest.verdicts import RETRYABLE, Reading, Verdict
 from lake.errors import InvalidValueError
 
 BODIES = {chart.file: chart.body for chart in charts()}
@@ -68,6 +68,53 @@ def test_a_whole_body_that_broke_off_is_not_trusted() -> None:
 def test_the_wait_asked_for_is_read() -> None:
     assert read_chart(Response(429, {"retry-after": "120"}, b"")).retry_after_s == 120.0
     assert read_chart(Response(429, {"retry-after": "Wed, 21 Oct 2026 07:28:00 GMT"}, b"")).retry_after_s is None
+
+
+def windows_of(ask: Ask, *answers: bytes) -> tuple[list[tuple[int, int]], Page]:
+    """Return the windows that are asked one after the other, and the last page; the last of the answers comes again and again."""
+    chart = Chart()
+    asked, told = [chart.first(ask)], list(answers)
+    page = chart.read(Response(200, {}, told[0]))
+    while page.next is not None:
+        asked.append(page.next)
+        told = told[1:] or told
+        page = chart.read(Response(200, {}, told[0]))
+    params = [dict(each.params) for each in asked]
+    assert {each.path for each in asked} == {f"/v8/finance/chart/{ask.symbol}"} and len(
+        {each["interval"] for each in params}
+    ) == 1
+    return [(int(each["period1"]), int(each["period2"])) for each in params], page
+
+
+SPRING = (datetime(2025, 1, 1, tzinfo=UTC), datetime(2025, 2, 1, 12, tzinfo=UTC))
+
+
+@pytest.mark.parametrize(("interval", "parts"), [("1m", 5), ("2m", 1), ("60m", 1), ("1d", 1), ("1mo", 1)])
+def test_a_long_window_is_asked_in_parts_without_a_hole(interval: str, parts: int) -> None:
+    asked, page = windows_of(Ask("AAPL", interval, *SPRING), FULL)
+    assert (asked[0][0], asked[-1][1]) == tuple(int(each.timestamp()) for each in SPRING)
+    assert [first for first, _ in asked[1:]] == [last for _, last in asked[:-1]]
+    assert all(last - first <= 7 * 86_400 for first, last in asked) or interval != "1m"
+    assert (len(asked), page.reading.verdict) == (parts, Verdict.OK)
+    years = Ask("AAPL", interval, SPRING[0].replace(year=2021), SPRING[1])
+    assert len(windows_of(years, FULL)[0]) == {"1m": 214, "2m": 25, "60m": 3, "1d": 1, "1mo": 1}[interval]
+
+
+def test_parts_add_up_and_one_out_of_reach_does_not_hide_the_others() -> None:
+    ask = Ask("AAPL", "1m", *SPRING)
+    assert windows_of(ask, FULL)[1].reading.detail == "245 rows in 5 parts of the window"
+    assert windows_of(ask, WEEKEND)[1].reading == Reading(Verdict.EMPTY_VALID, "0 rows in 5 parts of the window")
+    asked, page = windows_of(ask, MINUTES, MINUTES, FULL)
+    assert (len(asked), page.reading.verdict) == (5, Verdict.OUT_OF_RANGE)
+    assert page.reading.detail.startswith("2 of 5 parts of the window; 147 rows of the others: Unprocessable Entity: 1m data not")
+    asked, page = windows_of(ask, FULL, UNKNOWN)
+    assert (len(asked), page.reading.verdict) == (2, Verdict.UNKNOWN_SYMBOL)
+
+
+def test_parts_of_a_second_are_within_the_window() -> None:
+    start = datetime(2025, 1, 1, 0, 0, 0, 1, tzinfo=UTC)
+    asked, _ = windows_of(Ask("AAPL", "1m", start, start.replace(microsecond=2)), FULL)
+    assert asked == [(int(start.timestamp()) + 1, int(start.timestamp()) + 2)]
 
 
 @given(st.integers(100, 599), st.binary(max_size=300), st.booleans())

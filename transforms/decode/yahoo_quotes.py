@@ -30,6 +30,8 @@ from transforms.instruments import yahoo_asset_class
 from transforms.numbers import MOST_VOLUME_DIGITS, VOLUME_SCALE, NumberRefusedError
 
 QUOTE_TABLES = (QUOTES, BARS, FUNDAMENTALS, OPTION_OPEN_INTEREST)
+SESSION_PATHS = ("/", "/v1/test/getcrumb")
+"""Where a capture asks for a cookie and a crumb before quotes: their answers are no data."""
 _SIDES = {"bid_price": "bid", "bid_size": "", "ask_price": "ask", "ask_size": ""}
 _CLOCKS = ("regularMarketTime", "preMarketTime", "postMarketTime")
 _DAY = {
@@ -62,7 +64,7 @@ class _Reader(Reader):
 
     def answer(self, payload: bytes) -> None:
         """Append what a payload says. Raises NumberRefusedError when it is none of the three."""
-        if is_no_answer(payload):
+        if self.path in SESSION_PATHS or is_no_answer(payload):
             return
         found = document(payload)
         if refused_words(found):

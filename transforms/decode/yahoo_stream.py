@@ -38,12 +38,21 @@ def decode_stream(messages: pa.Table) -> Decoded:
     reader = Reader(STREAM_TABLES)
 
     def read(payload: bytes) -> None:
-        encoded = _message(payload)
-        told = None if encoded is None else scalar_fields(_unpacked(encoded), _FIELDS)
-        if told is not None and told.get("quote_type") != _HEARTBEAT:
+        told = pricing_of(payload)
+        if told is not None:
             _read_pricing(reader, told)
 
     return read_messages(reader, messages, read)
+
+
+def pricing_of(payload: bytes) -> Object | None:
+    """Return the fields of a frame's PricingData; None of a heartbeat, or of a frame that brings no price.
+
+    Raises NumberRefusedError for a frame that cannot be read.
+    """
+    encoded = _message(payload)
+    told = None if encoded is None else scalar_fields(_unpacked(encoded), _FIELDS)
+    return None if told is None or told.get("quote_type") == _HEARTBEAT else told
 
 
 def _message(payload: bytes) -> str | None:
