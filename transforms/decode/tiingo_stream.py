@@ -56,7 +56,7 @@ def read_frame(reader: Reader, frame: Object, service: str, who: Callable[[str],
 
     who   what a ticker tells of its instrument
     """
-    kind = frame[FRAME]
+    kind = text_of(frame[FRAME])
     if kind in _CONTROL:
         return
     told = frame.get("data")
