@@ -143,7 +143,7 @@ class Response:
 class Page:
     """What a provider's module read in a response: its meaning, and what to ask next (None: all is answered).
 
-    What is not answered may lead on too: a refused session to a new one, a window out of range to the next.
+    A refusal may lead on too, such as one of a session to a new one.
     """
 
     reading: Reading
@@ -203,6 +203,11 @@ class Session(Protocol):
     @property
     def is_binary(self) -> bool:
         """Whether frames are sent as binary ones, not as text."""
+        ...
+
+    @property
+    def wanted(self) -> Mapping[str, Sequence[str]]:
+        """Channel -> symbols, as gaps name them: what every connection is to bring."""
         ...
 
     def connected(self, now_ns: int) -> None:

@@ -47,14 +47,13 @@ def checked(symbol: str) -> str:
 class Chart:
     """`/v8/finance/chart/{symbol}`: one request a window that Yahoo answers at once, a longer one is asked in parts (`Pages`).
 
-    A part that is out of Yahoo's reach does not end the ask: the others are asked, and the last reading says how many were.
+    The newest part comes first: behind one that is out of Yahoo's reach, which ends the ask, there is nothing to be had.
     """
 
     def __init__(self) -> None:
         self._request = Request("GET", "")
         self._windows: deque[tuple[int, int]] = deque()
         self._parts = self._rows = 0
-        self._unreached: list[Reading] = []
 
     def first(self, ask: Ask) -> Request:
         """Return the first request for bars of `ask`, with its events. Raises InvalidValueError."""
@@ -67,11 +66,11 @@ class Chart:
             params.append(("events", ",".join(ask.events)))
         self._request = Request("GET", f"/v8/finance/chart/{ask.symbol}", tuple(params), HEADERS, FEED)
         self._windows = deque(_windows(ask))
-        self._parts, self._rows, self._unreached = len(self._windows), 0, []
+        self._parts, self._rows = len(self._windows), 0
         return self._window()
 
     def _window(self) -> Request:
-        told = dict(zip(("period1", "period2"), map(str, self._windows.popleft()), strict=True))
+        told = dict(zip(("period1", "period2"), map(str, self._windows.pop()), strict=True))
         params = tuple((name, told.get(name, value)) for name, value in self._request.params)
         self._request = replace(self._request, params=params)
         return self._request
@@ -81,18 +80,15 @@ class Chart:
         reading, rows = read_bars(response)
         if self._parts <= 1:
             return Page(reading)
+        told = f"{self._rows + rows} rows in the newest {self._parts - len(self._windows)} of {self._parts} parts of the window"
         if reading.verdict is Verdict.OUT_OF_RANGE:
-            self._unreached.append(reading)
-        elif reading.verdict not in (Verdict.OK, Verdict.EMPTY_VALID):
+            return Page(replace(reading, detail=f"{told}; {reading.detail}"))
+        if reading.verdict not in (Verdict.OK, Verdict.EMPTY_VALID):
             return Page(reading)
         self._rows += rows
         if self._windows:
             return Page(reading, self._window())
-        if self._unreached:
-            told = f"{len(self._unreached)} of {self._parts} parts of the window; {self._rows} rows of the others"
-            return Page(Reading(Verdict.OUT_OF_RANGE, f"{told}: {self._unreached[0].detail}"))
-        detail = f"{self._rows} rows in {self._parts} parts of the window"
-        return Page(Reading(Verdict.OK if self._rows else Verdict.EMPTY_VALID, detail))
+        return Page(Reading(Verdict.OK if self._rows else Verdict.EMPTY_VALID, told))
 
 
 def _windows(ask: Ask) -> list[tuple[int, int]]:

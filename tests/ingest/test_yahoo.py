@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from ingest.asks import Ask, Page, Response
 from ingest.providers.yahoo import Chart, read_chart
 from ingest.simulator.recorded import charts
-from ingest.verdicts import RETRYABLE, Reading, Verdict
+from ingest.verdicts import RETRYABLE, Verdict
 from lake.errors import InvalidValueError
 
 BODIES = {chart.file: chart.body for chart in charts()}
@@ -92,6 +92,7 @@ SPRING = (datetime(2025, 1, 1, tzinfo=UTC), datetime(2025, 2, 1, 12, tzinfo=UTC)
 @pytest.mark.parametrize(("interval", "parts"), [("1m", 5), ("2m", 1), ("60m", 1), ("1d", 1), ("1mo", 1)])
 def test_a_long_window_is_asked_in_parts_without_a_hole(interval: str, parts: int) -> None:
     asked, page = windows_of(Ask("AAPL", interval, *SPRING), FULL)
+    asked.reverse()  # the newest came first
     assert (asked[0][0], asked[-1][1]) == tuple(int(each.timestamp()) for each in SPRING)
     assert [first for first, _ in asked[1:]] == [last for _, last in asked[:-1]]
     assert all(last - first <= 7 * 86_400 for first, last in asked) or interval != "1m"
@@ -100,13 +101,13 @@ def test_a_long_window_is_asked_in_parts_without_a_hole(interval: str, parts: in
     assert len(windows_of(years, FULL)[0]) == {"1m": 214, "2m": 25, "60m": 3, "1d": 1, "1mo": 1}[interval]
 
 
-def test_parts_add_up_and_one_out_of_reach_does_not_hide_the_others() -> None:
+def test_parts_add_up_and_behind_one_out_of_reach_nothing_is_asked() -> None:
     ask = Ask("AAPL", "1m", *SPRING)
-    assert windows_of(ask, FULL)[1].reading.detail == "245 rows in 5 parts of the window"
-    assert windows_of(ask, WEEKEND)[1].reading == Reading(Verdict.EMPTY_VALID, "0 rows in 5 parts of the window")
-    asked, page = windows_of(ask, MINUTES, MINUTES, FULL)
-    assert (len(asked), page.reading.verdict) == (5, Verdict.OUT_OF_RANGE)
-    assert page.reading.detail.startswith("2 of 5 parts of the window; 147 rows of the others: Unprocessable Entity: 1m data not")
+    assert windows_of(ask, FULL)[1].reading.detail == "245 rows in the newest 5 of 5 parts of the window"
+    assert windows_of(ask, WEEKEND)[1].reading.verdict is Verdict.EMPTY_VALID
+    asked, page = windows_of(ask, FULL, FULL, MINUTES)
+    assert (len(asked), page.reading.verdict) == (3, Verdict.OUT_OF_RANGE)
+    assert page.reading.detail.startswith("98 rows in the newest 3 of 5 parts of the window; Unprocessable Entity: 1m data not")
     asked, page = windows_of(ask, FULL, UNKNOWN)
     assert (len(asked), page.reading.verdict) == (2, Verdict.UNKNOWN_SYMBOL)
 
