@@ -106,7 +106,7 @@ class Schedule(_Part):
 class Thresholds(_Part):
     """When something is slow, stale, wrong or too few."""
 
-    stale_after_s: Seconds = Field(default=60.0, description="Silence of a stream's data after which it counts as stale.")
+    stale_after_s: Seconds = Field(default=60.0, description="Without data for so long, its market open, a feed is stale.")
     slow_answer_s: Seconds = Field(default=10.0, description="An answer slower than this counts as a failure.")
     breaker_failures: int = Field(default=5, ge=1, le=1_000, description="Failures in a row that open a breaker.")
     breaker_wait_s: Seconds = Field(default=30.0, description="Seconds until an open breaker lets one call try.")

@@ -117,6 +117,10 @@ class Conversation:
         """Return how many events were told so far: data, which pings and confirmations are not."""
         return sum(self._counted().values())
 
+    def events(self) -> int:
+        """Return how many events were told so far: data, which pings and confirmations are not."""
+        return sum(self._counted().values())
+
     def findings(self) -> list[Finding]:
         """Return what was found wrong with the feed since the last call."""
         found, self._findings = self._findings, []

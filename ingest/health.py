@@ -17,6 +17,8 @@ from quality_checks.alerts import Alerts, Severity
 
 SCARCE = 0.1
 """Of a quota: with less than this share left, a provider is kept for those who have no other, and somebody is told."""
+STALE = "feed_stale"
+"""Kind of the alerts about feeds that are silent for too long."""
 STANDING = "provider_standing"
 """Kind of the documents that say how each provider stands."""
 
@@ -32,6 +34,8 @@ class Kind(StrEnum):
     PROVIDER_DOWN = "provider_down"
     FAILOVER = "failover"
     QUOTA_LOW = "quota_low"
+    FEED_STALE = "feed_stale"
+    FEED_SPEAKS = "feed_speaks"
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +130,22 @@ class Health:
         elif fewest:
             self.alerts.resolve("few_providers", "all", told)
         return active
+
+    def stale(self, provider: str, subject: str, words: str) -> None:
+        """Learn that a feed of a provider is silent for too long: the alert `feed_stale` is raised once, until it speaks."""
+        if not self.alerts.is_open(STALE, subject):
+            self.alerts.raise_alert(STALE, subject, Severity.WARNING, words)
+            self.tell(HealthEvent(Kind.FEED_STALE, provider, detail=f"{subject}: {words}"))
+
+    def speaks(self, provider: str, subject: str, words: str) -> None:
+        """Learn that nothing is missing of a feed any more."""
+        if self.alerts.is_open(STALE, subject):
+            self.alerts.resolve(STALE, subject, words)
+            self.tell(HealthEvent(Kind.FEED_SPEAKS, provider, detail=f"{subject}: {words}"))
+
+    def stale_subjects(self) -> set[str]:
+        """Return the subjects of which the alert `feed_stale` stands."""
+        return {one.subject for one in self.alerts.listed() if one.kind == STALE}
 
     def quota_left(self, provider: str, share: float) -> None:
         """Learn what share of a provider's tightest quota is left: little raises the alert `quota_low`, enough resolves it."""

@@ -1,7 +1,8 @@
 """Routing: who is asked for something, in which order and why; and asking one after the other until somebody answers.
 
-The order: who can be asked now (breaker, quota), then priority, cost, quality and load. A failover is allowed after every
-verdict but BAD_REQUEST (nobody would understand it) and EMPTY_VALID (an answer), and each is recorded with its reason.
+The order: who can be asked now (breaker, quota), whose feed is not stale, then priority, cost, quality and load. A failover is
+allowed after every verdict but BAD_REQUEST (nobody would understand it) and EMPTY_VALID (an answer), and each is recorded with
+its reason.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ class Preferences:
     quality    0 to 1, such as the share of its rows that the rules and the gate kept; 1 where nothing is known
     left       share of the tightest quota that is left, 0 to 1
     disabled   nobody asks them
+    stale      (provider, feed) whose data stopped coming although their market is open
     """
 
     priority: Mapping[str, int] = field(default_factory=dict)
@@ -47,6 +49,7 @@ class Preferences:
     quality: Mapping[str, float] = field(default_factory=dict)
     left: Mapping[str, float] = field(default_factory=dict)
     disabled: Collection[str] = ()
+    stale: Collection[tuple[str, str]] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,15 +101,16 @@ class Router:
         priority, cost = preferences.priority.get(name, 100), preferences.cost_usd.get(name, 0.0)
         quality, left = preferences.quality.get(name, 1.0), preferences.left.get(name, 1.0)
         refused = _refused(breaker, left, self._clock())
-        latency_s = breaker.latency_s or 0.0
+        latency_s, is_stale = breaker.latency_s or 0.0, (name, offer.feed) in preferences.stale
         rank = (
-            bool(refused), bool(breaker.refusal), priority, cost, -round(quality, 2), left < SCARCE, round(latency_s, 1), name,
-            offer.feed, offer.endpoint,
+            bool(refused), bool(breaker.refusal), is_stale, priority, cost, -round(quality, 2), left < SCARCE,
+            round(latency_s, 1), name, offer.feed, offer.endpoint,
         )  # fmt: skip
         reasons = [f"priority {priority}", f"{cost:g} USD a call", f"quality {quality:.2f}", f"breaker {breaker.position.value}"]
         reasons += [f"quota left {left:.0%}"] if name in preferences.left else []
         reasons += [f"answers in {latency_s:.2f} s"] if breaker.latency_s is not None else []
         reasons += [f"answered {breaker.refusal} last"] if breaker.refusal else []
+        reasons += [f"{offer.feed} is stale"] if is_stale else []
         return rank, Choice(offer, tuple(reasons), refused)
 
 

@@ -20,7 +20,7 @@ from ingest.history import finding_row, gap_rows
 from ingest.ledger import PATIENCE, CaptureLedger, CaptureReport, begun
 from ingest.permits import FREE, Permits
 from ingest.recorder import LOGGER
-from ingest.tallies import Tally
+from ingest.tallies import LISTENED, Tally
 from ingest.transport.backoff import Backoff
 from ingest.transport.http import HttpTransport, is_loopback
 from ingest.transport.websocket import END_OF_RECORDING, STOPPED, StreamTransport
@@ -57,6 +57,11 @@ class Listening:
     def job(self) -> str:
         """Name of the job that tells how its last capture stands."""
         return f"stream:{self.provider}-{self.feed}" + (f"-{self.part}" if self.part else "")
+
+    def standing(self, capture: Capture, ended: str | None) -> dict[str, object]:
+        """Return what the job tells of its last capture."""
+        told = {"capture_id": capture.capture_id, "ended": ended, "provider": self.provider, "feed": self.feed}
+        return {**told, "begun_ns": capture.started_at_ns}
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +162,7 @@ async def _listened(one: Listening, manner: _Manner) -> CaptureReport:
         raise ProviderUnavailableError(f"{one.provider} {one.feed}: no stream address", 0.0)
     recorder, report = await asyncio.to_thread(_begin, one, manner)
     is_measured = not is_loopback(one.address.http)
-    tally = Tally(manner.lake.state, manner.lake.clock, one.provider, one.feed, is_measured=is_measured)
+    tally = Tally(manner.lake.state, manner.lake.clock, one.provider, one.feed, is_measured=is_measured, way=LISTENED)
     ledger = CaptureLedger(manner.lake, recorder, report, tally)
     ledger.number = one.session.recorded
     stream = StreamTransport(
@@ -190,10 +195,11 @@ async def _listened(one: Listening, manner: _Manner) -> CaptureReport:
             with suppress(asyncio.CancelledError):
                 await telling
             await asyncio.to_thread(recorder.flush)
+            tally.told(one.session.events())
             await asyncio.to_thread(tally.flush)
             report.messages = recorder.durable
             report.most_held_bytes = manner.writer.pressure.most_held_bytes
-    manner.lake.state.save_job(one.job, {"capture_id": report.capture_id, "ended": report.ended})
+    manner.lake.state.save_job(one.job, one.standing(recorder.capture, report.ended))
     return report
 
 
@@ -260,9 +266,10 @@ async def _tell(one: Listening, recorder: QueuedRecorder, manner: _Manner, tally
     """Keep telling in the job how far the capture is and how far the log is behind it, for metrics."""
     while True:
         await asyncio.sleep(_TOLD_EVERY_S)
-        told = {"capture_id": recorder.capture.capture_id, "ended": None, "messages": recorder.durable}
+        told = {**one.standing(recorder.capture, None), "messages": recorder.durable}
         document = {**told, **asdict(manner.writer.pressure), "told_at_ns": manner.lake.clock()}
         await asyncio.to_thread(manner.lake.state.save_job, one.job, document)
+        tally.told(one.session.events())
         await asyncio.to_thread(tally.flush)
 
 
@@ -276,7 +283,8 @@ def _begin(one: Listening, manner: _Manner) -> tuple[QueuedRecorder, CaptureRepo
     def recorder_of(capture: Capture) -> QueuedRecorder:
         return manner.writer.recorder(capture, lake.settings.log_partitions)
 
-    detail = {"address": one.address.stream, "target": one.session.target} | ({"part": one.part} if one.part else {})
+    detail = {"address": one.address.stream, "target": one.session.target, "wanted": dict(one.session.wanted)}
+    detail |= {"part": one.part} if one.part else {}
     recorder, report = begun(lake, manner.log, one.provider, one.feed, CaptureKind.LIVE, detail, recorder_of)
     before = lake.state.job(one.job)
     if before is not None and before["ended"] not in (END_OF_RECORDING, STOPPED):
@@ -286,7 +294,7 @@ def _begin(one: Listening, manner: _Manner) -> tuple[QueuedRecorder, CaptureRepo
         name = row.schema.get_field_index("gap_id")
         row = row.set_column(name, row.schema.field(name), [[f"{before['capture_id']}-gap-end"]])
         recorder.history("quality.gaps", row)
-    lake.state.save_job(one.job, {"capture_id": recorder.capture.capture_id, "ended": None})
+    lake.state.save_job(one.job, one.standing(recorder.capture, None))
     return recorder, report
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from ingest.clock_offset import Bounds, Offset, agreed, offset_of, sample_of
 from ingest.configuration_text import read_configuration
+from ingest.verdicts import Verdict
 from lake import configurations, tallies
 from lake.instants import NANOS_PER_SECOND, Clock
 from lake.state import State
@@ -28,17 +29,23 @@ BUCKETS_MS: tuple[int, ...] = (5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000
 SLOWER = "more"
 CALLS, TOOK, TOOK_US = "calls", "took", "took_us"
 BYTES, MESSAGES, RECONNECTS, LAST_NS = "bytes", "messages", "reconnects", "last_message_ns"
+DATA_NS = "last_data_ns"
+"""When data came last, which pings and refusals are not; its label is the way: listened to, or asked."""
+LISTENED, ASKED = "listened", "asked"
 CLOCK_OFFSET = "clock_offset"
 """Kind of the documents in state, by provider."""
 _SUBJECT = "this machine"
 
 
 class Tally:
-    """The counts of one capture. `is_measured`: its provider's clock is another machine's."""
+    """The counts of one capture. `is_measured`: its provider's clock is another machine's. `way`: how its data comes."""
 
-    def __init__(self, state: State, clock: Clock, provider: str, feed: str, *, is_measured: bool = True) -> None:
+    def __init__(
+        self, state: State, clock: Clock, provider: str, feed: str, *, is_measured: bool = True, way: str = ASKED
+    ) -> None:
         self._state, self._clock, self._provider, self._feed = state, clock, provider, feed
-        self._is_measured = is_measured
+        self._is_measured, self._way = is_measured, way
+        self._data_ns = self._events = 0
         self._lock = threading.Lock()
         self._flushed_ns = clock()
         self._counts: Counter[Key] = Counter()
@@ -61,6 +68,8 @@ class Tally:
             if call.byte_count is not None:
                 self._counts[self._key(MESSAGES)] += 1
                 self._last_ns = max(self._last_ns, call.ts_response_ns)
+                if self._way == ASKED and call.reading.verdict is Verdict.OK:
+                    self._data_ns = max(self._data_ns, call.ts_response_ns)
             sample = sample_of(call.headers, call.ts_request_ns, call.ts_response_ns) if self._is_measured else None
             if sample is not None:
                 self._samples.append((sample, call.ts_response_ns))
@@ -71,6 +80,11 @@ class Tally:
             self._messages += len(messages)
             self._bytes += sum([len(message.payload) for message in messages])
             self._last_ns = messages[-1].ts_recv_ns
+
+    def told(self, events: int) -> None:
+        """Learn how many events the feed told so far: more of them than the last time are data, told by its last frame."""
+        if events > self._events:
+            self._events, self._data_ns = events, self._last_ns
 
     def flush_if_due(self) -> None:
         """Add to the state what was counted, when the last time was long enough ago."""
@@ -88,6 +102,7 @@ class Tally:
             counts[self._key(BYTES)] += size - self._told_bytes
             self._told_messages, self._told_bytes = messages, size
             marks = {self._key(LAST_NS): self._last_ns} if self._last_ns else {}
+            marks |= {self._key(DATA_NS, self._way): self._data_ns} if self._data_ns else {}
         tallies.add(self._state, counts, marks)
         if samples:
             self._learn(samples)

@@ -28,7 +28,8 @@ _HEALTH_EVENT_ID = Quantity("event_id", "string", "Name of the event.", Encoding
 _HEALTH_KIND = Quantity(
     "kind",
     "string",
-    "breaker_opened, breaker_probed, breaker_closed, provider_up, provider_degraded, provider_down, failover, quota_low.",
+    "breaker_opened, breaker_probed, breaker_closed, provider_up, provider_degraded, provider_down, failover, quota_low, "
+    "feed_stale, feed_speaks.",
 )
 _ENDPOINT = Quantity("endpoint", "string", "What is asked of the provider, as its requests name it.")
 

@@ -61,7 +61,7 @@ def _print(console: Console, found: list[dict[str, Any]]) -> None:
         "stands",
         "key",
         "plan",
-        "last message",
+        "newest data",
         "calls",
         "p50 / p95 s",
         "breakers not closed",
@@ -76,17 +76,22 @@ def _print(console: Console, found: list[dict[str, Any]]) -> None:
             month = "" if share is None else f"; {share:.1%} of what the plan lets pass in a month"
             console.print(Text(f"{each['provider']} {quota['plan']}, key {quota['key']}: {windows}{month}"), soft_wrap=True)
     for each in found:
+        for session in each["sessions"]:
+            for words in session["stale"]:
+                console.print(Text(f"{each['provider']} {session['feed']} is stale, {words}", "bold red"), soft_wrap=True)
+    for each in found:
         if each["key"] == "missing":
             wanted = " and ".join(each["key_variables"])
             console.print(Text(f"{each['provider']} can be asked once {wanted} is in the environment.", "dim"), soft_wrap=True)
 
 
 def _sessions(each: Mapping[str, Any]) -> str:
-    told = [
-        f"{one['feed']} {'' if one['is_listening'] else '(ended) '}{_age(one['last_message_age_s'])}"
-        for one in each["sessions"]
-        if one["last_message_age_s"] is not None
-    ]
+    told = []
+    for one in each["sessions"]:
+        ended = " (ended)" if one["is_stream"] and not one["is_listening"] else ""
+        age_s = one["last_message_age_s"] if one["data_age_s"] is None else one["data_age_s"]
+        age = "nothing yet" if age_s is None else _age(age_s)
+        told.append(f"{one['feed']}{ended} {age}{', STALE' if one['is_stale'] else ''}")
     return ", ".join(told) or "·"
 
 

@@ -108,6 +108,14 @@ class _stopped:
 
 
 def _pipeline(lake: Lake, chosen: argparse.Namespace, stopping: threading.Event) -> None:
+    """Turn again and again, beside a thread that looks for stale feeds; what another process does is tried again."""
+    from serving.operate import freshness
+
+    with freshness.watched(lake, stopping):
+        _turns(lake, stopping)
+
+
+def _turns(lake: Lake, stopping: threading.Event) -> None:
     """Turn again and again; what another process does at the same time is told and tried again."""
     from serving.operate import pipeline
     from serving.operate.logs import open_log

@@ -22,6 +22,7 @@ from lake.instants import NANOS_PER_SECOND, to_datetime
 from lake.log.log import Log
 from quality_checks.provider_scores import provider_scores
 from serving.operate.configured import open_configured
+from serving.operate.freshness import stale_feeds
 from serving.operate.logs import open_log
 from serving.operate.standing import plans_of
 from serving.read_through import Policy, ReadThrough
@@ -107,6 +108,7 @@ class Rights:
             cost_usd={name: plan.usd_per_call for name, plan in plans.items()},
             quality=self.scores(),
             left=left,
+            stale=stale_feeds(self.lake.state, configuration, self.lake.clock()),
             disabled={name for name in PROVIDERS if not configuration.provider(name).enabled},
         )
 

@@ -7,29 +7,22 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Callable
 from typing import Protocol
 
 from ingest.capture import CaptureReport
-from ingest.configuration import AssetClass, Configuration, Schedule
 from ingest.configured import Configured
 from ingest.reach import themselves
 from lake.catalog import Lake
 from lake.errors import TickhouseError
 from lake.instants import NANOS_PER_SECOND, to_datetime
-from lake.state import State
 from serving.operate import asking
 from serving.operate.asking import Wanted
 from serving.operate.configured import open_configured
 from serving.operate.logs import open_log
-from serving.operate.providers import Task
 from serving.operate.rights import live_permits
-from transforms.market_hours import hours_at
+from serving.operate.scheduled import KIND, Planned, begun, due, planned
 
-KIND = "schedule"
-"""Kind of the documents in state, by name: when it was begun last, and how that ended."""
 LOOK_S = 1.0
 AGAIN_S = 30.0
 """Pause of a stream that ended while it is still wanted."""
@@ -42,57 +35,6 @@ class Capture(Protocol):
     def __call__(self, wanted: Wanted, is_stopped: Callable[[], bool]) -> list[CaptureReport]:
         """Capture it; raises TickhouseError."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Planned:
-    """One schedule with the symbols of its universe."""
-
-    name: str
-    schedule: Schedule
-    symbols: tuple[str, ...]
-    asset_class: AssetClass
-
-    @property
-    def is_stream(self) -> bool:
-        """Whether it is listened to; the word `stream`, or a feed that does nothing else."""
-        return Task(self.schedule.provider, self.schedule.feed, self.schedule.data or None).is_stream
-
-    def is_time(self, now: datetime) -> bool:
-        """Return whether it may run at an aware instant: by the time of the day, and by its market's hours."""
-        told, first = self.schedule, self.schedule.not_before
-        if first is not None and now.astimezone(UTC).time() < first:
-            return False
-        if told.when == "always":
-            return True
-        return hours_at(now, told.calendar or None, self.asset_class).is_open == (told.when == "open")
-
-    def wanted(self, now: datetime) -> Wanted:
-        """Return what is captured when it runs at an instant."""
-        told = self.schedule
-        start = None if self.is_stream else now - told.lookback
-        end = None if self.is_stream else now
-        return Wanted(told.provider, told.feed or None, self.symbols, told.interval, start, end, told.data or None)
-
-
-def planned(configuration: Configuration) -> dict[str, Planned]:
-    """Return the schedules that are in force, each with its symbols."""
-    return {
-        name: Planned(name, each, universe.symbols, universe.asset_class)
-        for name, each in configuration.due().items()
-        if (universe := configuration.universes.get(each.universe)) is not None
-    }
-
-
-def due(plans: Mapping[str, Planned], begun_ns: Mapping[str, int], now_ns: int) -> list[Planned]:
-    """Return the polls that are to be made now, the longest overdue first; one begun in the future counts as never begun."""
-    found = []
-    for name, plan in plans.items():
-        passed_ns = now_ns - begun_ns[name] if name in begun_ns else None
-        is_due = passed_ns is None or passed_ns < 0 or passed_ns >= plan.schedule.every_s * NANOS_PER_SECOND
-        if is_due and not plan.is_stream and plan.is_time(to_datetime(now_ns)):
-            found.append(plan)
-    return sorted(found, key=lambda plan: begun_ns.get(plan.name, 0))
 
 
 class Schedules:
@@ -141,7 +83,8 @@ class Schedules:
 
     def _run(self, plan: Planned, is_stopped: Callable[[], bool]) -> None:
         begun_ns = self._lake.clock()
-        self._lake.state.save_document(KIND, plan.name, {"begun_ns": begun_ns, "ended": None})
+        told = {"begun_ns": begun_ns, "since_ns": self._since_ns(plan, begun_ns)}
+        self._lake.state.save_document(KIND, plan.name, {**told, "ended": None})
         try:
             reports = self._capture(plan.wanted(to_datetime(begun_ns)), is_stopped)
         except TickhouseError as error:
@@ -150,12 +93,15 @@ class Schedules:
         else:
             words = "; ".join(f"{one.feed}: {one.messages:,} messages, {one.ended}" for one in reports)
             self._tell("captured", words=f"schedule {plan.name}: {words}")
-        self._lake.state.save_document(KIND, plan.name, {"begun_ns": begun_ns, "ended": words})
+        self._lake.state.save_document(KIND, plan.name, {**told, "ended": words})
 
-
-def begun(state: State) -> dict[str, int]:
-    """Return when each schedule was begun last."""
-    return {name: int(document["begun_ns"]) for name, document in state.documents(KIND).items()}
+    def _since_ns(self, plan: Planned, now_ns: int) -> int:
+        """Return since when it is done without a break: one that came back after more than two pauses begins anew."""
+        before = self._lake.state.document(KIND, plan.name)
+        longest_ns = round(2 * plan.schedule.every_s * NANOS_PER_SECOND)
+        if before is None or not 0 <= now_ns - int(before["begun_ns"]) <= longest_ns:
+            return now_ns
+        return int(before.get("since_ns", now_ns))
 
 
 def run(lake: Lake, stopping: threading.Event, tell: Tell) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ingest.breaker import Breakers
@@ -15,15 +15,16 @@ from ingest.plans import Plan, configured
 from ingest.providers.registry import PROVIDERS
 from ingest.quotas import Quotas
 from ingest.shipped_plans import PLANS
-from ingest.tallies import BUCKETS_MS, BYTES, CALLS, LAST_NS, MESSAGES, RECONNECTS, TOOK, clock_offsets
+from ingest.tallies import BUCKETS_MS, BYTES, CALLS, LAST_NS, LISTENED, MESSAGES, RECONNECTS, TOOK, clock_offsets
 from lake import tallies
 from lake.catalog import Lake
 from lake.errors import InvalidValueError
 from lake.instants import NANOS_PER_SECOND, to_datetime
 from lake.tallies import Key
 from quality_checks.gaps import newest_gaps
+from serving.operate import freshness
+from serving.operate.freshness import Fresh, Freshness
 
-_STREAM = "stream:"
 _NS = NANOS_PER_SECOND
 
 
@@ -67,7 +68,8 @@ class Standings:
         quotas = [each.document() for each in Quotas(state, plans, self._lake.clock).standings()]
         breakers, standings = Breakers(state, self._lake.clock).standing(), state.documents(STANDING)
         offsets = clock_offsets(state)
-        streams = state.jobs(_STREAM)
+        streams, listened = freshness.under_way(state), freshness.ever_listened(state)
+        fresh = freshness.judged(state, configuration, now_ns)
         names = {*PROVIDERS, *configuration.providers, *(key.provider for key in counted)}
         found = []
         for name in sorted(names):
@@ -81,7 +83,10 @@ class Standings:
                     "plan": plans[name].name if name in plans else None,
                     "priority": told.priority,
                     **_keys(name, told.key_variables, os.environ),
-                    "sessions": _sessions(name, mine, streams, now_ns),
+                    "sessions": [
+                        _session(feed, mine, streams.get((name, feed), []), (name, feed) in listened, fresh, now_ns)
+                        for feed in sorted({key.feed for key in mine if key.feed} | {feed for of, feed in streams if of == name})
+                    ],
                     "calls": _by_label(mine, CALLS),
                     "latency_s": {f"p{share}": quantile(_by_label(mine, TOOK), share / 100) for share in (50, 95)},
                     "messages": _total(mine, MESSAGES),
@@ -125,33 +130,33 @@ def _keys(name: str, configured: Iterable[str], environment: Mapping[str, str]) 
     return {"key": "not needed" if not variables else "missing" if missing else "present", "key_variables": list(variables)}
 
 
-def _sessions(
-    name: str, mine: Mapping[Key, int], streams: Mapping[str, Mapping[str, Any]], now_ns: int
-) -> list[dict[str, object]]:
-    """Return its feeds that ever brought a message; of streams, whether a capture is under way."""
-    under_way: dict[str, list[Mapping[str, Any]]] = {}
-    for job, document in streams.items():
-        feed = job.removeprefix(f"{_STREAM}{name}-")
-        if feed != job and document.get("ended") is None:
-            under_way.setdefault(feed, []).append(document)
-    feeds = {key.feed for key in mine if key.feed} | set(under_way)
-    sessions = []
-    for feed in sorted(feeds):
-        last_ns = mine.get(Key(LAST_NS, name, feed))
-        live = under_way.get(feed, [])
-        sessions.append(
-            {
-                "feed": feed,
-                "is_listening": bool(live),
-                "capture_id": live[0].get("capture_id") if live else None,
-                "messages": mine.get(Key(MESSAGES, name, feed), 0),
-                "reconnects": mine.get(Key(RECONNECTS, name, feed), 0),
-                "held_bytes": sum(int(each.get("held_bytes", 0)) for each in live),
-                "last_message_at": None if last_ns is None else to_datetime(last_ns),
-                "last_message_age_s": None if last_ns is None else round(max(now_ns - last_ns, 0) / _NS, 3),
-            }
-        )
-    return sessions
+def _session(
+    feed: str,
+    mine: Mapping[Key, int],
+    live: Sequence[Mapping[str, Any]],
+    is_stream: bool,
+    fresh: Iterable[Fresh],
+    now_ns: int,
+) -> dict[str, object]:
+    """Return how one feed stands that ever brought a message; of a stream, whether a capture is under way."""
+    of = next((key.provider for key in mine), "")
+    last_ns = mine.get(Key(LAST_NS, of, feed))
+    judged = [one for one in fresh if (one.provider, one.feed) == (of, feed)]
+    heard = next((one for one in judged if one.way == LISTENED), None)
+    return {
+        "feed": feed,
+        "is_stream": is_stream,
+        "is_listening": bool(live),
+        "is_stale": any(one.freshness is Freshness.STALE for one in judged),
+        "stale": [f"{one.way}: {one.words()}" for one in judged if one.freshness is Freshness.STALE],
+        "data_age_s": None if heard is None or heard.age_s is None else round(heard.age_s, 3),
+        "capture_id": live[0].get("capture_id") if live else None,
+        "messages": mine.get(Key(MESSAGES, of, feed), 0),
+        "reconnects": mine.get(Key(RECONNECTS, of, feed), 0),
+        "held_bytes": sum(int(each.get("held_bytes", 0)) for each in live),
+        "last_message_at": None if last_ns is None else to_datetime(last_ns),
+        "last_message_age_s": None if last_ns is None else round(max(now_ns - last_ns, 0) / _NS, 3),
+    }
 
 
 def _clock(offset: Offset | None, now_ns: int) -> dict[str, object] | None:

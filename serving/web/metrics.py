@@ -112,7 +112,10 @@ def _of_sessions(found: Iterable[Mapping[str, Any]]) -> Iterator[Metric]:
     messages = CounterMetricFamily("tickhouse_provider_messages", "Messages received.", labels=labels)
     reconnects = CounterMetricFamily("tickhouse_provider_reconnects", "Connections made again after a drop.", labels=labels)
     last = GaugeMetricFamily("tickhouse_provider_last_message_timestamp_seconds", "When the last message came.", labels=labels)
-    stale = GaugeMetricFamily("tickhouse_provider_staleness_seconds", "Age of a stream's last message.", labels=labels)
+    stale = GaugeMetricFamily("tickhouse_provider_staleness_seconds", "Age of a stream's newest data.", labels=labels)
+    is_stale = GaugeMetricFamily(
+        "tickhouse_provider_stale", "1: no data for longer than is allowed, although its market is open.", labels=labels
+    )
     listening = GaugeMetricFamily("tickhouse_provider_listening", "Whether a stream is listened to.", labels=labels)
     held = GaugeMetricFamily("tickhouse_provider_held_bytes", "Received and not yet durable.", labels=labels)
     for provider, session in rows:
@@ -121,14 +124,16 @@ def _of_sessions(found: Iterable[Mapping[str, Any]]) -> Iterator[Metric]:
         reconnects.add_metric(where, session["reconnects"])
         listening.add_metric(where, session["is_listening"])
         held.add_metric(where, session["held_bytes"])
+        is_stale.add_metric(where, session["is_stale"])
         if session["last_message_at"] is not None:
             last.add_metric(where, session["last_message_at"].timestamp())
             if session["is_listening"]:
-                stale.add_metric(where, session["last_message_age_s"])
+                age_s = session["data_age_s"]
+                stale.add_metric(where, session["last_message_age_s"] if age_s is None else age_s)
     received = CounterMetricFamily("tickhouse_provider_received_bytes", "Bytes of answers and frames.", labels=["provider"])
     for each in found:
         received.add_metric([each["provider"]], each["bytes"])
-    yield from (messages, reconnects, last, stale, listening, held, received)
+    yield from (messages, reconnects, last, stale, is_stale, listening, held, received)
 
 
 def _of_limits(found: Iterable[Mapping[str, Any]]) -> Iterator[Metric]:

@@ -117,7 +117,9 @@ def test_many_connections_in_one_process_bring_what_one_would(fast_lake: Lake, l
         ]
         found = [row["payload"] for row in rows if row["capture_id"] == report.capture_id]
         assert found == expected
-        assert fast_lake.state.job(one.job) == {"capture_id": report.capture_id, "ended": "end of recording"}
+        job = fast_lake.state.job(one.job) or {}
+        assert (job["capture_id"], job["ended"]) == (report.capture_id, "end of recording")
+        assert (job["provider"], job["feed"]) == (one.provider, one.feed)
     assert len(rows) == sum(report.messages for report in told) > 0
 
 

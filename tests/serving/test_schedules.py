@@ -23,7 +23,8 @@ from serving.operate.asking import Wanted
 from serving.operate.configured import open_configured
 from serving.operate.planning import Plan
 from serving.operate.planning import planned as planned_children
-from serving.operate.schedules import Schedules, begun, due, planned, run
+from serving.operate.scheduled import begun, due, planned
+from serving.operate.schedules import Schedules, run
 from serving.operate.standing import Standings
 
 TEXT = """
