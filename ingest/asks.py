@@ -242,10 +242,6 @@ class Session(Protocol):
         """Return how many events were told so far: data, which pings and confirmations are not."""
         ...
 
-    def events(self) -> int:
-        """Return how many events were told so far: data, which pings and confirmations are not."""
-        ...
-
     def findings(self) -> list[Finding]:
         """Return what was found wrong with the feed since the last call."""
         ...

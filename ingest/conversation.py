@@ -10,6 +10,7 @@ import hashlib
 from collections import OrderedDict, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import orjson
 
@@ -67,6 +68,8 @@ class Conversation:
     is_binary = False
     content_type = CONTENT_TYPE
     """Of its frames."""
+    wanted: Mapping[str, Sequence[str]] = MappingProxyType({})
+    """Channel -> symbols, as gaps name them: what every connection is to bring."""
     lifetime_ns: int | None = None
     """After which the provider ends a connection; it is left a little before."""
 
@@ -112,10 +115,6 @@ class Conversation:
             return Leaving("the provider is about to end this connection", is_planned=True)
         mute = self._liveness.mute(self._counted(), self._now_ns) if self._liveness.is_due(self._now_ns) else None
         return None if mute is None else Leaving(f"silence of {' '.join(mute)} while others speak")
-
-    def events(self) -> int:
-        """Return how many events were told so far: data, which pings and confirmations are not."""
-        return sum(self._counted().values())
 
     def events(self) -> int:
         """Return how many events were told so far: data, which pings and confirmations are not."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -74,11 +76,14 @@ def bounded(lake: Lake, gap: KnownGap, now: datetime) -> KnownGap | None:
 def parts_of_death(lake: Lake, gap: KnownGap) -> list[KnownGap] | None:
     """Return the gaps of each symbol and table that a dead capture had, from its last event on; None while they have not come.
 
-    The gap itself is of all channels, and tells no symbol.
+    The gap itself is of all channels, and tells no symbol. What the capture was to bring and did not begins with it.
     """
     dead = gap.gap_id.removesuffix(DEATH)
+    captures = read(lake, "ops.captures", ["started_at", "detail"], [Where("capture_id", "=", dead)]).to_pylist()
+    if not captures:
+        return None
     found: list[KnownGap] = []
-    filled = feed_named(gap.provider, gap.feed).tables
+    filled, wanted = feed_named(gap.provider, gap.feed).tables, _wanted(captures[0]["detail"])
     for table in (each for each in (TRADES, QUOTES, BOOK_EVENTS) if each in filled):
         if not is_promoted(lake, dead, gap.provider, table):
             return None
@@ -86,15 +91,27 @@ def parts_of_death(lake: Lake, gap: KnownGap) -> list[KnownGap] | None:
         rows = read(lake, table, names, [Where("provider", "=", gap.provider), Where("capture_id", "=", dead)])
         at = pc.coalesce(rows["ts_event"], rows["ts_recv"])
         told = pa.table({"symbol": rows["symbol"], "at": at, "sequence": rows["sequence"]}).group_by("symbol")
-        for row in told.aggregate([("at", "max"), ("sequence", "max")]).sort_by("symbol").to_pylist():
+        firsts = dict.fromkeys(wanted.get(table, ()), captures[0]["started_at"].astimezone(UTC).isoformat())
+        for row in told.aggregate([("at", "max"), ("sequence", "max")]).to_pylist():
             is_numbered = (gap.provider, table) in NUMBERED
-            first = str(row["sequence_max"] + 1) if is_numbered else row["at_max"].astimezone(UTC).isoformat()
-            found.append(
-                replace(
-                    gap, gap_id=f"{gap.gap_id}-{table.partition('.')[2]}-{row['symbol']}", symbol=row["symbol"], table_name=table,
-                    first_missing=first, last_missing=None, status=GapStatus.OPEN,
-                )
-            )  # fmt: skip
+            firsts[row["symbol"]] = str(row["sequence_max"] + 1) if is_numbered else row["at_max"].astimezone(UTC).isoformat()
+        found += [
+            replace(
+                gap, gap_id=f"{gap.gap_id}-{table.partition('.')[2]}-{symbol}", symbol=symbol, table_name=table,
+                first_missing=first, last_missing=None, status=GapStatus.OPEN,
+            )
+            for symbol, first in sorted(firsts.items())
+        ]  # fmt: skip
+    return found
+
+
+def _wanted(detail: str | None) -> Mapping[str, set[str]]:
+    """Return table -> symbols that a capture was to bring, as it noted when it began."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for channel, symbols in json.loads(detail or "{}").get("wanted", {}).items():
+        table = table_of(channel)
+        if table is not None:
+            found[table].update(symbols)
     return found
 
 

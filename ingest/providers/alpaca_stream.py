@@ -90,6 +90,7 @@ class MarketStream(Handshake):
         self._keys = (key_id, secret)
         self._symbols = list(symbols)
         self._asked_channels = tuple(channels) or tuple(each for each in known if each in (*CHANNELS, "news"))
+        self.wanted = dict.fromkeys(self._asked_channels, tuple(symbols))
         self._is_reauthenticated = False
 
     def connected(self, now_ns: int) -> None:

@@ -117,6 +117,7 @@ class MarketSession(Conversation):
         if not streams or any("@" not in stream or "/" in stream for stream in streams):
             raise InvalidValueError(f"streams {list(streams)} are not names like btcusdt@trade")
         self.streams = tuple(streams)
+        self.wanted = {stream: (stream.partition("@")[0].upper(),) for stream in streams}
         self.market = market
         self._by_frame = subscribe_by == "frame"
         self._subscriptions = Subscriptions(self.streams if self._by_frame else ())

@@ -139,6 +139,7 @@ class TradeStream(Unnumbered):
         if not symbols:
             raise InvalidValueError("the trade stream needs at least one symbol")
         self.symbols = tuple(checked(symbol) for symbol in symbols)
+        self.wanted = {"trade": self.symbols}
         self._frames = msgspec.json.Decoder(_Frame)
 
     def connected(self, now_ns: int) -> None:

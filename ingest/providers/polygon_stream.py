@@ -54,6 +54,7 @@ class MarketStream(Handshake):
             raise InvalidValueError(f"polygon: a stream needs {told}")
         self.target = "/options" if True in are_options else "/stocks"
         self._key = key
+        self.wanted = {CHANNELS[channel]: tuple(symbols) for channel in channels}
         self._wanted = ",".join(f"{channel}.{symbol}" for symbol in symbols for channel in channels)
 
     def receive(self, data: bytes, ts_recv_ns: int) -> list[Message]:
