@@ -24,6 +24,7 @@ from ingest.providers import (
     polygon,
     polygon_stream,
     tiingo,
+    tiingo_stream,
     yahoo,
     yahoo_rest,
     yahoo_stream,
@@ -304,9 +305,13 @@ PROVIDERS: dict[str, Provider] = {
             {"": tiingo.ADDRESS},
             tiingo.feeds_of,
             tiingo.OFFERS,
-            (),
+            tuple(
+                Push(feed, tiingo_stream.STREAM_ADDRESS, partial(tiingo_stream.open_stream, feed), is_default=False)
+                for feed in tiingo_stream.FEEDS
+            ),
             (),
             ("TIINGO_API_KEY",),
+            tiingo.credentials,
             tiingo.credentials,
         ),
         Provider(

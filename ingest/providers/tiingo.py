@@ -32,7 +32,8 @@ _FREQUENCIES = {
     FX: {**{f"{minutes}m": f"{minutes}min" for minutes in (1, 5, 15, 30)}, "60m": "1hour", "1h": "1hour", "1d": "1day"},
 }
 _HEADERS = (("accept-encoding", "identity"), ("accept", "application/json"))
-_SPENT = re.compile(r"run over your|over your .* limit|request allocation", re.IGNORECASE)
+SPENT = re.compile(r"run over your|over your .* limit|request allocation", re.IGNORECASE)
+"""Words of a quota that is gone."""
 _HOUR_S = 3_600.0
 
 
@@ -56,7 +57,7 @@ class Prices:
 
     def first(self, ask: Ask) -> Request:
         """Return the request for bars of an ask. Raises InvalidValueError."""
-        symbol = _checked(self._feed, ask.symbol)
+        symbol = checked(self._feed, ask.symbol)
         frequency = _FREQUENCIES[self._feed].get(ask.interval)
         if frequency is None:
             told = ", ".join(_FREQUENCIES[self._feed])
@@ -86,7 +87,7 @@ class Top:
 
     def first(self, ask: Ask) -> Request:
         """Return the request for quotes. Raises InvalidValueError."""
-        symbols = tuple(_checked(self._feed, each) for each in ask.symbol.split(","))
+        symbols = tuple(checked(self._feed, each) for each in ask.symbol.split(","))
         path = {IEX: "/iex", CRYPTO: "/tiingo/crypto/top"}.get(self._feed, "/tiingo/fx/top")
         return Request("GET", path, (("tickers", ",".join(symbols)),), _HEADERS, f"{self._feed}/top", symbols=symbols)
 
@@ -95,7 +96,8 @@ class Top:
         return Page(read_answer(response))
 
 
-def _checked(feed: str, symbol: str) -> str:
+def checked(feed: str, symbol: str) -> str:
+    """Return a symbol as Tiingo writes it in a feed. Raises InvalidValueError."""
     plain = symbol.replace("/", "").lower() if feed in (CRYPTO, FX) else symbol
     if not (_PAIR if feed in (CRYPTO, FX) else _SYMBOL).match(plain):
         raise InvalidValueError(f"symbol {symbol!r} is not one of Tiingo's {feed}; expected like AAPL, btcusd or EUR/USD")
@@ -118,7 +120,7 @@ def read_answer(response: Response) -> Reading:
     """Return what an answer means; any bytes give a reading. Plain words with HTTP 200 are a refusal."""
     words = " ".join(response.body[:300].decode("utf-8", "replace").split())
     told = words.lower()
-    if response.status == 429 or _SPENT.search(words):
+    if response.status == 429 or SPENT.search(words):
         if "month" in told or "day" in told or "daily" in told:
             return Reading(Verdict.QUOTA_EXHAUSTED, words)
         if "hour" in told:

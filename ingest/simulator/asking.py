@@ -28,6 +28,7 @@ _SYMBOLS: dict[tuple[str, str], Sequence[str]] = {
     ("polygon", ""): ("AAPL",),
     ("polygon", "actions"): ("GOOGL",),
     ("tiingo", ""): ("GOOGL",),
+    ("tiingo", "iex"): ("GOOGL", "AAPL"),
     ("tiingo", "crypto"): ("btcusd", "fldcbtc"),
     ("tiingo", "fx"): ("EUR/USD",),
     ("alpha_vantage", ""): ("IBM",),

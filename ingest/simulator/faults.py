@@ -19,7 +19,7 @@ import msgspec
 from lake.errors import InvalidValueError
 
 Market = Literal["spot", "usdm"]
-Stream = Literal["spot", "usdm", "alpaca", "finnhub", "polygon", "yahoo"]
+Stream = Literal["spot", "usdm", "alpaca", "finnhub", "polygon", "yahoo", "tiingo"]
 """Whatever is replayed frame by frame: the markets of Binance, and the streams of `keyed_stream.py`."""
 _PRICE = re.compile(rb'"p":"([0-9]+(?:\.[0-9]+)?)"')
 _NOISE = b"~#%*abcdefghijklmnopqrstuvwxyz0123456789"

@@ -15,7 +15,7 @@ from ingest.simulator.recorded import FOLDER
 
 KeyedProvider = Literal["alpaca", "finnhub", "alpha_vantage", "polygon", "tiingo", "yahoo"]
 """Providers with recorded answers of several kinds; of Yahoo a session stands for the key."""
-KeyedStream = Literal["alpaca", "finnhub", "polygon", "yahoo"]
+KeyedStream = Literal["alpaca", "finnhub", "polygon", "yahoo", "tiingo"]
 _STREAMS: dict[str, str] = {
     "alpaca": "alpaca/stream.jsonl",
     "alpaca_options": "alpaca/options_stream.jsonl",
@@ -23,6 +23,10 @@ _STREAMS: dict[str, str] = {
     "alpaca_news": "alpaca/news_stream.jsonl",
     "finnhub": "finnhub/trades.jsonl",
     "polygon": "polygon/stream.jsonl",
+    "tiingo": "tiingo/iex_stream.jsonl",
+    "tiingo_reference": "tiingo/reference_stream.jsonl",
+    "tiingo_crypto": "tiingo/crypto_stream.jsonl",
+    "tiingo_fx": "tiingo/fx_stream.jsonl",
     "yahoo": "yahoo/stream.jsonl",
 }
 
@@ -37,6 +41,7 @@ class Keys:
     alpha_vantage_key: str = "SIMULATEDAVKEY00"
     polygon_key: str = "simulatedpolygonkey00000"
     tiingo_token: str = "simulatedtiingotoken0000"
+    tiingo_free_token: str = "simulatedtiingofreetoken"
     databento_key: str = "db-simulated000000000000000000000"
 
     def of(self) -> dict[str, tuple[str, ...]]:

@@ -1,4 +1,4 @@
-"""The simulator's sockets of Alpaca, Finnhub, Polygon and Yahoo: handshakes, key checks and error frames, then recorded frames.
+"""The simulator's sockets of Alpaca, Finnhub, Polygon, Yahoo and Tiingo: handshakes, keys, error frames, then recorded frames.
 
 A replay begins with the first subscription and ends with close code 1000, `end of recording`; after a planned drop the next
 connection resumes where the plan says. Each endpoint takes one connection at a time. Source: PROVIDERS.md sections 2, 5 and 6.
@@ -19,6 +19,7 @@ from ingest.simulator.faults import Faults, Sending, sendings
 from ingest.simulator.keyed import KeyedStream, Keys, frames
 from ingest.simulator.packing import Wire, is_msgpack
 from ingest.simulator.report import FaultReport
+from ingest.simulator.tiingo_stream import of_tickers, subscribed
 from ingest.transport.websocket import END_OF_RECORDING
 from lake.instants import NANOS_PER_SECOND
 from transforms.decode.yahoo_stream import pricing_of
@@ -87,8 +88,21 @@ class KeyedReplay:
             task.cancel()
 
     async def _served(self, connection: ServerConnection) -> None:
-        serve = {"alpaca": self._alpaca, "finnhub": self._finnhub, "polygon": self._polygon, "yahoo": self._yahoo}
+        serve = {
+            "alpaca": self._alpaca,
+            "finnhub": self._finnhub,
+            "polygon": self._polygon,
+            "yahoo": self._yahoo,
+            "tiingo": self._tiingo,
+        }
         await serve[self._stream](connection)
+
+    async def _tiingo(self, connection: ServerConnection) -> None:
+        granted = await subscribed(connection, self._keys)
+        if granted is not None:
+            recording, wanted = granted
+            sent = self._sendings if recording == "tiingo_iex" else sendings(frames(recording), Faults(), "tiingo")
+            await self._replay(connection, lambda sending: of_tickers(sending, wanted), sent)
 
     async def _yahoo(self, connection: ServerConnection) -> None:
         wanted: set[str] = set()

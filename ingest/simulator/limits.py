@@ -86,7 +86,7 @@ def caller_of(path: str, query: Mapping[str, str], headers: Mapping[str, str]) -
         return Caller("binance", "address", _binance_weight(path, query))
     if path.startswith(("/v2/stocks/", "/v1beta", "/v1/corporate-actions")):
         return Caller("alpaca", headers.get("apca-api-key-id", ""))
-    if path.startswith(("/tiingo/", "/iex/")):
+    if path == "/iex" or path.startswith(("/tiingo/", "/iex/")):
         return Caller("tiingo", bearer or query.get("token", ""))
     if path.startswith(("/v2/", "/v3/")):
         return Caller("polygon", bearer or query.get("apiKey", ""))

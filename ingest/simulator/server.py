@@ -31,7 +31,7 @@ from lake.errors import TickhouseError
 from lake.instants import Clock, system_clock
 
 HOST = "127.0.0.1"
-PORTS = ("http", "spot", "usdm", "alpaca", "finnhub", "polygon", "yahoo")
+PORTS = ("http", "spot", "usdm", "alpaca", "finnhub", "polygon", "yahoo", "tiingo")
 """Names of the servers, as `addresses` has them."""
 _START_S = 30.0
 
@@ -60,7 +60,7 @@ class Simulator:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         markets: Sequence[Market] = ("spot", "usdm"),
         ports: Sequence[int] = (),
-        streams: Sequence[KeyedStream] = ("alpaca", "finnhub", "polygon", "yahoo"),
+        streams: Sequence[KeyedStream] = ("alpaca", "finnhub", "polygon", "yahoo", "tiingo"),
         keys: Keys | None = None,
         limits: Limits | None = None,
     ) -> None:
