@@ -62,8 +62,10 @@ def test_what_is_pushed_is_captured_and_can_be_asked_for_again(lake: Lake, log: 
         )  # fmt: skip
         reports.append(report)
 
-    pace = Pace.begin(OPEN_NS - 120 * NANOS_PER_SECOND, RATE)
-    with DayProcess(DAY, cut, pace) as day:
+    with DayProcess(DAY, cut) as day:
+        day.wait()
+        pace = Pace.begin(OPEN_NS - 120 * NANOS_PER_SECOND, RATE)
+        day.begin(pace)
         threads = [threading.Thread(target=listen, args=(provider,)) for provider in sessions]
         for thread in threads:
             thread.start()

@@ -35,8 +35,10 @@ from tests.soak.workers import DROPPED, PLANS, POLLS, PROVIDERS, ROLES, STREAMS
 
 SEED, MINUTES, INCIDENTS, RATE = 20261120, 390.0, 500, 24.0
 _WATCH_S = 0.5
-_START_S = 15.0
-"""How long before the open the simulator is started, in our own seconds: everybody must listen when it rings."""
+_QUIET_LOAD_S = 12.0
+"""So long all processes take to load where nothing else runs on two cores; where they take longer, the clock goes slower."""
+_LEAST_START_S = 8.0
+"""How long before the open the day begins at least, in our own seconds: everybody must listen when it rings."""
 _GRACE_MINUTES = 180.0
 """How long after the close the last gaps may take: a sticky throttle of Yahoo lasts a quarter of an hour."""
 
@@ -59,19 +61,22 @@ def soak(seed: int, minutes: float, incidents: int, rate: float, folder: Path) -
     began = time.monotonic()
     (folder / "drop").mkdir()
     processes = Processes(folder)
-    for role in ROLES:
-        processes.start(role)
-    while not processes.are_ready(ROLES):
-        machine.sleep(0.1)
-    pace = Pace.begin(OPEN_NS - round(_START_S * rate * NANOS_PER_SECOND), rate)
-    with DayProcess(day, [each for each in plan if each.part != "process"], pace) as simulator:
-        until_ns = day.close_ns + round(_GRACE_MINUTES * 60 * NANOS_PER_SECOND)
-        Setting(str(settings.home), day, pace, simulator.addresses, seed, until_ns).write(folder)
+    with DayProcess(day, [each for each in plan if each.part != "process"]) as simulator:
         try:
+            for role in ROLES:
+                processes.start(role)
+            simulator.wait()
+            while not processes.are_ready(ROLES):
+                machine.sleep(0.1)
+            pace = _pace(time.monotonic() - began, rate, outcome)
+            simulator.begin(pace)
+            until_ns = day.close_ns + round(_GRACE_MINUTES * 60 * NANOS_PER_SECOND)
+            Setting(str(settings.home), day, pace, simulator.addresses, seed, until_ns).write(folder)
             _weather(processes, day, pace, [each for each in plan if each.part == "process"], until_ns, outcome)
         finally:
             processes.kill()
         report = simulator.report()
+    outcome.figures["seconds of the day"] = round(time.monotonic() - began, 1)
     with Lake.open(settings, pace.clock) as lake, SegmentLog(settings.log_path, pace.clock, min_free_bytes=1) as log:
         land(lake, log)
         for provider in PROVIDERS:
@@ -80,6 +85,13 @@ def soak(seed: int, minutes: float, incidents: int, rate: float, folder: Path) -
     outcome.wrong += [f"{life.role}: {grown}" for life in processes.lives if (grown := checks.grown(life.samples))]
     _tell(outcome, plan, report, processes, time.monotonic() - began)
     return outcome
+
+
+def _pace(loading_s: float, rate: float, outcome: Outcome) -> Pace:
+    """Return the clock of the day, slower than `rate` where the machine took long to load everybody: it is slow, or busy."""
+    slowed = rate * min(1.0, _QUIET_LOAD_S / loading_s)
+    outcome.figures |= {"seconds of loading": round(loading_s, 1), "rate": round(slowed, 1)}
+    return Pace.begin(OPEN_NS - round(max(_LEAST_START_S, loading_s) * slowed * NANOS_PER_SECOND), slowed)
 
 
 def _weather(processes: Processes, day: Day, pace: Pace, storms: Sequence[Incident], until_ns: int, outcome: Outcome) -> None:

@@ -33,22 +33,32 @@ def day_of(seed: int, minutes: float, trades_a_minute: float = 30.0) -> Day:
 
 
 class DayProcess:
-    """A simulator process, up between `__enter__` and `__exit__`, on the clock `pace`."""
+    """A simulator process: loading from `__enter__` on, up from `begin`, gone at `__exit__`."""
 
-    def __init__(self, day: Day, incidents: Sequence[Incident], pace: Pace) -> None:
-        self.pace = pace
-        plan = msgspec.json.encode({"day": day, "incidents": tuple(incidents), "pace": pace}).decode()
-        self._command = [sys.executable, "-m", "ingest.simulator.day", plan]
+    def __init__(self, day: Day, incidents: Sequence[Incident]) -> None:
+        self._day, self._incidents = day, tuple(incidents)
         self._process: subprocess.Popen[str] | None = None
         self.addresses: dict[str, str] = {}
 
     def __enter__(self) -> Self:
-        self._process = subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        assert self._process.stdout is not None
+        command = [sys.executable, "-m", "ingest.simulator.day"]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        return self
+
+    def wait(self) -> None:
+        """Return once its modules are loaded."""
+        assert self._process is not None and self._process.stdout is not None
+        assert self._process.stdout.readline() == "ready\n", "the simulated day did not load"
+
+    def begin(self, pace: Pace) -> None:
+        """Let the day go by on a clock; it can be reached on return."""
+        assert self._process is not None and self._process.stdin is not None and self._process.stdout is not None
+        plan = {"day": self._day, "incidents": self._incidents, "pace": pace}
+        self._process.stdin.write(msgspec.json.encode(plan).decode() + "\n")
+        self._process.stdin.flush()
         line = self._process.stdout.readline()
         assert line, "the simulated day did not start"
         self.addresses = json.loads(line)
-        return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         assert self._process is not None and self._process.stdin is not None and self._process.stdout is not None

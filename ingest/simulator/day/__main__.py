@@ -1,6 +1,7 @@
-"""`python -m ingest.simulator.day DOCUMENT`: serve a simulated day until the end of input; the addresses are the first line.
+"""`python -m ingest.simulator.day`: serve a simulated day until the end of input.
 
-DOCUMENT is JSON: {"day": Day, "incidents": [Incident, ...], "pace": Pace}, by the fields of these classes.
+It says `ready` once its modules are loaded, takes the day as a line of JSON ({"day": Day, "incidents": [Incident, ...], "pace":
+Pace}, by the fields of these classes), and tells its addresses in a line: a pace that begins late has not run while it loaded.
 """
 
 from __future__ import annotations
@@ -36,4 +37,5 @@ async def _serve(plan: _Plan) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(_serve(msgspec.json.decode(sys.argv[1], type=_Plan)))
+    print("ready", flush=True)
+    asyncio.run(_serve(msgspec.json.decode(sys.stdin.readline(), type=_Plan)))
