@@ -38,11 +38,15 @@ class Reach:
         """Return the keys of a provider. Raises SettingsError that names the variables to set, or when it is switched off."""
         if not self.is_recorded and not self.configuration().provider(provider).enabled:
             raise SettingsError(f"{provider} is switched off: providers.{provider}.enabled is false in the configuration")
-        wanted = provider_named(provider).key_variables
+        if lacks := self.lacks(provider):
+            raise SettingsError(f"{provider} {lacks}")
+        return self.keys.get(provider, ())
+
+    def lacks(self, provider: str) -> str:
+        """Return what must be set before it can be asked, in words; empty when nothing is missing."""
+        wanted = self.configuration().provider(provider).key_variables or provider_named(provider).key_variables
         found = self.keys.get(provider, ())
-        if wanted and not (found and all(found)):
-            raise SettingsError(f"{provider} needs {' and '.join(wanted)} in the environment")
-        return found
+        return f"needs {' and '.join(wanted)} in the environment" if wanted and not (found and all(found)) else ""
 
     def asked(self, provider: str, feed: str) -> Address:
         """Return where a feed is asked. Raises NotFoundError, and SettingsError without keys."""

@@ -82,10 +82,11 @@ def backfill(
     What is asked first is the gap's own provider, then others. Exit code 1 when something is not closed yet.
     """
     from serving.operate import asking, backfilling
+    from serving.operate.configured import open_configured
 
     output = Output(as_json=json)
     span = None if is_of_gaps else _span(kind, symbols, bound(start, "start"), bound(end, "end"))
-    with open_lake(home) as lake, asking.reached(source) as reach:
+    with open_lake(home) as lake, asking.reached(source, open_configured(lake).in_force) as reach:
         log = open_log(lake.settings)
         with backfilling.supplied(lake, log, reach) as supply:
             ids: set[str] | None = None

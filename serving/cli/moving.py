@@ -133,7 +133,7 @@ def capture(
     with open_lake(home) as lake:
         configured, log = open_configured(lake), open_log(lake.settings)
         chosen = (*(symbols or ()), *(symbols_of(configured.in_force(), universe) if universe else ()))
-        with asking.reached(source, excerpt, configured.in_force) as reach, live_permits(lake, log, reach) as permits:
+        with asking.reached(source, configured.in_force, excerpt) as reach, live_permits(lake, log, reach) as permits:
             for provider in providers:
                 span = bound(start, "start"), bound(end, "end")
                 wanted = asking.Wanted(provider, feed, chosen, interval, *span, data, shard=mine)

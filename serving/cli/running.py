@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,7 +13,9 @@ from serving.cli.options import Home, Json, open_lake, settings_of
 from serving.cli.output import Output
 
 if TYPE_CHECKING:
+    from lake.catalog import Lake
     from serving.operate.supervisor import Ready, WebServer
+    from serving.read_through import ReadThrough
 
 Host = Annotated[str | None, typer.Option("--host", help="Default: the setting, loopback.", show_default=False)]
 Port = Annotated[int | None, typer.Option("--port", min=0, max=65535, help="0 takes a free one.", show_default=False)]
@@ -40,16 +43,23 @@ def serve(home: Home = None, host: Host = None, port: Port = None, json: Json = 
 
     What the lake misses is asked of providers where the configuration says `read_through`.
     """
-    from ingest.reach import themselves  # these three are slow to import, and of no use to the other verbs
-    from serving.operate import supervisor
-    from serving.operate.rights import reading_through
+    from serving.operate import supervisor  # slow to import, and of no use to the other verbs
 
     output = Output(as_json=json)
-    with open_lake(home) as lake, reading_through(lake, themselves(os.environ)) as through:
+    with open_lake(home) as lake, _reading_through(lake) as through:
         chosen = host or lake.settings.api_host, lake.settings.api_port if port is None else port
         server = supervisor.WebServer(lake, *chosen, through)
         announce(output, server)
         server.run()
+
+
+def _reading_through(lake: Lake) -> AbstractContextManager[ReadThrough | None]:
+    """Give who asks providers themselves, as configured, for what the lake misses."""
+    from ingest.reach import themselves
+    from serving.operate.configured import open_configured
+    from serving.operate.rights import reading_through
+
+    return reading_through(lake, themselves(os.environ, open_configured(lake).in_force))
 
 
 def notebooks(

@@ -15,6 +15,7 @@ from lake.scan import Where
 from quality_checks.holds import list_holds
 from serving.integration.jobs import UNFINISHED, Job, Status, failed, is_asked, jobs, save
 from serving.operate import asking, pipeline
+from serving.operate.configured import open_configured
 from serving.operate.logs import open_log
 from serving.operate.rights import live_permits
 from transforms.feeds import FEEDS
@@ -100,7 +101,7 @@ def run(lake: Lake, log: Log, job: Job, stopping: threading.Event) -> Job:
 def _captured(lake: Lake, log: Log, job: Job, stopping: threading.Event) -> Job:
     request = job.request
     source = asking.From(lake.settings.jobs_from)
-    with asking.reached(source, EXCERPT) as reach:
+    with asking.reached(source, open_configured(lake).in_force, EXCERPT) as reach:
         wanted = asking.Wanted(request.source, None, request.instruments, request.timeframe or "1d")
         recorded = [ask for ask in recorded_asks(request.source) if not request.instruments or ask.symbol in request.instruments]
         recorded = [ask for ask in recorded if request.timeframe in (None, ask.interval)]

@@ -57,10 +57,8 @@ def reach_of(simulator: Simulator) -> Reach:
 
 
 @contextmanager
-def reached(
-    source: From, excerpt: int | None = None, configuration: Callable[[], Configuration] = Configuration
-) -> Iterator[Reach]:
-    """Give where providers are reached: a simulator that lives as long as the context, or the providers themselves."""
+def reached(source: From, configuration: Callable[[], Configuration], excerpt: int | None = None) -> Iterator[Reach]:
+    """Give where providers are reached: a simulator that lives as long as the context, or the providers as configured."""
     if source is From.PROVIDER:
         yield themselves(os.environ, configuration)
         return

@@ -11,9 +11,9 @@ from ingest.configuration import Configuration
 from ingest.offers import Offer
 from ingest.planning import LATENCY_S, Estimate, Purse, Question, estimates
 from ingest.plans import key_name
-from ingest.providers.registry import OFFERS, provider_named
+from ingest.providers.registry import OFFERS
 from ingest.quotas import Quotas
-from ingest.reach import themselves
+from ingest.reach import Reach, themselves
 from lake.catalog import Lake
 from serving.operate.configured import open_configured
 from serving.operate.standing import plans_of
@@ -21,9 +21,10 @@ from serving.operate.standing import plans_of
 
 def estimate(lake: Lake, question: Question, environment: Mapping[str, str], budget_usd: float | None = None) -> list[Estimate]:
     """Return what each provider would take for a question as backfill, the cheapest that suffices first."""
-    configuration = open_configured(lake).in_force()
+    configured = open_configured(lake)
+    configuration = configured.in_force()
     quotas, breakers = Quotas(lake.state, plans_of(configuration), lake.clock), Breakers(lake.state, lake.clock)
-    reach = themselves(environment)
+    reach = themselves(environment, configured.in_force)
 
     def latency_s(offer: Offer) -> float:
         measured = breakers.find(offer.provider, offer.endpoint).latency_s
@@ -32,7 +33,7 @@ def estimate(lake: Lake, question: Question, environment: Mapping[str, str], bud
     purse = Purse(
         quotas,
         lambda provider: key_name(reach.keys.get(provider, ())),
-        lambda provider: _lacks(configuration, provider, environment),
+        lambda provider: _lacks(configuration, reach, provider),
         latency_s,
     )
     return estimates(question, OFFERS, purse, budget_usd)
@@ -49,7 +50,7 @@ def spent(lake: Lake) -> list[dict[str, Any]]:
     return [each.document() for each in Quotas(lake.state, plans, lake.clock).standings()]
 
 
-def _lacks(configuration: Configuration, provider: str, environment: Mapping[str, str]) -> str:
+def _lacks(configuration: Configuration, reach: Reach, provider: str) -> str:
     if not configuration.provider(provider).enabled:
         return "is switched off in the configuration"
-    return provider_named(provider).missing_keys(environment)
+    return reach.lacks(provider)

@@ -13,7 +13,7 @@ from ingest.health import Health
 from ingest.offers import Offer
 from ingest.permits import FREE, Permits, Together
 from ingest.plans import Plan, Purpose, key_name
-from ingest.providers.registry import PROVIDERS, provider_named
+from ingest.providers.registry import PROVIDERS
 from ingest.quotas import Quotas
 from ingest.reach import Reach
 from ingest.routing import Asking, Preferences, Router
@@ -132,7 +132,7 @@ class Rights:
 def rights(lake: Lake, log: Log, reach: Reach) -> Iterator[Rights]:
     """Give what may be asked; leave that was reserved and not used is given back at the end."""
     configured = open_configured(lake)
-    usable = [name for name in PROVIDERS if not lacks_keys(reach, name)]
+    usable = [name for name in PROVIDERS if not reach.lacks(name)]
 
     def watched() -> tuple[Collection[str], int]:
         configuration = configured.in_force()
@@ -148,12 +148,6 @@ def rights(lake: Lake, log: Log, reach: Reach) -> Iterator[Rights]:
     with Quotas(lake.state, plans, lake.clock) as quotas:
         offers = tuple(offer for name in usable for offer in PROVIDERS[name].offers)
         yield Rights(lake, log, reach, configured, quotas, breakers, health, offers)
-
-
-def lacks_keys(reach: Reach, provider: str) -> bool:
-    """Return whether a provider wants keys that we do not have."""
-    wanted, held = provider_named(provider).key_variables, reach.keys.get(provider, ())
-    return bool(wanted) and not (held and all(held))
 
 
 @contextmanager

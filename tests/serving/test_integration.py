@@ -9,12 +9,14 @@ from pathlib import Path
 import pytest
 import schemathesis
 
+from ingest.simulator import Simulator
+from ingest.simulator.keyed import Keys
 from lake.catalog import Lake
 from lake.errors import DemandError, InvalidValueError, NotFoundError
 from lake.instants import system_clock
 from lake.settings import load_settings
 from serving import sql
-from serving.integration.jobs import DataType, Request, Status, job_named, receive
+from serving.integration.jobs import DataType, Job, Request, Status, job_named, receive
 from serving.integration.worker import Worker, run
 from serving.operate.logs import open_log
 from tests.serving.market_lake import served
@@ -175,3 +177,24 @@ def test_a_worker_without_work_has_no_thread(tmp_path: Path) -> None:
         worker.wake()
         assert not worker.is_running
         worker.stop()
+
+
+def test_a_job_asks_the_provider_where_the_configuration_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = load_settings(home=tmp_path / "home", jobs_from="provider")
+    monkeypatch.setenv("OUR_OWN_TOKEN", Keys().finnhub_token)
+    with Simulator(markets=(), streams=()) as simulator:
+        http = simulator.addresses()["http"]
+        with Lake.create(settings, system_clock) as lake:
+            settings.config.write_text(
+                f'[providers.finnhub]\nhttp = "{http}"\nkey_variables = ["OUR_OWN_TOKEN"]\n[providers.alpaca]\nenabled = false\n'
+            )
+            log = open_log(lake.settings)
+
+            def done(source: str) -> Job:
+                job = receive(lake, Request(source, DataType.MARKET_DATA, ("AAPL",)), "test")
+                return run(lake, log, job, threading.Event())
+
+            found = done("finnhub")
+            assert (found.status, found.detail["from"]) == (Status.DISTRIBUTED, "provider"), found.error_message
+            assert found.detail["verdicts"] == {"OK": 1}
+            assert "alpaca is switched off" in str(done("alpaca").error_message)
