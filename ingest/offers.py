@@ -28,6 +28,7 @@ class Offer:
     symbols_per_call symbols that one request may name
     basis            of bars: as_traded, split_adjusted, fully_adjusted
     data             the word by which a person asks for it beside the feed; empty: its kind
+    subject          what the symbol of an ask is, where it is none: an exchange, a word to look for
     """
 
     provider: str
@@ -44,6 +45,7 @@ class Offer:
     symbols_per_call: int = 1
     basis: str | None = None
     data: str = ""
+    subject: str = ""
 
     @property
     def word(self) -> str:

@@ -21,6 +21,7 @@ from lake.instants import check_window
 PROVIDER = "alpha_vantage"
 STOCKS, CURRENCIES, FUNDAMENTALS = "stocks", "currencies", "fundamentals"
 ADDRESS = "https://www.alphavantage.co"
+HEADERS = (("accept-encoding", "identity"),)
 _SYMBOL = re.compile(r"[A-Za-z0-9.\-]{1,30}\Z")
 _PAIR = re.compile(r"([A-Z0-9]{2,10})/([A-Z]{3})\Z")
 MINUTES = {"1m": "1min", "5m": "5min", "15m": "15min", "30m": "30min", "60m": "60min", "1h": "60min"}
@@ -38,6 +39,9 @@ _THROTTLE_WORDS = re.compile(r"per (second|minute|day)|call frequency|rate limit
 _MINUTE_S, _BURST_S = 60.0, 1.0
 REPEATS_UNTIL_QUOTA = 3
 """A refusal for speed is over after a minute; so many in a row are the day's quota."""
+_LISTS = ("data", "bestMatches", "feed", "markets", "top_gainers", "top_losers", "most_actively_traded")
+"""Where answers that are lists have them."""
+_CSV_HEADS = (b"timestamp,", b"time,", b"symbol,", b"contractid,")
 
 
 def credentials(key: str) -> Credentials:
@@ -48,6 +52,18 @@ def credentials(key: str) -> Credentials:
 def feeds_of(symbols: Sequence[str]) -> tuple[str, ...]:
     """Return the feed that symbols are of where nobody names one: currencies when there is a pair among them."""
     return (CURRENCIES,) if any("/" in symbol for symbol in symbols) else (STOCKS,)
+
+
+class Repeats:
+    """What refusals for speed in a row mean: nothing that the words say tells them from a day's quota that is spent."""
+
+    def __init__(self) -> None:
+        self._refusals = 0
+
+    def judged(self, reading: Reading) -> Reading:
+        """Return the reading, or that the quota is spent."""
+        self._refusals = self._refusals + 1 if reading.verdict is Verdict.THROTTLED else 0
+        return Reading(Verdict.QUOTA_EXHAUSTED, reading.detail) if self._refusals >= REPEATS_UNTIL_QUOTA else reading
 
 
 class Query:
@@ -65,7 +81,7 @@ class Query:
         self._is_adjusted, self._is_full, self._datatype = is_adjusted, is_full, datatype
         self._months: list[str] = []
         self._request = Request("GET", "/query")
-        self._refusals = 0
+        self._repeats = Repeats()
 
     def first(self, ask: Ask) -> Request:
         """Return the first request of an ask; intraday stock bars are asked month by month. Raises InvalidValueError."""
@@ -78,7 +94,7 @@ class Query:
             params = self._series(ask, pair)
         if ask.interval != "quote":
             params.append(("datatype", self._datatype))
-        self._request = Request("GET", "/query", tuple(params), (("accept-encoding", "identity"),), dict(params)["function"])
+        self._request = Request("GET", "/query", tuple(params), HEADERS, dict(params)["function"])
         return self._request
 
     def _series(self, ask: Ask, pair: re.Match[str] | None) -> list[tuple[str, str]]:
@@ -107,13 +123,7 @@ class Query:
 
     def read(self, response: Response) -> Page:
         """Return what an answer means, and the request for the next month where the ask has one."""
-        reading = read_answer(response)
-        if reading.verdict is Verdict.THROTTLED:
-            self._refusals += 1
-            if self._refusals >= REPEATS_UNTIL_QUOTA:
-                return Page(Reading(Verdict.QUOTA_EXHAUSTED, reading.detail))
-            return Page(reading)
-        self._refusals = 0
+        reading = self._repeats.judged(read_answer(response))
         if reading.verdict not in (Verdict.OK, Verdict.EMPTY_VALID) or not self._months:
             return Page(reading)
         kept = tuple(param for param in self._request.params if param[0] != "month")
@@ -128,28 +138,29 @@ class Company:
         if about not in COMPANY:
             raise InvalidValueError(f"alpha_vantage has no {about!r} of a company; there are {', '.join(COMPANY)}")
         self._function = COMPANY[about]
-        self._refusals = 0
+        self._repeats = Repeats()
 
     def first(self, ask: Ask) -> Request:
         """Return the request for a symbol. Raises InvalidValueError."""
         params = (("function", self._function), *_subject(ask, None, "symbol"))
-        return Request("GET", "/query", params, (("accept-encoding", "identity"),), self._function)
+        return Request("GET", "/query", params, HEADERS, self._function)
 
     def read(self, response: Response) -> Page:
         """Return what an answer means; there is never a next page."""
-        reading = read_answer(response)
-        self._refusals = self._refusals + 1 if reading.verdict is Verdict.THROTTLED else 0
-        if self._refusals >= REPEATS_UNTIL_QUOTA:
-            return Page(Reading(Verdict.QUOTA_EXHAUSTED, reading.detail))
-        return Page(reading)
+        return Page(self._repeats.judged(read_answer(response)))
 
 
 def _subject(ask: Ask, pair: re.Match[str] | None, noun: str) -> list[tuple[str, str]]:
     if pair is not None:
         return [(f"from_{noun}", pair[1]), (f"to_{noun}", pair[2])]
-    if not _SYMBOL.match(ask.symbol):
-        raise InvalidValueError(f"symbol {ask.symbol!r} is not one of Alpha Vantage's; expected like IBM, TSCO.LON or EUR/USD")
-    return [("symbol", ask.symbol)]
+    return [("symbol", checked(ask.symbol))]
+
+
+def checked(symbol: str) -> str:
+    """Return a symbol that can be one of Alpha Vantage's. Raises InvalidValueError."""
+    if not _SYMBOL.match(symbol):
+        raise InvalidValueError(f"symbol {symbol!r} is not one of Alpha Vantage's; expected like IBM, TSCO.LON or EUR/USD")
+    return symbol
 
 
 def read_answer(response: Response) -> Reading:
@@ -170,8 +181,12 @@ def read_answer(response: Response) -> Reading:
     if not found:
         return Reading(Verdict.EMPTY_VALID, "{}: no data")
     for name in ("Error Message", "Note", "Information", "message"):
-        if isinstance(found.get(name), str):
+        if isinstance(found.get(name), str) and not (name == "message" and found[name] in ("", "success")):
             return refusal(name, found[name])
+    lists = [found[name] for name in _LISTS if isinstance(found.get(name), list)]
+    if lists:
+        count = sum(map(len, lists))
+        return Reading(Verdict.OK if count else Verdict.EMPTY_VALID, f"{count} entries")
     periods = [value for value in found.values() if isinstance(value, list)]
     if isinstance(found.get("symbol", found.get("Symbol")), str):
         return Reading(Verdict.OK, f"{len(periods)} lists of periods" if periods else "a profile")
@@ -192,6 +207,8 @@ def refusal(name: str, words: str) -> Reading:
         return Reading(Verdict.NOT_ENTITLED, words)
     if "apikey" in told or "api key" in told:
         return Reading(Verdict.AUTH, words)
+    if "invalid inputs" in told:
+        return Reading(Verdict.BAD_REQUEST, words)
     if "invalid api call" in told:
         return Reading(Verdict.UNKNOWN_SYMBOL, words)
     return Reading(Verdict.BAD_REQUEST, words) if name == "Error Message" else Reading(Verdict.THROTTLED, words, _MINUTE_S)
@@ -199,7 +216,7 @@ def refusal(name: str, words: str) -> Reading:
 
 def _read_csv(body: bytes) -> Reading:
     lines = body.count(b"\n")
-    if body.lower().startswith((b"timestamp,", b"time,")):
+    if body.lower().startswith(_CSV_HEADS):
         return Reading(Verdict.OK if lines else Verdict.EMPTY_VALID, f"{lines} rows of CSV")
     if not body or body.startswith(b"<"):
         return Reading(Verdict.UPSTREAM_5XX, f"no data: {_words(body) or 'empty body'}")

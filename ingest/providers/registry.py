@@ -16,6 +16,7 @@ from ingest.providers import (
     alpaca,
     alpaca_stream,
     alpha_vantage,
+    alpha_vantage_more,
     binance,
     binance_rest,
     finnhub,
@@ -64,7 +65,7 @@ class Provider:
     http                 address by feed; of `""`, any other feed
     hosts                its other hosts, by the word for them (`Request.host`)
     feeds                what its name alone stands for, by the symbols asked for
-    named_only           offers that are asked when somebody names their feed, and never chosen: their plan is paid for
+    named_only           asked when somebody names them, and never chosen: their plan is paid for, or they end in raw only
     key_variables        names in the environment; none: no key is wanted
     credentials          of its keys, for requests
     stream_credentials   likewise, for the upgrade to a socket
@@ -175,6 +176,7 @@ def _alpha_vantage_offers() -> tuple[Offer, ...]:
             )
             for about, function in alpha_vantage.COMPANY.items()
         ),
+        *alpha_vantage_more.OFFERS,
     )  # fmt: skip
 
 
@@ -320,7 +322,7 @@ PROVIDERS: dict[str, Provider] = {
             alpha_vantage.feeds_of,
             _alpha_vantage_offers(),
             (),
-            (),
+            alpha_vantage_more.NAMED,
             ("ALPHAVANTAGE_API_KEY",),
             alpha_vantage.credentials,
         ),
@@ -330,7 +332,8 @@ PROVIDERS: dict[str, Provider] = {
 
 OFFERS: tuple[Offer, ...] = tuple(offer for provider in PROVIDERS.values() for offer in provider.offers)
 """All that can be asked, of whomever."""
-WORDS: tuple[str, ...] = tuple(dict.fromkeys([*(offer.word for offer in OFFERS), STREAM]))
+_NAMED = tuple(offer for provider in PROVIDERS.values() for offer in provider.named_only)
+WORDS: tuple[str, ...] = tuple(dict.fromkeys([*(offer.word for offer in (*OFFERS, *_NAMED)), STREAM]))
 """Every word that stands for a kind of data beside a feed."""
 
 

@@ -34,6 +34,12 @@ _SYMBOLS: dict[tuple[str, str], Sequence[str]] = {
     ("alpha_vantage", ""): ("IBM",),
     ("alpha_vantage", "currencies"): ("EUR/USD",),
     ("alpha_vantage", "fundamentals"): ("TSLA",),
+    ("alpha_vantage", "splits"): ("AAPL",),
+    ("alpha_vantage", "bulk"): ("MSFT",),
+    ("alpha_vantage", "crypto"): ("BTC/EUR",),
+    ("alpha_vantage", "economic"): ("WTI",),
+    ("alpha_vantage", "search"): ("BA",),
+    **{("alpha_vantage", word): ("*",) for word in ("movers", "listings", "market_status", "earnings_calendar", "ipo_calendar")},
 }
 
 

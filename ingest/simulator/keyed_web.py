@@ -30,7 +30,9 @@ _ALPACA_LISTS = {
 }
 _TIMEFRAMES = ("Min", "Hour", "Day", "Week", "Month")
 _ADJUSTMENTS = {"raw", "split", "dividend", "spin-off", "all"}
-_AV_NOT_ASKED = frozenset({"datatype", "outputsize", "adjusted", "extended_hours", "month"})
+_AV_NOT_ASKED = frozenset(
+    {"datatype", "outputsize", "adjusted", "extended_hours", "month", "time_from", "time_to", "sort", "limit", "date"}
+)
 _AV_KEY = "the parameter apikey is invalid or missing. Please claim your free API key on (https://www.alphavantage.co/support/#api-key)."
 _AV_CALL = "Invalid API call. Please retry or visit the documentation (https://www.alphavantage.co/documentation/) for {}."
 _AV_SLOW = (

@@ -135,7 +135,7 @@ def _poll(
     leave = Together([permits, patience])
     offers = provider.offers_of(feed, wanted.data)
     if not offers:
-        words = dict.fromkeys(offer.word for offer in provider.offers if offer.feed == feed)
+        words = dict.fromkeys(offer.word for offer in (*provider.offers, *provider.named_only) if offer.feed == feed)
         raise InvalidValueError(f"{provider.name} {feed} has no {wanted.data}; there are {', '.join(words) or 'none'}")
     offer = next((each for each in offers if wanted.interval in each.intervals), offers[0])
     asks = _asks(lake, wanted, offer, symbols, reach)
@@ -152,7 +152,7 @@ def _asks(lake: Lake, wanted: Wanted, offer: Offer, symbols: Sequence[str], reac
     is_told = bool(wanted.symbols or wanted.start or wanted.end) or not reach.is_recorded
     if not is_told and (recorded := recorded_asks(offer.provider, offer.feed)):
         return recorded
-    symbols = _named(symbols, provider_named(offer.provider), offer.feed)
+    symbols = _named(symbols, provider_named(offer.provider), offer.feed, offer.subject)
     now = to_datetime(lake.clock())
     end = wanted.end or now
     start, end = (wanted.start or _beginning(offer, wanted.interval, end, now), end) if is_told else SPAN
@@ -167,7 +167,7 @@ def _beginning(offer: Offer, interval: str, end: datetime, now: datetime) -> dat
     return polled if begins is None else max(polled, begins + _MARGIN)
 
 
-def _named(symbols: Sequence[str], provider: Provider, feed: str) -> Sequence[str]:
+def _named(symbols: Sequence[str], provider: Provider, feed: str, subject: str = "") -> Sequence[str]:
     if not symbols:
-        raise InvalidValueError(f"{provider.name} {feed} is asked by symbol: name at least one with --symbol")
+        raise InvalidValueError(f"{provider.name} {feed} is asked by {subject or 'symbol'}: name at least one with --symbol")
     return symbols
