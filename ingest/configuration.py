@@ -14,6 +14,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 AssetClass = Literal["equity", "etf", "crypto", "fx", "option", "future", "index"]
 Per = Literal["second", "minute", "10 minutes", "hour", "day", "month"]
+CALENDAR: Mapping[str, Literal["hour", "day", "month"]] = {"hour": "hour", "day": "day", "month": "month"}
+"""What a window may last that begins by the clock of a zone."""
+COUNTED = ("calls", "symbols", "bytes")
+"""What a window may count."""
 PER_S: Mapping[str, int] = {"second": 1, "minute": 60, "10 minutes": 600, "hour": 3600, "day": 86_400, "month": 2_592_000}
 """Seconds of a rolling window; a month of a plan is 30 days where it rolls."""
 Symbol = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^\S+$")]
@@ -27,12 +31,21 @@ class _Part(BaseModel):
 
 
 class Window(_Part):
-    """So many calls in a stretch of time."""
+    """So many calls, different symbols or bytes (one of the three) in a stretch of time."""
 
-    calls: int = Field(ge=1, le=1_000_000_000, description="Calls, or weight where endpoints weigh more than one.")
+    calls: int | None = Field(
+        default=None, ge=1, le=1_000_000_000, description="Calls, or weight where endpoints weigh more than one."
+    )
+    symbols: int | None = Field(
+        default=None, ge=1, le=1_000_000_000, description="Different symbols asked for, in an hour, day or month of a zone."
+    )
+    bytes: int | None = Field(default=None, ge=1, le=10**15, description="Bytes of answers.")
     per: Per = Field(description="second, minute, 10 minutes, hour, day or month.")
     zone: str = Field(
         default="", max_length=64, description="Of a calendar window: its day begins at midnight there; none: it rolls."
+    )
+    endpoints: tuple[Annotated[str, Field(min_length=1, max_length=128)], ...] = Field(
+        default=(), max_length=64, description="Only calls of these are counted; none: all calls together."
     )
 
     @property

@@ -5,7 +5,6 @@ A mistake says where (path and line), what was found and what is expected. What 
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import re
 import tomllib
@@ -21,16 +20,16 @@ from pydantic import BaseModel, ValidationError
 from tomlkit.exceptions import TOMLKitError
 
 from ingest.configuration import SECTIONS, Configuration, Thresholds, Window
+from ingest.plan_mistakes import wrong_plan
+from ingest.telling_names import MAX_SHOWN, looks_secret, meant, name_told
 from ingest.toml_lines import Path, line_of, lines_of
 from lake.errors import InvalidValueError, WrongConfigurationError
 from transforms.feeds import FEEDS
 
 MAX_BYTES = 8 << 20
-_MAX_SHOWN = 40
 _PRIVATE = frozenset({"key_variables", "http", "stream"})
 """Fields in whose place a key may have been written: their values are not told."""
 _VARIABLE = re.compile(r"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+")
-_LONGEST_WORD = 16
 _SCHEMES = {"http": ("http", "https"), "stream": ("ws", "wss")}
 
 
@@ -74,9 +73,9 @@ def read_configuration(text: str, secrets: Sequence[str] = ()) -> Configuration:
         details = error.errors() if isinstance(error, ValidationError) else []
         found = [(_place(each), _told(each, document)) for each in details] or [((), "holds a number that is too large")]
         mistakes += [Mistake(_words(path), line_of(lines, path), what) for path, what in found]
-        raise _error(mistakes) from None
+        raise _error([_without(each, secrets) for each in mistakes]) from None
     if mistakes:
-        raise _error(mistakes)
+        raise _error([_without(each, secrets) for each in mistakes])
     return made
 
 
@@ -116,6 +115,15 @@ def differences(before: Configuration, after: Configuration) -> list[dict[str, o
     ]
 
 
+def _without(mistake: Mistake, secrets: Sequence[str]) -> Mistake:
+    """Return a mistake that shows no secret, although the text held one in place of a name."""
+    where, what = mistake.where, mistake.what
+    for secret in secrets:
+        if secret:
+            where, what = where.replace(secret, "…"), what.replace(secret, "…")
+    return Mistake(where, mistake.line, what)
+
+
 def _merge(into: Any, patch: Mapping[str, Any]) -> None:
     for name, value in patch.items():
         if value is None:
@@ -125,7 +133,14 @@ def _merge(into: Any, patch: Mapping[str, Any]) -> None:
                 into[name] = tomlkit.table()
             _merge(into[name], value)
         else:
-            into[name] = value
+            into[name] = _without_nulls(value)
+
+
+def _without_nulls(value: Any) -> Any:
+    """Return a value without what is null in tables of its lists: as if it had not been told."""
+    if isinstance(value, Mapping):
+        return {name: _without_nulls(each) for name, each in value.items() if each is not None}
+    return [_without_nulls(each) for each in value] if isinstance(value, list) else value
 
 
 def _leaves(document: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], object]]:
@@ -155,13 +170,7 @@ def _place(detail: Mapping[str, Any]) -> Path:
 
 
 def _words(path: Path) -> str:
-    return ".".join(_name(part) for part in path)
-
-
-def _name(part: object) -> str:
-    """Return a name that somebody chose, as it may be told: a key in its place is not."""
-    text = str(part)
-    return "…" if _looks_secret(text) and any(letter.isdigit() for letter in text) else text[:_MAX_SHOWN]
+    return ".".join(name_told(part) for part in path)
 
 
 def _told(detail: Mapping[str, Any], document: Mapping[str, Any]) -> str:
@@ -169,7 +178,7 @@ def _told(detail: Mapping[str, Any], document: Mapping[str, Any]) -> str:
     path = _place(detail)
     if detail["type"] == "extra_forbidden":
         fields = _fields_at(path[:-1])
-        return f"no such key{_meant(str(path[-1]), fields)}; expected some of {', '.join(sorted(fields))}"
+        return f"no such key{meant(str(path[-1]), fields)}; expected some of {', '.join(sorted(fields))}"
     if detail["type"] == "missing":
         return "is missing"
     words = detail["msg"]
@@ -182,18 +191,9 @@ def _shown(path: Path, value: object) -> str:
         return "a table"
     if isinstance(value, list | tuple):
         return f"a list of {len(value)}"
-    if isinstance(value, str) and (len(value) > _MAX_SHOWN or _PRIVATE & set(map(str, path)) or _looks_secret(value)):
+    if isinstance(value, str) and (len(value) > MAX_SHOWN or _PRIVATE & set(map(str, path)) or looks_secret(value)):
         return f"a text of {len(value)} characters"
     return repr(value)
-
-
-def _looks_secret(text: str) -> bool:
-    return any(len(word) >= _LONGEST_WORD for word in re.split(r"[^A-Za-z0-9+/=]", text))
-
-
-def _meant(name: str, known: Sequence[str] | Mapping[str, object] | frozenset[str]) -> str:
-    found = difflib.get_close_matches(name, list(known), 1)
-    return f", did you mean {found[0]}?" if found else ""
 
 
 def _fields_at(path: Path) -> frozenset[str]:
@@ -210,7 +210,7 @@ def _wrong(document: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
     known = sorted({provider for provider, _ in FEEDS})
     for name, provider in _tables(document, "providers"):
         if name not in known:
-            yield ("providers", name), f"no such provider{_meant(name, known)}; expected one of {', '.join(known)}"
+            yield ("providers", name), f"no such provider{meant(name, known)}; expected one of {', '.join(known)}"
         yield from _wrong_provider(("providers", name), provider)
     universes = dict(_tables(document, "universes"))
     for name, universe in universes.items():
@@ -229,7 +229,7 @@ def _tables(document: Mapping[str, Any], section: str) -> Iterator[tuple[str, Ma
 def _wrong_provider(path: Path, provider: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
     variables = provider.get("key_variables")
     for number, text in enumerate(variables if isinstance(variables, list) else ()):
-        is_name = isinstance(text, str) and _VARIABLE.fullmatch(text) and not _looks_secret(text)
+        is_name = isinstance(text, str) and _VARIABLE.fullmatch(text) and not looks_secret(text)
         if isinstance(text, str) and not is_name:
             yield (
                 (*path, "key_variables", number),
@@ -239,11 +239,7 @@ def _wrong_provider(path: Path, provider: Mapping[str, Any]) -> Iterator[tuple[P
         text = provider.get(field)
         if isinstance(text, str) and text:
             yield from (((*path, field), words) for words in _wrong_address(text, schemes))
-    windows = provider.get("windows")
-    for number, window in enumerate(windows if isinstance(windows, list) else ()):
-        zone = window.get("zone") if isinstance(window, Mapping) else None
-        if isinstance(zone, str) and zone and not _is_zone(zone):
-            yield (*path, "windows", number, "zone"), f"no time zone {_name(zone)!r}; expected one like America/New_York"
+    yield from wrong_plan(path, provider)
 
 
 def _wrong_address(text: str, schemes: tuple[str, ...]) -> Iterator[str]:
@@ -263,22 +259,22 @@ def _wrong_schedule(
 ) -> Iterator[tuple[Path, str]]:
     provider, feed, universe = (schedule.get(name) for name in ("provider", "feed", "universe"))
     if isinstance(provider, str) and provider not in known:
-        yield (*path, "provider"), f"no such provider {_name(provider)!r}{_meant(provider, known)}"
+        yield (*path, "provider"), f"no such provider {name_told(provider)!r}{meant(provider, known)}"
     elif isinstance(feed, str) and feed and isinstance(provider, str):
         feeds = sorted(name for owner, name in FEEDS if owner == provider)
         if feed not in feeds:
             yield (
                 (*path, "feed"),
-                f"{provider} has no feed {_name(feed)!r}{_meant(feed, feeds)}; expected one of {', '.join(feeds)}",
+                f"{provider} has no feed {name_told(feed)!r}{meant(feed, feeds)}; expected one of {', '.join(feeds)}",
             )
     if isinstance(universe, str) and universe not in universes:
         names = ", ".join(sorted(universes)) or "none is there"
-        yield (*path, "universe"), f"no such universe {_name(universe)!r}{_meant(universe, universes)}; there are: {names}"
+        yield (*path, "universe"), f"no such universe {name_told(universe)!r}{meant(universe, universes)}; there are: {names}"
     calendar, when = schedule.get("calendar"), schedule.get("when")
     if when in ("open", "closed") and not calendar:
         yield (*path, "when"), f'{when!r} needs a calendar, such as calendar = "XNYS"'
     if isinstance(calendar, str) and calendar and not _is_calendar(calendar):
-        yield (*path, "calendar"), f"no calendar {_name(calendar)!r}; expected a MIC with one, like XNYS"
+        yield (*path, "calendar"), f"no calendar {name_told(calendar)!r}; expected a MIC with one, like XNYS"
 
 
 def _repeated(path: Path, symbols: object) -> Iterator[tuple[Path, str]]:
@@ -286,14 +282,8 @@ def _repeated(path: Path, symbols: object) -> Iterator[tuple[Path, str]]:
     for symbol in symbols if isinstance(symbols, list) else ():
         if isinstance(symbol, str):
             if symbol in seen:
-                yield path, f"{_name(symbol)!r} stands there twice"
+                yield path, f"{name_told(symbol)!r} stands there twice"
             seen.add(symbol)
-
-
-def _is_zone(name: str) -> bool:
-    from zoneinfo import available_timezones
-
-    return name in available_timezones()
 
 
 def _is_calendar(name: str) -> bool:

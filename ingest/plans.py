@@ -11,13 +11,15 @@ from typing import Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from ingest.asks import Request
-from ingest.configuration import Provider
+from ingest.configuration import CALENDAR, Provider
 from ingest.configuration import Window as ConfiguredWindow
 from lake.errors import InvalidValueError
 from lake.instants import NANOS_PER_SECOND
 
 Calendar = Literal["", "hour", "day", "month"]
 Purpose = Literal["live", "backfill"]
+Counts = Literal["weight", "symbols", "bytes"]
+_WEIGHT: Counts = "weight"
 STREAM = "stream"
 """Endpoint of the request that opens a socket."""
 _SLICES = 64
@@ -38,7 +40,7 @@ class Window:
     seconds: float = 0.0
     calendar: Calendar = ""
     zone: str = "UTC"
-    counts: Literal["weight", "symbols", "bytes"] = "weight"
+    counts: Counts = "weight"
     endpoints: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -190,10 +192,14 @@ def configured(shipped: Sequence[Plan], told: Provider) -> Plan:
 
 
 def _window(told: ConfiguredWindow) -> Window:
-    calendar: Mapping[str, Calendar] = {"hour": "hour", "day": "day", "month": "month"}
-    if told.zone and told.per in calendar:
-        return Window(told.calls, calendar=calendar[told.per], zone=told.zone)
-    return Window(told.calls, float(told.seconds))
+    limit, counts = told.calls or 0, _WEIGHT
+    if told.symbols is not None:
+        limit, counts = told.symbols, "symbols"
+    elif told.bytes is not None:
+        limit, counts = told.bytes, "bytes"
+    if told.zone and told.per in CALENDAR:
+        return Window(limit, calendar=CALENDAR[told.per], zone=told.zone, counts=counts, endpoints=told.endpoints)
+    return Window(limit, float(told.seconds), counts=counts, endpoints=told.endpoints)
 
 
 def key_name(keys: Sequence[str]) -> str:

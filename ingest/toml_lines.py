@@ -17,11 +17,11 @@ _KEY = re.compile(
 
 
 def lines_of(text: str) -> dict[Path, int]:
-    """Return path -> line, from 1, of every table and key; what stands inside a value has the line of its key."""
+    """Return path -> line, from 1, of every table, key, and table in a list; what else stands inside a value has its key's."""
     found: dict[Path, int] = {}
     counts: dict[Path, int] = {}
     table: Path = ()
-    for number, statement in _statements(text):
+    for number, statement, elements in _statements(text):
         if statement.startswith("[["):
             name = key_path(statement.strip()[2:].partition("]]")[0])
             counts[name] = counts.get(name, -1) + 1
@@ -34,6 +34,8 @@ def lines_of(text: str) -> dict[Path, int]:
                 path = (*table, *key_path(key[1]))
                 for length in range(len(table) + 1, len(path) + 1):
                     found.setdefault(path[:length], number)
+                for place, line in enumerate(elements):
+                    found.setdefault((*path, place), line)
             continue
         for length in range(1, len(table) + 1):
             found.setdefault(table[:length], number)
@@ -48,23 +50,25 @@ def line_of(lines: Mapping[Path, int], path: Path) -> int:
     return 0
 
 
-def _statements(text: str) -> Iterator[tuple[int, str]]:
-    """Yield (line, text) of each header and each assignment, comments left out."""
+def _statements(text: str) -> Iterator[tuple[int, str, list[int]]]:
+    """Yield (line, text, lines of the tables of a list) of each header and each assignment, comments left out."""
     line = start = 1
-    depth, statement = 0, ""
+    depth, statement, elements = 0, "", list[int]()
     for match in _TOKEN.finditer(text):
         piece = match[0]
         if piece == "\n" and depth == 0:
             if statement:
-                yield start, statement
-            statement = ""
+                yield start, statement, elements
+            statement, elements = "", []
         elif not piece.startswith("#") and (statement or piece.strip()):
             start = start if statement else line
             statement += piece
+            if piece == "{" and depth == 1:
+                elements.append(line)
             depth += (piece in ("[", "{")) - (piece in ("]", "}"))
         line += piece.count("\n")
     if statement:
-        yield start, statement
+        yield start, statement, elements
 
 
 def _header(statement: str) -> str:
