@@ -5,7 +5,7 @@ A transport that is not given leave does not call: the answer is then ours (`Ver
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -72,6 +72,17 @@ class Together:
         """Take leave back from every one."""
         for permit in self._permits:
             permit.unspent(request)
+
+
+def awaited(permits: Permits, request: Request, sleep: Callable[[float], None], most_s: float) -> Leave:
+    """Return leave that was given, waited for; else one that says why it was not: refused, or to come later than `most_s`."""
+    while not (leave := permits.before(request)).is_given:
+        if leave.refused:
+            return leave
+        if leave.wait_s > most_s:
+            return Leave(leave.wait_s, f"leave to call comes in {leave.wait_s:.0f} s, later than is waited for")
+        sleep(leave.wait_s)
+    return leave
 
 
 FREE: Permits = Together(())

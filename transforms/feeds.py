@@ -22,10 +22,12 @@ from transforms.decode import (
     csv_facts,
     csv_files,
     databento_reference,
+    databento_symbology,
     dbn,
     finnhub,
     finnhub_company,
     finnhub_prices,
+    finnhub_reference,
     fix,
     ibkr_history,
     ibkr_wire,
@@ -66,6 +68,7 @@ from transforms.decode.decoded import (
     VENUES,
     Decoded,
 )
+from transforms.decode.readers import read_no_facts
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +199,14 @@ FEEDS: dict[tuple[str, str], Feed] = {
             databento_reference.TABLES,
             databento_reference.decode_reference,
         ),
+        Feed(
+            "databento",
+            "metadata",
+            NumberKind.EXACT,
+            "symbology, prices of ranges, refusals",
+            databento_symbology.TABLES,
+            databento_symbology.decode_metadata,
+        ),
         Feed("finnhub", "quote", NumberKind.EXACT, "/quote: the day so far", (BARS,), finnhub.decode_quotes),
         Feed("finnhub", "trades", NumberKind.EXACT, "frames of the trade stream, /stock/tick", (TRADES,), finnhub.decode_trades),
         Feed("finnhub", "candles", NumberKind.EXACT, "candles: stocks, forex, crypto", (BARS,), finnhub_prices.decode_candles),
@@ -211,7 +222,14 @@ FEEDS: dict[tuple[str, str], Feed] = {
             finnhub_company.COMPANY_TABLES,
             finnhub_company.decode_company,
         ),
-        Feed("finnhub", "reference", NumberKind.EXACT, "lists, calendars: raw only", (), finnhub_company.decode_reference),
+        Feed(
+            "finnhub",
+            "reference",
+            NumberKind.EXACT,
+            "symbols of an exchange, holidays, changes of symbols; other lists raw only",
+            finnhub_reference.REFERENCE_TABLES,
+            finnhub_reference.decode_reference,
+        ),
         Feed(
             "alpha_vantage",
             "stocks",
@@ -297,6 +315,7 @@ FEEDS: dict[tuple[str, str], Feed] = {
         ),
         Feed("iex", "tops", NumberKind.EXACT, _TOPS, iex.TOPS_TABLES, iex.decode_tops, True, "US", most_messages=64),
         Feed("iex", "deep", NumberKind.EXACT, _DEEP, iex.DEEP_TABLES, iex.decode_deep, True, "US", most_messages=64),
+        Feed("iex", "hist", NumberKind.EXACT, "lists of files and refusals: no facts", (), read_no_facts),
         Feed("nasdaq", "itch", NumberKind.EXACT, _ITCH, nasdaq_itch.TABLES, nasdaq_itch.decode, True, "US", most_messages=64),
         Feed("iex_cloud", "market", NumberKind.EXACT, _IEX_MARKET, iex_cloud.MARKET_TABLES, iex_cloud.decode_market, True, "US"),
         Feed("iex_cloud", "stock", NumberKind.EXACT, _IEX_STOCK, iex_cloud_stock.STOCK_TABLES, iex_cloud_stock.decode_stock),

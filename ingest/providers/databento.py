@@ -1,4 +1,4 @@
-"""Databento's historical API: a range of records as a DBN file, its cost before, and what refusals mean. Machine: no I/O.
+"""Databento's historical API: a range of records as a DBN file, its cost before, symbology, what refusals mean. Machine: no I/O.
 
 The key goes as the user of HTTP Basic, in the address's credentials. A range may be large, so it is downloaded into a file and
 imported by the container path (`ingest/containers/dbn.py`). Source: PROVIDERS.md section 8, databento/databento-python.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
 
 import orjson
@@ -21,6 +21,8 @@ from lake.instants import check_window
 
 PROVIDER = "databento"
 ADDRESS = "https://hist.databento.com"
+METADATA = "metadata"
+"""The feed of answers that are no files: prices, symbology, refusals."""
 KEY_VARIABLES = ("DATABENTO_API_KEY",)
 SCHEMAS = (
     "trades", "mbo", "mbp-1", "mbp-10", "tbbo", "bbo-1s", "bbo-1m", "cmbp-1", "cbbo-1s", "cbbo-1m", "tcbbo", "ohlcv-1s",
@@ -56,17 +58,33 @@ def cost_request(
     return Request("GET", "/v0/metadata.get_cost", params, (), "metadata.get_cost", symbols=tuple(symbols))
 
 
+def resolve_request(dataset: str, symbols: Sequence[str], start: date, end: date, *, stype_in: str = "raw_symbol") -> Request:
+    """Return the request for the instrument numbers that symbols had on the days `[start, end)`. Raises InvalidValueError."""
+    _check(dataset, symbols, stype_in)
+    if not start < end:
+        raise InvalidValueError(f"symbology from {start} to {end}: expected a day before another")
+    params = (
+        *(("dataset", dataset), ("symbols", ",".join(symbols)), ("stype_in", stype_in), ("stype_out", "instrument_id")),
+        *(("start_date", start.isoformat()), ("end_date", end.isoformat())),
+    )
+    return Request("GET", "/v0/symbology.resolve", params, (), "symbology.resolve", symbols=tuple(symbols))
+
+
+def _check(dataset: str, symbols: Sequence[str], stype_in: str) -> None:
+    if not _DATASET.match(dataset):
+        raise InvalidValueError(f"dataset {dataset!r} is not one of Databento's; expected like XNAS.ITCH or GLBX.MDP3")
+    if stype_in not in SYMBOL_KINDS:
+        raise InvalidValueError(f"symbols by {stype_in}: expected {', '.join(SYMBOL_KINDS)}")
+    if not 1 <= len(symbols) <= MOST_SYMBOLS or not all(_SYMBOL.match(symbol) for symbol in symbols):
+        raise InvalidValueError(f"{len(symbols)} symbols: expected 1 to {MOST_SYMBOLS}, like AAPL, or ESM4")
+
+
 def _of(
     dataset: str, schema: str, symbols: Sequence[str], start: datetime, end: datetime, stype_in: str
 ) -> tuple[tuple[str, str], ...]:
-    if not _DATASET.match(dataset):
-        raise InvalidValueError(f"dataset {dataset!r} is not one of Databento's; expected like XNAS.ITCH or GLBX.MDP3")
-    if schema not in SCHEMAS or stype_in not in SYMBOL_KINDS:
-        raise InvalidValueError(
-            f"{schema} by {stype_in}: expected a schema of {', '.join(SCHEMAS)}, by {', '.join(SYMBOL_KINDS)}"
-        )
-    if not 1 <= len(symbols) <= MOST_SYMBOLS or not all(_SYMBOL.match(symbol) for symbol in symbols):
-        raise InvalidValueError(f"{len(symbols)} symbols: expected 1 to {MOST_SYMBOLS}, like AAPL, or ESM4")
+    _check(dataset, symbols, stype_in)
+    if schema not in SCHEMAS:
+        raise InvalidValueError(f"schema {schema}: expected one of {', '.join(SCHEMAS)}")
     check_window(start, end)
     window = tuple((name, at.astimezone(UTC).isoformat().replace("+00:00", "Z")) for name, at in (("start", start), ("end", end)))
     return (("dataset", dataset), ("schema", schema), ("symbols", ",".join(symbols)), ("stype_in", stype_in), *window)
@@ -83,6 +101,25 @@ def read_cost(response: Response) -> tuple[Reading, Decimal | None]:
     if not dollars.is_finite() or dollars < 0:
         return Reading(Verdict.MALFORMED, f"no price: {_words(response.body)}"), None
     return Reading(Verdict.OK, f"{dollars} USD"), dollars
+
+
+def read_resolution(response: Response) -> Reading:
+    """Return what an answer about symbols means: those that were never known are told. Any bytes give a reading."""
+    if response.status not in (200, 206) or not response.is_complete:
+        return read_refusal(response)
+    try:
+        found = orjson.loads(response.body)
+    except orjson.JSONDecodeError as error:
+        return Reading(Verdict.MALFORMED, f"not JSON: {error}")
+    result = found.get("result") if isinstance(found, dict) else None
+    if not isinstance(result, dict) or not all(isinstance(told, list) for told in result.values()):
+        return Reading(Verdict.MALFORMED, f"no mappings: {_words(response.body)}")
+    count, missing = sum(map(len, result.values())), found.get("not_found")
+    names = [str(name) for name in missing] if isinstance(missing, list) else []
+    detail = f"{count} mappings" + (f"; not found: {', '.join(names)[:200]}" if names else "")
+    if count == 0:
+        return Reading(Verdict.UNKNOWN_SYMBOL if names else Verdict.EMPTY_VALID, detail)
+    return Reading(Verdict.OK, detail)
 
 
 def read_refusal(response: Response) -> Reading:

@@ -19,6 +19,8 @@ from ingest.verdicts import Reading, Verdict
 PROVIDER = "iex"
 ADDRESS = "https://iextrading.com"
 FEEDS = ("tops", "deep")
+LISTS = "hist"
+"""The feed of answers that are no files: lists and refusals."""
 _HOSTS = re.compile(r"(?:[a-z0-9-]+\.)*(?:iextrading\.com|googleapis\.com|iex\.io)\Z")
 
 

@@ -21,6 +21,7 @@ JSON = "application/json"
 _HIST_NAME = "20180127_IEXTP1_TOPS1.6.pcap.gz"
 _HIST_PATH = "/download/storage/v1/b/iex/o/data/feeds/20180127/" + _HIST_NAME
 _RANGE = re.compile(r"bytes=(\d+)-\Z")
+_RESOLVED = {"d0": "2020-12-28", "d1": "2020-12-29", "s": "6155"}
 _DATASET, _SYMBOLS = "XNAS.ITCH", frozenset({"NVDA", "AAPL", "MSFT"})
 
 
@@ -58,6 +59,8 @@ def databento_answer(call: str, query: Mapping[str, str], headers: Mapping[str, 
         return _case(422, "data_invalid_dataset", f"Invalid dataset: {query.get('dataset', '')}.")
     if not set(query.get("symbols", "").split(",")) & _SYMBOLS:
         return _case(422, "symbology_invalid_request", "None of the symbols could be resolved.")
+    if call == "symbology.resolve":
+        return _resolved(query)
     if query.get("start", "") < "2018-05-01":
         return _case(422, "data_start_before_available_start", "The dataset begins at 2018-05-01.")
     if call == "metadata.get_cost":
@@ -65,6 +68,19 @@ def databento_answer(call: str, query: Mapping[str, str], headers: Mapping[str, 
     if call == "timeseries.get_range" and query.get("schema") == "trades":
         return in_ranges((FOLDER / "databento" / "trades.dbn.zst").read_bytes(), headers, "application/octet-stream")
     return _case(404, "not_found", "Not found.")
+
+
+def _resolved(query: Mapping[str, str]) -> Response:
+    """Return the number that the recorded file tells of its symbol and day; any other symbol and day has none."""
+    asked = query.get("symbols", "").split(",")
+    is_within = query.get("start_date", "") <= _RESOLVED["d0"] < query.get("end_date", "")
+    result = {symbol: [_RESOLVED] for symbol in asked if symbol == "NVDA" and is_within}
+    missing = [symbol for symbol in asked if symbol not in result]
+    told = {name: query.get(name) for name in ("stype_in", "stype_out", "start_date", "end_date")}
+    whole = {"message": "Not found" if missing else "OK", "status": 2 if missing else 0}
+    return Response(
+        orjson.dumps({"result": result, "symbols": asked, **told, "partial": [], "not_found": missing, **whole}), media_type=JSON
+    )
 
 
 def hist_list(day: str) -> Response:

@@ -2,6 +2,7 @@
 
 The bytes so far lie beside the file as `NAME.part`, with the version they are of (ETag or Last-Modified) in `NAME.part.version`:
 a download goes on where another process left it, and begins anew when the provider has another version, or knows no ranges.
+Every call is told to the ledger, and so is an answer that holds no file; a file itself is imported when it is whole.
 """
 
 from __future__ import annotations
@@ -9,18 +10,21 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import httpx
 
-from ingest.asks import Address, Request, Response
-from ingest.permits import FREE, Permits
+from ingest.asks import Address, Credentials, Request, Response
+from ingest.permits import FREE, Permits, awaited
 from ingest.transport.backoff import Backoff
-from ingest.transport.http import Call, is_loopback
+from ingest.transport.http import LEAVE_S, Call, Ledger, is_loopback, response_of
 from ingest.verdicts import RETRYABLE, Reading, Verdict
 from lake.instants import Clock
 
-_LONGEST_REFUSAL = 65_536
+_LONGEST_REFUSAL = 1_048_576
+_FILE = frozenset({200, 206, 416})
+"""A whole file, a range of it, or no such range: any other status holds no file."""
 _RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)\Z")
 
 
@@ -34,6 +38,7 @@ class Download:
         self,
         address: Address,
         judge: Callable[[Response], Reading],
+        ledger: Ledger,
         *,
         clock: Clock,
         sleep: Callable[[float], None],
@@ -42,7 +47,7 @@ class Download:
         permits: Permits = FREE,
         timeout_s: float = 30.0,
     ) -> None:
-        self._address, self._judge, self._permits = address, judge, permits
+        self._address, self._judge, self._ledger, self._permits = address, judge, ledger, permits
         self._clock, self._sleep, self._rng, self._backoff, self._timeout_s = clock, sleep, rng, backoff, timeout_s
 
     def fetch(self, request: Request, target: Path) -> Reading:
@@ -55,12 +60,9 @@ class Download:
         ) as client:
             attempt = 0
             while True:
-                leave = self._permits.before(request)
-                if leave.refused:
-                    return Reading(Verdict.NOT_ASKED, leave.refused, leave.wait_s or None)
+                leave = awaited(self._permits, request, self._sleep, max(self._backoff.ceiling_s, LEAVE_S))
                 if not leave.is_given:
-                    self._sleep(leave.wait_s)
-                    continue
+                    return Reading(Verdict.NOT_ASKED, leave.refused, leave.wait_s or None)
                 attempt += 1
                 before = _size(_part(target))
                 reading = self._attempt(client, request, target, attempt)
@@ -74,21 +76,43 @@ class Download:
 
     def _attempt(self, client: httpx.Client, request: Request, target: Path, attempt: int) -> Reading:
         url, secrets = self._address.url(request), self._address.credentials
-        asked_ns, status, headers = self._clock(), None, {}
+        asked_ns, head, seq = self._clock(), None, None
         try:
             sent = secrets.added_to(url)
-            with client.stream(request.method, sent, headers={**dict(request.headers), **_resuming(target)}) as head:
-                status, headers = head.status_code, dict(head.headers)
-                reading = self._received(head, target)
+            with self._stream(client, request, sent, target) as head:
+                if head.status_code in _FILE:
+                    reading = self._received(head, target)
+                else:
+                    reading, seq = self._refused(head, url, request, asked_ns)
         except (httpx.HTTPError, httpx.StreamError) as error:
             told = secrets.blotted_text(f"{type(error).__name__}: {error}")
-            reading = Reading(Verdict.NO_ANSWER if status is None else Verdict.MALFORMED, told)
-        call = Call(request.method, url, attempt, asked_ns, self._clock(), reading, status, _size(_part(target)), None, headers)
+            reading = Reading(Verdict.NO_ANSWER if head is None else Verdict.MALFORMED, told)
+        status, size, headers = (None, None, {}) if head is None else _told_by(head, secrets)
+        call = Call(request.method, url, attempt, asked_ns, self._clock(), reading, status, size, seq, headers)
+        self._ledger.called(call)
         self._permits.after(request, call)
         return reading
 
+    def _stream(self, client: httpx.Client, request: Request, url: str, target: Path) -> AbstractContextManager[httpx.Response]:
+        return client.stream(request.method, url, headers={**dict(request.headers), **_resuming(target)})
+
+    def _refused(self, head: httpx.Response, url: str, request: Request, asked_ns: int) -> tuple[Reading, int]:
+        """Record an answer that holds no file; return what it means and the number of its message."""
+        body, is_complete = bytearray(), True
+        try:
+            for chunk in head.iter_bytes():
+                body += chunk
+                if len(body) > _LONGEST_REFUSAL:
+                    is_complete = False
+                    break
+        except (httpx.HTTPError, httpx.StreamError):
+            is_complete = False
+        response = response_of(head, body, self._address.credentials, is_complete=is_complete)
+        seq = self._ledger.received(url, request, response, asked_ns, self._clock())
+        return self._judge(response), seq
+
     def _received(self, head: httpx.Response, target: Path) -> Reading:
-        """Take an answer: a file from its beginning, a range of it, or none."""
+        """Take an answer with a file, from its beginning or a range of it, or one that has no such range."""
         part = _part(target)
         if head.status_code == 206:
             found = _RANGE.match(head.headers.get("content-range", ""))
@@ -100,15 +124,8 @@ class Download:
         if head.status_code == 200:
             length = head.headers.get("content-length", "")
             return self._written(head, target, int(length) if length.isdigit() else None, is_new=True)
-        if head.status_code == 416:  # what lies here is not of the version that is there
-            _forget(target)
-            return Reading(Verdict.MALFORMED, "the provider has no such range: begun anew")
-        body = b""
-        for chunk in head.iter_bytes():
-            body += chunk
-            if len(body) > _LONGEST_REFUSAL:
-                break
-        return self._judge(Response(head.status_code, dict(head.headers), self._address.credentials.blotted(body)[0]))
+        _forget(target)  # what lies here is not of the version that is there
+        return Reading(Verdict.MALFORMED, "the provider has no such range: begun anew")
 
     def _written(self, head: httpx.Response, target: Path, whole: int | None, *, is_new: bool) -> Reading:
         part = _part(target)
@@ -127,6 +144,12 @@ class Download:
         part.replace(target)
         _version(target).unlink(missing_ok=True)
         return Reading(Verdict.OK if size else Verdict.EMPTY_VALID, f"{size} bytes")
+
+
+def _told_by(head: httpx.Response, secrets: Credentials) -> tuple[int, int, dict[str, str]]:
+    """Return the status of an answer, the bytes that came of its body, and its headers without secrets."""
+    headers = {name: secrets.blotted_text(value) for name, value in head.headers.items()}
+    return head.status_code, head.num_bytes_downloaded, headers
 
 
 def _resuming(target: Path) -> dict[str, str]:

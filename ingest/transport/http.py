@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from ingest.asks import BLOT, Address, Ask, Credentials, Page, Pages, Request, Response
-from ingest.permits import FREE, Permits
+from ingest.permits import FREE, Permits, awaited
 from ingest.transport.backoff import Backoff
 from ingest.verdicts import RETRYABLE, Reading, Verdict
 from lake.instants import Clock
@@ -124,12 +124,8 @@ class HttpTransport:
 
     def _without_leave(self, request: Request) -> Reading | None:
         """Wait for leave to call; return why there is none, or None when it was given."""
-        while not (leave := self._permits.before(request)).is_given:
-            if leave.refused or leave.wait_s > max(self._backoff.ceiling_s, LEAVE_S):
-                told = leave.refused or f"leave to call comes in {leave.wait_s:.0f} s, later than is waited for"
-                return Reading(Verdict.NOT_ASKED, told, leave.wait_s or None)
-            self._sleep(leave.wait_s)
-        return None
+        leave = awaited(self._permits, request, self._sleep, max(self._backoff.ceiling_s, LEAVE_S))
+        return None if leave.is_given else Reading(Verdict.NOT_ASKED, leave.refused, leave.wait_s or None)
 
     def _told(self, request: Request, call: Call) -> None:
         self._ledger.called(call)
@@ -163,15 +159,16 @@ class HttpTransport:
                 for chunk in head.iter_bytes():
                     body += chunk
                     if len(body) > MAX_BODY_BYTES:
-                        return _response(head, body, secrets, is_complete=False)
-            return _response(head, body, secrets, is_complete=True)
+                        return response_of(head, body, secrets, is_complete=False)
+            return response_of(head, body, secrets, is_complete=True)
         except (httpx.HTTPError, httpx.StreamError) as error:
             if head is None:
                 return Reading(Verdict.NO_ANSWER, secrets.blotted_text(f"{type(error).__name__}: {error}"))
-            return _response(head, body, secrets, is_complete=False)
+            return response_of(head, body, secrets, is_complete=False)
 
 
-def _response(head: httpx.Response, body: bytearray, secrets: Credentials, *, is_complete: bool) -> Response:
+def response_of(head: httpx.Response, body: bytearray, secrets: Credentials, *, is_complete: bool) -> Response:
+    """Return an answer without the secrets that it quotes."""
     headers: dict[str, str] = {}
     for name, value in head.headers.multi_items():
         value = secrets.blotted_text(value)

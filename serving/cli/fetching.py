@@ -31,6 +31,10 @@ def fetch(
     ] = None,
     schema: Annotated[str, typer.Option("--schema", help="Of databento.")] = "trades",
     cost: Annotated[bool, typer.Option("--cost", help="Of databento: tell the price and fetch nothing.")] = False,
+    symbology: Annotated[
+        bool,
+        typer.Option("--symbology", help="Of databento: keep which numbers the symbols had on those days, fetch no records."),
+    ] = False,
     to: Annotated[Path | None, typer.Option("--to", help="Folder for the files (default: downloads in the lake's).")] = None,
     home: Home = None,
     source: Annotated[From, typer.Option("--from", help="The simulator on loopback, or the provider itself.")] = From.SIMULATOR,
@@ -48,7 +52,8 @@ def fetch(
             provider, feed, schema, tuple(symbols or ()), begins, ends, to or lake.settings.home / "downloads"
         )
         with fetching.reached(source) as reach:
-            found = fetching.priced(wanted, reach) if cost else fetching.fetched(lake, open_log(lake.settings), wanted, reach)
+            act = fetching.priced if cost else fetching.resolved if symbology else fetching.fetched
+            found = act(lake, open_log(lake.settings), wanted, reach)
     _tell(output, found)
 
 

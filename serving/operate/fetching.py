@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import os
-import random
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from ingest.asks import Address, Request, Response
-from ingest.files import fetch_file
+from ingest.files import FileAsking, asking_for_files, fetch_file
 from ingest.imports import ImportReport
-from ingest.ledger import PATIENCE
+from ingest.permits import FREE, Permits, Together
+from ingest.plans import key_name
 from ingest.providers import databento, iex_hist
+from ingest.reach import themselves
 from ingest.simulator import Simulator
-from ingest.transport.download import Download
 from ingest.verdicts import Reading, Verdict
 from lake.catalog import Lake
 from lake.errors import NotFoundError, SettingsError
-from lake.instants import system_clock
 from lake.log.log import Log
 from serving.choices import From
+from serving.operate.rights import rights
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,57 +90,110 @@ def reached(source: From) -> Iterator[Reach]:
         yield Reach(simulator.addresses()["http"], simulator.keys.databento_key)
 
 
-def fetched(lake: Lake, log: Log, wanted: Wanted, reach: Reach) -> Fetched:
+def fetched(lake: Lake, log: Log, wanted: Wanted, reach: Reach, sleep: Callable[[float], None] = time.sleep) -> Fetched:
     """Download and import what is wanted. Raises NotFoundError for another provider or feed, SettingsError without a key."""
     if wanted.provider == databento.PROVIDER:
-        request = _range(wanted, databento.range_request)
-        symbols = "-".join(wanted.symbols)[:60]
-        name = f"{wanted.feed}_{wanted.schema}_{symbols}_{wanted.start:%Y%m%dT%H%M%S}_{wanted.end:%Y%m%dT%H%M%S}.dbn.zst"
-        download = _download(reach.databento(), databento.read_refusal)
-        return _of(*fetch_file(lake, log, download, request, wanted.folder / name, wanted.provider, "dbn"))
+        return _range_fetched(lake, log, wanted, reach, sleep)
     if (wanted.provider, wanted.feed) not in {(iex_hist.PROVIDER, feed) for feed in iex_hist.FEEDS}:
         raise NotFoundError(f"no files of {wanted.provider} {wanted.feed}; there are databento DATASET, iex tops, iex deep")
-    answer = _answered(reach.iex(iex_hist.ADDRESS), iex_hist.list_request(wanted.start.date()), wanted.folder)
-    reading, files = iex_hist.read_list(answer)
-    found = next((file for file in files if file.feed == wanted.feed), None)
-    if found is None:
-        return Fetched(reading.verdict.value if not files else Verdict.EMPTY_VALID.value, reading.detail)
-    download = _download(reach.iex(found.address), iex_hist.read_refusal)
-    return _of(*fetch_file(lake, log, download, found.request, wanted.folder / found.name, wanted.provider, wanted.feed))
+    address = reach.iex(iex_hist.ADDRESS)
+    found: list[iex_hist.HistFile] = []
+
+    def read(response: Response) -> Reading:
+        reading, files = iex_hist.read_list(response)
+        found[:] = [file for file in files if file.feed == wanted.feed]
+        return reading
+
+    with _asking(lake, log, wanted, address, iex_hist.LISTS, reach, sleep) as asking:
+        reading, _ = asking.answer(address, iex_hist.list_request(wanted.start.date()), read)
+        if not found:
+            return Fetched((Verdict.EMPTY_VALID if reading.verdict is Verdict.OK else reading.verdict).value, reading.detail)
+        file, target = found[0], wanted.folder / found[0].name
+        there = reach.iex(file.address)
+        return _of(
+            *fetch_file(lake, log, asking, there, file.request, iex_hist.read_refusal, target, wanted.provider, wanted.feed)
+        )
 
 
-def priced(wanted: Wanted, reach: Reach) -> Fetched:
+def _range_fetched(lake: Lake, log: Log, wanted: Wanted, reach: Reach, sleep: Callable[[float], None]) -> Fetched:
+    request, address = _range(wanted, databento.range_request), reach.databento()
+    symbols = "-".join(wanted.symbols)[:60]
+    name = f"{wanted.feed}_{wanted.schema}_{symbols}_{wanted.start:%Y%m%dT%H%M%S}_{wanted.end:%Y%m%dT%H%M%S}.dbn.zst"
+    with _asking(lake, log, wanted, address, databento.METADATA, reach, sleep) as asking:
+        target = wanted.folder / name
+        return _of(*fetch_file(lake, log, asking, address, request, databento.read_refusal, target, wanted.provider, "dbn"))
+
+
+def priced(lake: Lake, log: Log, wanted: Wanted, reach: Reach, sleep: Callable[[float], None] = time.sleep) -> Fetched:
     """Return what Databento would charge. Raises NotFoundError for another provider, SettingsError without a key."""
+    request = _of_databento(wanted, "names prices", lambda: _range(wanted, databento.cost_request))
+    return _answered(lake, log, wanted, reach, request, lambda response: databento.read_cost(response)[0], sleep)
+
+
+def resolved(lake: Lake, log: Log, wanted: Wanted, reach: Reach, sleep: Callable[[float], None] = time.sleep) -> Fetched:
+    """Ask Databento which numbers symbols had over the days of the window; landed and promoted, they are identifiers.
+
+    Raises NotFoundError for another provider, SettingsError without a key.
+    """
+
+    def request() -> Request:
+        last = (wanted.end or wanted.start) - timedelta(microseconds=1)
+        days = wanted.start.date(), max(last, wanted.start).date() + timedelta(days=1)
+        return databento.resolve_request(wanted.feed, wanted.symbols, *days)
+
+    return _answered(
+        lake, log, wanted, reach, _of_databento(wanted, "resolves symbols", request), databento.read_resolution, sleep
+    )
+
+
+def _of_databento(wanted: Wanted, does: str, request: Callable[[], Request]) -> Request:
     if wanted.provider != databento.PROVIDER:
-        raise NotFoundError(f"{wanted.provider} names no prices; databento does")
-    reading, _ = databento.read_cost(_answered(reach.databento(), _range(wanted, databento.cost_request), wanted.folder))
-    return Fetched(reading.verdict.value, reading.detail)
+        raise NotFoundError(f"of the providers that give files databento alone {does}, not {wanted.provider}")
+    return request()
 
 
 def _range(wanted: Wanted, make: Callable[..., Request]) -> Request:
     return make(wanted.feed, wanted.schema, wanted.symbols, wanted.start, wanted.end)
 
 
-def _download(address: Address, judge: Callable[[Response], Reading]) -> Download:
-    return Download(address, judge, clock=system_clock, sleep=time.sleep, rng=random.Random(), backoff=PATIENCE)
+def _answered(
+    lake: Lake,
+    log: Log,
+    wanted: Wanted,
+    reach: Reach,
+    request: Request,
+    read: Callable[[Response], Reading],
+    sleep: Callable[[float], None],
+) -> Fetched:
+    """Ask Databento a small question, whose answer is a message."""
+    address = reach.databento()
+    with _asking(lake, log, wanted, address, databento.METADATA, reach, sleep) as asking:
+        reading, _ = asking.answer(address, request, read)
+    return Fetched(reading.verdict.value, reading.detail)
 
 
-def _answered(address: Address, request: Request, folder: Path) -> Response:
-    """Return the answer to a small question: it is downloaded like a file, which is then taken away."""
-    refused: list[Response] = []
+@contextmanager
+def _asking(
+    lake: Lake, log: Log, wanted: Wanted, address: Address, feed: str, reach: Reach, sleep: Callable[[float], None]
+) -> Iterator[FileAsking]:
+    """Give one capture of what is asked, with leave of the provider's breakers and of its key's quota."""
+    asked = {"feed": wanted.feed, "schema": wanted.schema, "symbols": list(wanted.symbols), "start": wanted.start.isoformat()}
+    with (
+        _leave(lake, log, wanted.provider, reach) as permits,
+        asking_for_files(lake, log, wanted.provider, feed, asked, address=address, sleep=sleep, permits=permits) as asking,
+    ):
+        yield asking
 
-    def judge(response: Response) -> Reading:
-        refused[:] = [response]
-        return databento.read_refusal(response)
 
-    target = folder / f".{request.endpoint}.answer"
-    try:
-        reading = _download(address, judge).fetch(request, target)
-        if target.exists():
-            return Response(200, {}, target.read_bytes())
-    finally:
-        target.unlink(missing_ok=True)
-    return refused[0] if refused else Response(503, {}, reading.detail.encode())
+@contextmanager
+def _leave(lake: Lake, log: Log, provider: str, reach: Reach) -> Iterator[Permits]:
+    """Give leave to call a provider; a simulator's recordings are given without limit."""
+    if reach.simulator is not None:
+        yield FREE
+        return
+    with rights(lake, log, themselves(os.environ)) as found:
+        keys = (reach.databento_key,) if provider == databento.PROVIDER else ()
+        yield Together([found.breakers.permits(provider), found.quotas.permits(provider, key_name(keys), "backfill")])
 
 
 def _of(reading: Reading, report: ImportReport | None) -> Fetched:

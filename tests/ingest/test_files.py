@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.asks import Address, Response
-from ingest.files import fetch_file
+from ingest.asks import Address, Request, Response
+from ingest.files import asking_for_files, fetch_file
 from ingest.providers import databento, iex_hist
 from ingest.providers.databento import cost_request, range_request
 from ingest.providers.iex_hist import list_request
@@ -21,12 +21,13 @@ from ingest.simulator.files_web import hist_list, in_ranges
 from ingest.simulator.keyed import Keys
 from ingest.simulator.recorded import FOLDER
 from ingest.transport.download import Download
-from ingest.verdicts import Reading, Verdict
+from ingest.verdicts import Verdict
 from lake.catalog import Lake
 from lake.errors import InvalidValueError
 from lake.instants import system_clock
 from lake.log.segments import SegmentLog
-from tests.ingest.conftest import FAST, Waits, messages_of
+from tests.ingest.conftest import FAST, Waits, history_of, messages_of
+from tests.ingest.test_quotas import Calls
 
 DAY = (datetime(2024, 1, 3, tzinfo=UTC), datetime(2024, 1, 4, tzinfo=UTC))
 NVDA = range_request("XNAS.ITCH", "trades", ["NVDA"], *DAY)
@@ -43,11 +44,13 @@ def sim(request: pytest.FixtureRequest) -> Iterator[Simulator]:
         yield simulator
 
 
-def download(
-    sim: Simulator, key: str = Keys().databento_key, judge: Callable[[Response], Reading] = databento.read_refusal
-) -> Download:
-    address = Address(sim.addresses()["http"], credentials=databento.credentials(key))
-    return Download(address, judge, clock=system_clock, sleep=Waits(), rng=random.Random(1), backoff=FAST)
+def reached(sim: Simulator, key: str = Keys().databento_key) -> Address:
+    return Address(sim.addresses()["http"], credentials=databento.credentials(key))
+
+
+def download(sim: Simulator, key: str = Keys().databento_key, ledger: Calls | None = None) -> Download:
+    noted, address = Calls() if ledger is None else ledger, reached(sim, key)
+    return Download(address, databento.read_refusal, noted, clock=system_clock, sleep=Waits(), rng=random.Random(1), backoff=FAST)
 
 
 CUTS = (
@@ -60,11 +63,16 @@ CUTS = (
 
 @pytest.mark.parametrize("sim", [(), CUTS], indirect=True, ids=["well", "cut"])
 def test_a_range_is_whole_however_often_it_breaks(sim: Simulator, tmp_path: Path) -> None:
-    target = tmp_path / "below" / "nvda.dbn.zst"
-    assert download(sim).fetch(NVDA, target).verdict is Verdict.OK
+    target, noted = tmp_path / "below" / "nvda.dbn.zst", Calls()
+    assert download(sim, ledger=noted).fetch(NVDA, target).verdict is Verdict.OK
     assert target.read_bytes() == WHOLE
     assert [path.name for path in target.parent.iterdir()] == ["nvda.dbn.zst"]
-    assert [each["times"] for each in sim.summary() if each["fault"] == "truncate"] in ([], [3])
+    cuts = sum(each["times"] for each in sim.summary())
+    assert [call.reading.verdict.value for call in noted.all] == (
+        ["OK"] if not cuts else ["MALFORMED", "MALFORMED", "UPSTREAM_5XX", "MALFORMED", "OK"]
+    )
+    assert sum(call.byte_count or 0 for call in noted.all if call.status != 503) == len(WHOLE)
+    assert [(answer.status, answer.is_complete) for answer in noted.answers] == ([(503, True)] if cuts else [])
 
 
 def test_a_download_goes_on_where_another_process_left_it(sim: Simulator, tmp_path: Path) -> None:
@@ -96,25 +104,29 @@ def test_what_is_refused_leaves_no_file(sim: Simulator, tmp_path: Path) -> None:
 
 
 def test_files_are_imported_once_by_the_container_path(lake: Lake, log: SegmentLog, sim: Simulator, tmp_path: Path) -> None:
-    target = tmp_path / "nvda.dbn.zst"
-    reading, first = fetch_file(lake, log, download(sim), NVDA, target, "databento", "dbn")
-    assert (reading.verdict, [file.status for file in first.files] if first else None) == (Verdict.OK, ["imported"])
-    _, again = fetch_file(lake, log, download(sim), NVDA, target, "databento", "dbn")
-    assert [file.status for file in again.files] == ["already"] if again else False
+    target, there = tmp_path / "nvda.dbn.zst", reached(sim)
+
+    def fetched(request: Request, target: Path, provider: str, feed: str) -> list[str]:
+        judge = databento.read_refusal if provider == "databento" else iex_hist.read_refusal
+        with asking_for_files(lake, log, provider, "metadata", {}, address=there, sleep=Waits(), backoff=FAST) as asking:
+            reading, report = fetch_file(lake, log, asking, there, request, judge, target, provider, feed)
+        assert reading.verdict is Verdict.OK
+        return [file.status for file in report.files] if report else []
+
+    assert [fetched(NVDA, target, "databento", "dbn") for _ in range(2)] == [["imported"], ["already"]]
     target.unlink()
-    _, anew = fetch_file(lake, log, download(sim), NVDA, target, "databento", "dbn")
-    assert [file.status for file in anew.files] == ["already"] if anew else False
+    assert fetched(NVDA, target, "databento", "dbn") == ["already"]
 
     (file,) = iex_hist.read_list(answer(bytes(hist_list("20180127").body)))[1]
     assert (file.feed, file.version, file.name) == ("tops", "1.6", "20180127_IEXTP1_TOPS1.6.pcap.gz")
     assert file.address == "https://www.googleapis.com"
     assert "/o/data%2Ffeeds%2F20180127%2F2018" in file.request.url(file.address)
-    there = download(sim, judge=iex_hist.read_refusal)
-    reading, imported = fetch_file(lake, log, there, file.request, tmp_path / file.name, "iex", "tops")
-    assert (reading.verdict, [one.status for one in imported.files] if imported else None) == (Verdict.OK, ["imported"])
+    assert fetched(file.request, tmp_path / file.name, "iex", "tops") == ["imported"]
     assert {str(row["capture_id"]).rpartition("-")[0] for row in messages_of(log)} == {
         "databento-xnas.itch-import", "iex-tops-import",
     }  # fmt: skip
+    calls = [(row["provider"], row["verdict"], row["byte_count"]) for row in history_of(log, "ops.provider_calls")]
+    assert sorted(calls) == [("databento", "OK", len(WHOLE))] * 2 + [("iex", "OK", (tmp_path / file.name).stat().st_size)]
 
 
 @pytest.mark.parametrize(

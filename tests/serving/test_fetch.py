@@ -28,7 +28,11 @@ def test_files_are_fetched_and_imported_once(tmp_path: Path, capfd: pytest.Captu
     assert [statuses(databento), statuses(databento)] == [["imported"], ["already"]]
     assert statuses(["fetch", "iex", "tops", "--start", "2018-01-27", *home, "--json"]) == ["imported"]
     assert told(["fetch", "iex", "deep", "--start", "2018-01-28", *home, "--json"])["verdict"] == "EMPTY_VALID"
+    days = ["--start", "2020-12-28", "--end", "2020-12-29"]
+    asked = ["fetch", "databento", "XNAS.ITCH", "-s", "NVDA", "--symbology", *days, *home, "--json"]
+    assert told(asked) == {"verdict": "OK", "detail": "1 mappings", "files": []}
     assert sorted(path.suffix for path in (tmp_path / "home" / "downloads").iterdir()) == [".gz", ".zst"]
+    assert run(["fetch", "iex", "tops", "--symbology", *days, *home]) == 3
     assert run(["fetch", "nasdaq", "itch", *window, *home]) == 3
     assert run(["fetch", "databento", "XNAS.ITCH", "-s", "ZZZZ", *window, *home]) == 5
     assert run(["fetch", "databento", "XNAS.ITCH", "-s", "NVDA", "--start", "2024-01-03", *home]) == 2

@@ -97,6 +97,13 @@ def publisher(number: int, dataset: str) -> Publisher:
     return Publisher(dataset, venue, mic, whole, asset_class, "US" if is_us else None, _ZONES.get(home, _NEW_YORK))
 
 
+@lru_cache(maxsize=256)
+def home_of(dataset: str) -> Publisher:
+    """Return the venue that a dataset is named after; of one of several venues, or of an unknown one, its market as a whole."""
+    home = dataset.partition(".")[0]
+    return publisher(next((number for number, told in _venues().items() if told == (dataset, home)), 0), dataset)
+
+
 @lru_cache(maxsize=1)
 def _venues() -> dict[int, tuple[str, str]]:
     """Return number -> (dataset, venue)."""

@@ -104,6 +104,11 @@ def read_raw_only(messages: pa.Table, about: Callable[[bytes], object]) -> Decod
     return read_messages(reader, messages, read)
 
 
+def read_no_facts(messages: pa.Table) -> Decoded:
+    """Return no rows: every message is control, such as a list of files or a refusal to give one."""
+    return read_raw_only(messages, lambda payload: None)
+
+
 def object_of(entry: object, what: str = "an object") -> Object:
     """Return a JSON object. Raises NumberRefusedError (malformed) for anything else."""
     if not isinstance(entry, dict):
