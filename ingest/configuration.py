@@ -13,12 +13,20 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 AssetClass = Literal["equity", "etf", "crypto", "fx", "option", "future", "index"]
-Per = Literal["second", "minute", "10 minutes", "hour", "day", "month"]
+Per = Literal["second", "minute", "5 minutes", "10 minutes", "hour", "day", "month"]
 CALENDAR: Mapping[str, Literal["hour", "day", "month"]] = {"hour": "hour", "day": "day", "month": "month"}
 """What a window may last that begins by the clock of a zone."""
 COUNTED = ("calls", "symbols", "bytes")
 """What a window may count."""
-PER_S: Mapping[str, int] = {"second": 1, "minute": 60, "10 minutes": 600, "hour": 3600, "day": 86_400, "month": 2_592_000}
+PER_S: Mapping[str, int] = {
+    "second": 1,
+    "minute": 60,
+    "5 minutes": 300,
+    "10 minutes": 600,
+    "hour": 3600,
+    "day": 86_400,
+    "month": 2_592_000,
+}
 """Seconds of a rolling window; a month of a plan is 30 days where it rolls."""
 Symbol = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^\S+$")]
 Seconds = Annotated[float, Field(gt=0, le=31_536_000, allow_inf_nan=False)]
@@ -40,7 +48,7 @@ class Window(_Part):
         default=None, ge=1, le=1_000_000_000, description="Different symbols asked for, in an hour, day or month of a zone."
     )
     bytes: int | None = Field(default=None, ge=1, le=10**15, description="Bytes of answers.")
-    per: Per = Field(description="second, minute, 10 minutes, hour, day or month.")
+    per: Per = Field(description="second, minute, 5 minutes, 10 minutes, hour, day or month.")
     zone: str = Field(
         default="", max_length=64, description="Of a calendar window: its day begins at midnight there; none: it rolls."
     )
@@ -64,6 +72,9 @@ class Provider(_Part):
         default={}, description="Weight of a call by endpoint; others weigh 1, or as shipped."
     )
     at_once: int | None = Field(default=None, ge=1, le=1_000, description="Calls under way at the same time.")
+    sockets: int | None = Field(
+        default=None, ge=1, le=10_000, description="Open at the same time with one key, over all our processes."
+    )
     reserve_for_live: float | None = Field(
         default=None, ge=0, le=1, allow_inf_nan=False, description="Share of each window that backfill leaves to live work."
     )

@@ -116,6 +116,7 @@ class Plan:
 
     weights      of calls by endpoint, or by `endpoint?param=value`; others weigh 1
     at_once      calls under way at the same time
+    sockets      open at the same time, of one key; of each of its feeds where `is_socket_of_feed`; None: no limit is known
     live_share   of each window, that backfill leaves to live work
     cool_down_s  how long nobody asks after a throttle that tells no time; doubled by each one more, to the ceiling
     margin_s     our clock and the provider's may differ by so much where a day or month ends
@@ -126,6 +127,8 @@ class Plan:
     windows: tuple[Window, ...] = ()
     weights: Mapping[str, int] = field(default_factory=dict)
     at_once: int | None = None
+    sockets: int | None = None
+    is_socket_of_feed: bool = False
     live_share: float = 0.2
     cool_down_s: float = 60.0
     cool_down_ceiling_s: float = 3600.0
@@ -185,6 +188,7 @@ def configured(shipped: Sequence[Plan], told: Provider) -> Plan:
         windows=windows,
         weights={**plan.weights, **{name: max(1, round(weight)) for name, weight in told.weights.items()}},
         at_once=plan.at_once if told.at_once is None else told.at_once,
+        sockets=plan.sockets if told.sockets is None else told.sockets,
         live_share=plan.live_share if told.reserve_for_live is None else told.reserve_for_live,
         usd_per_call=told.cost_per_call_usd or plan.usd_per_call,
         usd_per_gb=told.cost_per_gb_usd or plan.usd_per_gb,

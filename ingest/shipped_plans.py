@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ingest.plans import Plan, Told, Window
+from ingest.configuration import Configuration
+from ingest.plans import STREAM, Plan, Told, Window, configured
+from lake.errors import InvalidValueError
 
 _ALPACA_TOLD = Told("60 s", "x-ratelimit-limit", "x-ratelimit-remaining", reset="x-ratelimit-reset")
 _BINANCE_WEIGHTS = {
     "depth?limit=5000": 250, "depth?limit=1000": 50, "depth?limit=500": 25, "depth": 20, "klines": 10, "aggTrades": 20,
-    "historicalTrades": 25, "trades": 25, "exchangeInfo": 20,
+    "historicalTrades": 25, "trades": 25, "exchangeInfo": 20, STREAM: 1,
 }  # fmt: skip
 """The heavier of the two markets': their endpoints have one name."""
 _US_DAY = "America/New_York"
@@ -25,8 +27,9 @@ def _alpha_vantage(name: str, per_minute: int) -> Plan:
 def _finnhub(name: str, per_minute: int) -> Plan:
     told = Told("60 s", "x-ratelimit-limit", "x-ratelimit-remaining", reset="x-ratelimit-reset")
     return Plan(
-        name, (Window(per_minute, 60.0), Window(30, 1.0)), weights={"stock/profile": 6, "stock/profile2": 6}, told=(told,)
-    )
+        name, (Window(per_minute, 60.0), Window(30, 1.0)), weights={"stock/profile": 6, "stock/profile2": 6}, told=(told,),
+        sockets=1,
+    )  # fmt: skip
 
 
 PLANS: Mapping[str, tuple[Plan, ...]] = {
@@ -41,12 +44,12 @@ PLANS: Mapping[str, tuple[Plan, ...]] = {
         Plan("public", (Window(2, 1.0), Window(60, 60.0)), at_once=2, cool_down_s=900.0, cool_down_ceiling_s=6 * 3600.0),
     ),
     "alpaca": (
-        Plan("free", (Window(200, 60.0),), told=(_ALPACA_TOLD,)),
-        Plan("paid", (Window(10_000, 60.0),), told=(_ALPACA_TOLD,)),
+        Plan("free", (Window(200, 60.0),), told=(_ALPACA_TOLD,), sockets=1, is_socket_of_feed=True),
+        Plan("paid", (Window(10_000, 60.0),), told=(_ALPACA_TOLD,), sockets=1, is_socket_of_feed=True),
     ),
     "polygon": (
-        Plan("free", (Window(5, 60.0),), cool_down_s=60.0),
-        Plan("paid", (Window(100, 1.0),), cool_down_s=10.0),
+        Plan("free", (Window(5, 60.0),), cool_down_s=60.0, sockets=1),
+        Plan("paid", (Window(100, 1.0),), cool_down_s=10.0, sockets=1),
     ),
     "tiingo": (
         Plan(
@@ -64,7 +67,8 @@ PLANS: Mapping[str, tuple[Plan, ...]] = {
     "binance": (
         Plan(
             "public",
-            (Window(2_400, 60.0),),  # of the futures; spot lets 6,000 pass
+            # of the futures; spot lets 6,000 pass. Attempts to connect are counted by address; one weighs 1 in both windows.
+            (Window(2_400, 60.0), Window(300, 300.0, endpoints=(STREAM,))),
             weights=_BINANCE_WEIGHTS,
             told=(Told("60 s", used="x-mbx-used-weight-1m"),),
             cool_down_s=120.0,
@@ -89,3 +93,15 @@ PLANS: Mapping[str, tuple[Plan, ...]] = {
     "iex": (Plan("files", (Window(1, 1.0),), at_once=2),),
 }  # fmt: skip
 """By provider."""
+
+
+def plans_of(configuration: Configuration) -> dict[str, Plan]:
+    """Return the plan in force of each provider; one that names an unknown plan stands as shipped."""
+    found = {}
+    for name in {*PLANS, *configuration.providers}:
+        shipped = PLANS.get(name, ())
+        try:
+            found[name] = configured(shipped, configuration.provider(name))
+        except InvalidValueError:
+            found[name] = configured(shipped, Configuration().provider(name))
+    return found

@@ -76,6 +76,11 @@ def _print(console: Console, found: list[dict[str, Any]]) -> None:
             month = "" if share is None else f"; {share:.1%} of what the plan lets pass in a month"
             console.print(Text(f"{each['provider']} {quota['plan']}, key {quota['key']}: {windows}{month}"), soft_wrap=True)
     for each in found:
+        for socket in each["sockets"]:
+            of = f" {socket['feed']}" if socket["feed"] else ""
+            words = f"{each['provider']}{of}, key {socket['key']}: socket {socket['number']} is held by"
+            console.print(Text(f"{words} process {socket['pid']} of {socket['host']} ({socket['holder']})"), soft_wrap=True)
+    for each in found:
         for session in each["sessions"]:
             for words in session["stale"]:
                 console.print(Text(f"{each['provider']} {session['feed']} is stale, {words}", "bold red"), soft_wrap=True)

@@ -14,9 +14,9 @@ from ingest.plans import key_name
 from ingest.providers.registry import OFFERS
 from ingest.quotas import Quotas
 from ingest.reach import Reach, themselves
+from ingest.shipped_plans import plans_of
 from lake.catalog import Lake
 from serving.operate.configured import open_configured
-from serving.operate.standing import plans_of
 
 
 def estimate(lake: Lake, question: Question, environment: Mapping[str, str], budget_usd: float | None = None) -> list[Estimate]:

@@ -17,6 +17,7 @@ from ingest.providers.registry import PROVIDERS
 from ingest.quotas import Quotas
 from ingest.reach import Reach
 from ingest.routing import Asking, Preferences, Router
+from ingest.shipped_plans import plans_of
 from lake.catalog import Lake
 from lake.instants import NANOS_PER_SECOND, to_datetime
 from lake.log.log import Log
@@ -24,7 +25,6 @@ from quality_checks.provider_scores import provider_scores
 from serving.operate.configured import open_configured
 from serving.operate.freshness import stale_feeds
 from serving.operate.logs import open_log
-from serving.operate.standing import plans_of
 from serving.read_through import Policy, ReadThrough
 
 RECORDED = "simulator"

@@ -6,19 +6,17 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from ingest import connections
 from ingest.breaker import Breakers
 from ingest.clock_offset import Offset, widened
-from ingest.configuration import Configuration
 from ingest.configured import Configured
 from ingest.health import STANDING
-from ingest.plans import Plan, configured
 from ingest.providers.registry import PROVIDERS
 from ingest.quotas import Quotas
-from ingest.shipped_plans import PLANS
+from ingest.shipped_plans import plans_of
 from ingest.tallies import BUCKETS_MS, BYTES, CALLS, LAST_NS, LISTENED, MESSAGES, RECONNECTS, TOOK, clock_offsets
 from lake import tallies
 from lake.catalog import Lake
-from lake.errors import InvalidValueError
 from lake.instants import NANOS_PER_SECOND, to_datetime
 from lake.tallies import Key
 from quality_checks.gaps import newest_gaps
@@ -26,18 +24,6 @@ from serving.operate import freshness
 from serving.operate.freshness import Fresh, Freshness
 
 _NS = NANOS_PER_SECOND
-
-
-def plans_of(configuration: Configuration) -> dict[str, Plan]:
-    """Return the plan in force of each provider; one that names an unknown plan stands as shipped."""
-    found = {}
-    for name in {*PLANS, *configuration.providers}:
-        shipped = PLANS.get(name, ())
-        try:
-            found[name] = configured(shipped, configuration.provider(name))
-        except InvalidValueError:
-            found[name] = configured(shipped, Configuration().provider(name))
-    return found
 
 
 class Standings:
@@ -67,7 +53,7 @@ class Standings:
         plans = plans_of(configuration)
         quotas = [each.document() for each in Quotas(state, plans, self._lake.clock).standings()]
         breakers, standings = Breakers(state, self._lake.clock).standing(), state.documents(STANDING)
-        offsets = clock_offsets(state)
+        offsets, sockets = clock_offsets(state), connections.holders(state)
         streams, listened = freshness.under_way(state), freshness.ever_listened(state)
         fresh = freshness.judged(state, configuration, now_ns)
         names = {*PROVIDERS, *configuration.providers, *(key.provider for key in counted)}
@@ -87,6 +73,7 @@ class Standings:
                         _session(feed, mine, streams.get((name, feed), []), (name, feed) in listened, fresh, now_ns)
                         for feed in sorted({key.feed for key in mine if key.feed} | {feed for of, feed in streams if of == name})
                     ],
+                    "sockets": sockets.get(name, []),
                     "calls": _by_label(mine, CALLS),
                     "latency_s": {f"p{share}": quantile(_by_label(mine, TOOK), share / 100) for share in (50, 95)},
                     "messages": _total(mine, MESSAGES),

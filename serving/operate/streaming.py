@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 from ingest.capture import CaptureReport, Listening, capture_streams
+from ingest.connections import Connections
 from ingest.giving_up import GivingUp
 from ingest.permits import Permits, Together
+from ingest.plans import UNLIMITED, key_name
 from ingest.providers.registry import Provider, Push
 from ingest.reach import Reach
 from ingest.shards import Shard, by_connection
+from ingest.shipped_plans import plans_of
 from lake.catalog import Lake
 from lake.errors import ProviderUnavailableError
 from lake.log.log import Log
@@ -31,8 +36,8 @@ def listen(
 ) -> list[CaptureReport]:
     """Listen to this shard's symbols of several streams at once, until all end; returns a report for each socket.
 
-    A stream that stays dead is an alert at once, and raises ProviderUnavailableError when the others have ended.
-    Raises SettingsError without keys.
+    A stream that stays dead is an alert at once, and raises ProviderUnavailableError when the others have ended; so do sockets
+    that the plan allows the key and another process holds. Raises SettingsError without keys.
     """
     alerts = Alerts(lake.state, lake.clock, log)
     sockets: list[Listening] = []
@@ -51,11 +56,20 @@ def listen(
                     patience.listening,
                 )
             )
-    found = capture_streams(lake, log, sockets, is_stopped=is_stopped, sleep=sleep)
+    with _claimed(lake, provider, reach, Counter(each.feed for each in sockets)):
+        found = capture_streams(lake, log, sockets, is_stopped=is_stopped, sleep=sleep)
     for each in found:
         if isinstance(each, ProviderUnavailableError):
             raise each
     return [each for each in found if isinstance(each, CaptureReport)]
+
+
+def _claimed(lake: Lake, provider: Provider, reach: Reach, wanted: Mapping[str, int]) -> AbstractContextManager[None]:
+    """Hold the sockets that a provider's key may have; a simulator's are as many as are wanted."""
+    if reach.is_recorded:
+        return nullcontext()
+    plan, key = plans_of(reach.configuration()).get(provider.name, UNLIMITED), key_name(reach.secrets(provider.name))
+    return Connections(lake.state, provider.name, key, plan, lake.settings.lease_expiry_s, time.sleep).claimed(wanted)
 
 
 def _part(shard: Shard, number: int, count: int) -> str:

@@ -79,7 +79,7 @@ def test_windows_count_calls_symbols_and_bytes_by_endpoint() -> None:
 
 
 def test_shipped_plans_can_be_written_and_read_back() -> None:
-    units = {1.0: "second", 60.0: "minute", 600.0: "10 minutes", 3_600.0: "hour"}
+    units = {1.0: "second", 60.0: "minute", 300.0: "5 minutes", 600.0: "10 minutes", 3_600.0: "hour"}
     for provider, plans in PLANS.items():
         for plan in plans:
             windows = [
