@@ -27,6 +27,7 @@ from transforms.decode import (
     finnhub,
     finnhub_company,
     finnhub_prices,
+    finnhub_reference,
     fix,
     ibkr_history,
     ibkr_wire,
@@ -221,7 +222,14 @@ FEEDS: dict[tuple[str, str], Feed] = {
             finnhub_company.COMPANY_TABLES,
             finnhub_company.decode_company,
         ),
-        Feed("finnhub", "reference", NumberKind.EXACT, "lists, calendars: raw only", (), finnhub_company.decode_reference),
+        Feed(
+            "finnhub",
+            "reference",
+            NumberKind.EXACT,
+            "symbols of an exchange, holidays, changes of symbols; other lists raw only",
+            finnhub_reference.REFERENCE_TABLES,
+            finnhub_reference.decode_reference,
+        ),
         Feed(
             "alpha_vantage",
             "stocks",

@@ -25,6 +25,8 @@ MONTH = timedelta(days=30)
 """Of intraday candles one call holds a month."""
 _HEADERS = (("accept-encoding", "identity"),)
 _DAILY = frozenset({"D", "W", "M"})
+EVERY = "*"
+"""The symbol of an ask for what is told of all symbols at once."""
 Params = list[tuple[str, str]]
 
 
@@ -39,6 +41,12 @@ def _of_symbol(ask: Ask) -> Params:
 
 def _of_exchange(ask: Ask) -> Params:
     return [("exchange", checked(ask.symbol))]
+
+
+def _of_all_days(ask: Ask) -> Params:
+    if ask.symbol != EVERY:
+        raise InvalidValueError(f"this is told of all symbols at once: {EVERY!r}, not {ask.symbol!r}")
+    return _days(("from", "to"), ask)
 
 
 def _of_base(ask: Ask) -> Params:
@@ -64,12 +72,19 @@ def _named(name: str, found: object) -> int | None:
     return int(found[name] is not None) if isinstance(found, dict) and name in found else None
 
 
+def _data(found: object) -> int | None:
+    """Return how many entries an object lists as its data."""
+    return _listed(found.get("data")) if isinstance(found, dict) else None
+
+
 QUESTIONS: dict[str, _Question] = {
     "splits": _Question("actions", "stock/split", _of_symbol, _listed),
     "dividends": _Question("actions", "stock/dividend", _of_symbol, _listed),
     "news": _Question("news", "company-news", _of_symbol, _listed),
     "symbols": _Question("reference", "stock/symbol", _of_exchange, _listed),
     "market_status": _Question("reference", "stock/market-status", _of_exchange, partial(_named, "isOpen")),
+    "holidays": _Question("reference", "stock/market-holiday", _of_exchange, _data),
+    "symbol_changes": _Question("reference", "ca/symbol-change", _of_all_days, _data),
     "rates": _Question("rates", "forex/rates", _of_base, partial(_named, "quote")),
 }
 """What can be asked in one call, by the word a person says; of lists and status the symbol of an ask is an exchange, like US."""
@@ -149,6 +164,16 @@ CANDLES = tuple(
     for is_daily in (True, False)
 )  # fmt: skip
 """For plans that are paid for: asked when somebody names the feed, never chosen."""
+_EXCHANGE = "exchange, like US or L"
+
+
+def _list(word: str, table: str, subject: str) -> Offer:
+    asked = QUESTIONS[word]
+    return Offer(
+        PROVIDER, asked.feed, "reference", table, asked.path, partial(Answers, word), _STOCKS, data=word, subject=subject
+    )
+
+
 OFFERS: tuple[Offer, ...] = (
     *(
         Offer(
@@ -159,5 +184,10 @@ OFFERS: tuple[Offer, ...] = (
     ),
     Offer(PROVIDER, "news", "news", "normalized.news", "company-news", partial(Answers, "news"), _STOCKS),
     Offer(PROVIDER, "rates", "fx_rates", "normalized.fx_rates", "forex/rates", partial(Answers, "rates"), frozenset({"fx"})),
+    _list("symbols", "reference.classifications", _EXCHANGE),
+    _list("holidays", "reference.market_hours", _EXCHANGE),
+    _list("symbol_changes", "reference.symbol_changes", f"{EVERY} for all"),
 )  # fmt: skip
-"""What it offers when asked, but for lists and status, which end in raw only."""
+"""What it offers when asked."""
+STATUS = _list("market_status", "raw.messages", _EXCHANGE)
+"""Whether an exchange is open now: asked when somebody names it, for it ends in raw only."""

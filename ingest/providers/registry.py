@@ -286,7 +286,7 @@ PROVIDERS: dict[str, Provider] = {
                 *finnhub_rest.OFFERS,
             ),
             (Push(finnhub.TRADES, finnhub.STREAM_ADDRESS, lambda symbols, keys: finnhub.TradeStream(symbols)),),
-            finnhub_rest.CANDLES,
+            (*finnhub_rest.CANDLES, finnhub_rest.STATUS),
             ("FINNHUB_API_KEY",),
             finnhub.credentials,
             finnhub.stream_credentials,

@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from ingest.simulator.finnhub_web import finnhub_answer
 from ingest.simulator.keyed import Answer, Keys, answers, whole
 
 JSON = "application/json"
@@ -49,14 +50,14 @@ def keyed_routes(keys: Keys) -> list[Route]:
         return alpaca_answer(request.url.path, request.query_params, request.headers, keys)
 
     async def finnhub(request: Request) -> Response:
-        return finnhub_answer(request.query_params, request.headers, keys)
+        return finnhub_answer(request.url.path, request.query_params, request.headers, keys)
 
     async def alpha_vantage(request: Request) -> Response:
         return alpha_vantage_answer(request.query_params, keys)
 
     return [
         *(Route(path + "{rest:path}", alpaca) for path in ALPACA_PATHS),
-        Route("/api/v1/quote", finnhub),
+        Route("/api/v1/{rest:path}", finnhub),
         Route("/query", alpha_vantage),
     ]
 
@@ -179,22 +180,6 @@ def _alpaca_error(status: int, code: int, message: str) -> Response:
 
 def _empty(envelope: str) -> Response:
     return Response(orjson.dumps({envelope: {}, _MORE: None}), media_type=JSON)
-
-
-def finnhub_answer(query: Mapping[str, str], headers: Mapping[str, str], keys: Keys) -> Response:
-    """Return Finnhub's answer to a quote request."""
-    token = headers.get("x-finnhub-token", query.get("token", ""))
-    if not token:
-        told = "API limit reached. Please sign up for a free account to continue using the API."
-        return Response(told, 429, media_type="text/plain")
-    refused, *others = sorted(answers("finnhub"), key=lambda each: each.status, reverse=True)
-    if token != keys.finnhub_token:
-        return whole(refused)
-    symbol = query.get("symbol", "")
-    found = next((each for each in others if each.params.get("symbol") == symbol), None)
-    if found is None:
-        return Response(b'{"c":0,"d":null,"dp":null,"h":0,"l":0,"o":0,"pc":0,"t":0}', media_type=JSON)
-    return whole(found)
 
 
 def alpha_vantage_answer(query: Mapping[str, str], keys: Keys) -> Response:

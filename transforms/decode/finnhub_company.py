@@ -1,9 +1,9 @@
 """Finnhub about companies: news, recommendations, targets, grades, insiders' sentiment, earnings, metrics, statements.
 
 A statement's line is true from the midnight after its period, where no filing date is told; a recommendation's count from the
-midnight after the first of its month. A metric is of the day of its delivery, a series' value of its period. Kept in raw only,
-as the feed `reference`: peers, symbols, searches, profiles, market status and holidays, changes of symbols and ISINs, indices'
-members, calendars; and sentiment of news and social media, transcripts, ownership, filings: each named in its refusal.
+midnight after the first of its month. A metric is of the day of its delivery, a series' value of its period. Lists are the feed
+`reference` (`finnhub_reference.py`). Kept in raw only: sentiment of news and social media, transcripts, ownership, filings: each
+named in its refusal.
 Source: recorded answers of GamestonkTerminal (recommendations, peers, IPOs); the rest by Finnhub's documentation.
 """
 
@@ -20,7 +20,7 @@ from transforms.decode.exchange_symbols import hints
 from transforms.decode.finnhub import answer_of, stamp_of
 from transforms.decode.json_digits import text_of
 from transforms.decode.measures import lines, value_of
-from transforms.decode.readers import Object, Reader, Row, object_of, read_messages, read_raw_only
+from transforms.decode.readers import Object, Reader, Row, object_of, read_messages
 from transforms.decode.spans import NEW_YORK, count_of, day_of, midnight
 from transforms.numbers import NumberRefusedError
 
@@ -56,11 +56,6 @@ def decode_company(messages: pa.Table) -> Decoded:
     """Return lines of statements and metrics, and measures of what analysts and insiders say."""
     reader = _Reader(COMPANY_TABLES)
     return read_messages(reader, messages, reader.answer)
-
-
-def decode_reference(messages: pa.Table) -> Decoded:
-    """Return no rows: lists of symbols, calendars and the like are kept in raw only, each named in its refusal."""
-    return read_raw_only(messages, lambda payload: payload[:200] if answer_of(payload) else None)
 
 
 class _Reader(Reader):

@@ -21,7 +21,7 @@ from transforms.numbers import NumberRefusedError
 RECORDINGS = Path(__file__).parents[3] / "ingest" / "simulator" / "recordings"
 T, Q, B, A = "normalized.trades", "normalized.quotes", "normalized.bars", "normalized.corporate_actions"
 N, M, X = "normalized.news", "normalized.option_open_interest", "normalized.fx_rates"
-F = "normalized.fundamentals"
+F, L, S = "normalized.fundamentals", "normalized.index_levels", "normalized.alternative"
 COUNTED = {
     "alpaca/corporate_actions__get_corporate_actions.json": ("actions", {A: 3}, 10),
     "alpaca/corporate_actions__get_corporate_actions_1.json": ("actions", {A: 1}, 0),
@@ -56,6 +56,14 @@ COUNTED = {
     "alpaca/historical_stock_data__multisymbol_quotes.json": ("sip", {Q: 2}, 0),
     "finnhub/error_invalid_api_key.json": ("quote", {}, 0),
     "finnhub/quote_AAPL.json": ("quote", {B: 1}, 0),
+    "finnhub/made_company_news_AAPL.json": ("news", {N: 1}, 0),
+    "finnhub/made_dividend_AAPL.json": ("actions", {A: 1}, 0),
+    "finnhub/made_market_holiday_US.json": ("reference", {"reference.market_hours": 2}, 1),
+    "finnhub/made_market_status_US.json": ("reference", {}, 1),
+    "finnhub/made_rates_EUR.json": ("rates", {}, 1),  # it tells no day, and nobody noted when it came
+    "finnhub/made_split_AAPL.json": ("actions", {A: 2}, 0),
+    "finnhub/made_symbol_US.json": ("reference", {"reference.classifications": 3, "reference.identifiers": 7}, 1),
+    "finnhub/made_symbol_change.json": ("reference", {"reference.symbol_changes": 2}, 0),
     "alpha_vantage/CURRENCY_EXCHANGE_RATE_EUR_USD.json": ("currencies", {Q: 1, X: 1}, 0),
     "alpha_vantage/CURRENCY_EXCHANGE_RATE_USD_JPY.json": ("currencies", {Q: 1, X: 1}, 0),
     "alpha_vantage/FX_DAILY_EUR_USD_full.json": ("currencies", {B: 5_000}, 0),
@@ -71,9 +79,20 @@ COUNTED = {
     "alpha_vantage/forex_intraday.json": ("currencies", {B: 2}, 0),
     "alpha_vantage/forex_weekly.json": ("currencies", {}, 1),
     "alpha_vantage/global_quote.json": ("stocks", {B: 1}, 0),
+    "alpha_vantage/made_DIVIDENDS_IBM.json": ("stocks", {A: 2}, 0),
+    "alpha_vantage/made_EARNINGS_CALENDAR.csv": ("reference", {}, 1),
+    "alpha_vantage/made_HISTORICAL_OPTIONS_IBM.json": ("options", {M: 2}, 0),
+    "alpha_vantage/made_IPO_CALENDAR.csv": ("reference", {}, 1),
+    "alpha_vantage/made_LISTING_STATUS.csv": ("reference", {}, 1),
+    "alpha_vantage/made_MARKET_STATUS.json": ("reference", {}, 1),
+    "alpha_vantage/made_NEWS_SENTIMENT_IBM.json": ("news", {N: 3, S: 6}, 0),
+    "alpha_vantage/made_SPLITS_AAPL.json": ("stocks", {A: 2}, 0),
+    "alpha_vantage/made_TOP_GAINERS_LOSERS.json": ("indicators", {S: 8}, 0),
+    "alpha_vantage/made_WTI.json": ("indicators", {L: 2}, 0),
     "alpha_vantage/mock_time_series.json": ("stocks", {B: 100}, 0),
     "alpha_vantage/mock_time_series_extended.csv": ("stocks", {B: 11_190}, 0),
     "alpha_vantage/rate_limit_note_CASH_FLOW_TSLA.json": ("stocks", {}, 0),
+    "alpha_vantage/symbol_search.json": ("reference", {}, 1),
     "alpha_vantage/timeseries_daily.json": ("stocks", {B: 2}, 0),
     "alpha_vantage/timeseries_dailyadjusted.json": ("stocks", {B: 2, A: 1}, 0),
     "alpha_vantage/timeseries_globalquote.json": ("stocks", {B: 1}, 0),
@@ -113,7 +132,8 @@ def decoded(name: str):
 def digits_in(body: bytes) -> set[Decimal]:
     """Every number that stands in a payload, as JSON number or as text."""
     if not body.lstrip().startswith((b"{", b"[")):
-        return {Decimal(word) for line in body.decode().splitlines()[1:] for word in line.split(",")[1:]}
+        words = [word for line in body.decode().splitlines()[1:] for word in line.split(",")[1:]]
+        return {Decimal(word) for word in words if word.replace(".", "", 1).isdigit()}
     found: set[Decimal] = set()
 
     def walk(value):
