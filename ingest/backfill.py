@@ -244,6 +244,9 @@ class Backfill:
         newest = {f"{fill.provider}/{fill.feed}": fill for fill in mine}.values()
         was_no_time = any(Verdict(fill.verdict) in _LATER for fill in newest)
         rounds = gap.rounds + (not was_no_time)
+        if mine and all(fill.verdict == Verdict.BAD_REQUEST.value for fill in newest):
+            told = f"nobody understands the question: {gap.reason}"
+            return replace(gap, status=GapStatus.UNFILLABLE, reason=told, rounds=rounds, next_attempt_at=None)
         if not gap.tried:
             told = f"nobody who is known offers {gap.table_name} of {gap.provider} {gap.feed} {gap.symbol}"
             return replace(gap, status=GapStatus.UNFILLABLE, reason=told, next_attempt_at=None)

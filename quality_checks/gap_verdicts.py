@@ -12,7 +12,6 @@ from quality_checks.gaps import Fill, GapStatus, KnownGap
 from quality_checks.missing import is_closed
 
 _ANSWERED = ("OK", "EMPTY_VALID")
-_OUR_FAULT = "BAD_REQUEST"
 
 
 def judged(lake: Lake, gap: KnownGap, fills: Sequence[Fill]) -> KnownGap:
@@ -24,8 +23,7 @@ def judged(lake: Lake, gap: KnownGap, fills: Sequence[Fill]) -> KnownGap:
     last = fills[-1]
     who = f"{last.provider}/{last.feed}"
     if last.verdict not in _ANSWERED:
-        status = GapStatus.UNFILLABLE if last.verdict == _OUR_FAULT else GapStatus.OPEN
-        return replace(gap, status=status, reason=f"{who}: {last.verdict} {last.detail}".rstrip())
+        return replace(gap, status=GapStatus.OPEN, reason=f"{who}: {last.verdict} {last.detail}".rstrip())
     answers = [told_by(lake, gap, fill) for fill in fills]
     told = Told(sum(answer.facts for answer in answers), sum(answer.absent for answer in answers))
     if told.absent:

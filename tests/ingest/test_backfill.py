@@ -247,24 +247,54 @@ def test_history_that_changed_under_us_is_a_finding_with_its_row(polled: tuple[L
     assert all(event_id.startswith("yahoo-chart-") for event_id in found)
 
 
-def down(*providers: str) -> list[Incident]:
-    """These answer 503 to everything, all the time."""
-    return [Incident(number, "http", "server_error", name, 0, 1 << 62) for number, name in enumerate(providers)]
+def down(*providers: str, kind: str = "server_error") -> list[Incident]:
+    """These answer 503 to everything, all the time, or what `kind` says."""
+    return [Incident(number, "http", kind, name, 0, 1 << 62) for number, name in enumerate(providers)]
+
+
+def hole(lake: Lake, log: SegmentLog, day: MadeDay, symbol: str) -> str:
+    """Poll Yahoo for a symbol without its minutes 10 to 20; returns the gap."""
+    poll(lake, log, day, "yahoo", [(0, 10), (20, 30)], symbol)
+    turn(lake, log)
+    (series,) = series_of(lake, "yahoo", symbol, "1m")
+    span = (to_datetime(OPEN_NS + minute * MINUTE_NS) for minute in (0, 30))
+    (gap,) = look(lake, GapLedger(lake, log, "look"), [series], *span)
+    return gap.gap_id
+
+
+def test_who_does_not_understand_is_passed_over_and_when_nobody_does_the_gap_is_given_up(
+    polled: tuple[Lake, SegmentLog, MadeDay],
+) -> None:
+    lake, log, _ = polled
+    providers = sorted({offer.provider for offer in OFFERS if offer.kind == "bars" and "1m" in offer.intervals})
+    found = {}
+    for symbol, dumb in (("TSLA", ["yahoo"]), ("NVDA", providers)):
+        clock = StillClock(lake.clock())
+        made = replace(HOUR, seed=5, symbols=(symbol,))
+        with MadeDay(made, [], clock) as day:
+            gap_id = hole(lake, log, day, symbol)
+        with MadeDay(made, down(*dumb, kind="misunderstood"), clock) as day:
+            fill(lake, log, day.addresses)
+        found[symbol] = next(gap for gap in newest_gaps(lake) if gap.gap_id == gap_id)
+    filled = found["TSLA"]
+    assert (filled.status, filled.attempts) == (GapStatus.FILLED, 2), filled
+    assert not filled.reason.startswith("yahoo")
+    assert found["NVDA"].status is GapStatus.UNFILLABLE, found["NVDA"]
+    assert found["NVDA"].reason.startswith("nobody understands the question")
+    assert (found["NVDA"].attempts or 0) > 1
 
 
 def test_who_is_down_is_passed_over_and_when_all_are_the_gap_waits(polled: tuple[Lake, SegmentLog, MadeDay]) -> None:
     lake, log, day = polled
     clock = lake.clock
     assert isinstance(clock, StillClock)
-    poll(lake, log, day, "yahoo", [(0, 10), (20, 30)], "MSFT")
-    turn(lake, log)
-    (series,) = series_of(lake, "yahoo", "MSFT", "1m")
+    gap_id = hole(lake, log, day, "MSFT")
     ledger = GapLedger(lake, log, "look")
-    (gap,) = look(lake, ledger, [series], *(to_datetime(OPEN_NS + minute * MINUTE_NS) for minute in (0, 30)))
     providers = sorted({offer.provider for offer in OFFERS if offer.kind == "bars" and "1m" in offer.intervals})
     with MadeDay(HOUR, down(*providers), clock) as dark:
         fill(lake, log, dark.addresses)
-        waits = ledger.gap(gap.gap_id)
+        ledger.refresh()
+        waits = ledger.gap(gap_id)
         assert waits is not None and waits.next_attempt_at is not None
         assert (waits.status, waits.rounds) == (GapStatus.OPEN, 0)  # that nobody answers says nothing about the gap
         assert {fill.verdict for fill in waits.fills} == {"UPSTREAM_5XX"}
@@ -275,7 +305,7 @@ def test_who_is_down_is_passed_over_and_when_all_are_the_gap_waits(polled: tuple
     clock.sleep((waits.next_attempt_at - to_datetime(clock())).total_seconds())
     with MadeDay(HOUR, down("yahoo"), clock) as dusk:
         fill(lake, log, dusk.addresses)
-    (told,) = [one for one in newest_gaps(lake) if one.gap_id == gap.gap_id]
+    (told,) = [one for one in newest_gaps(lake) if one.gap_id == gap_id]
     assert told.status is GapStatus.FILLED
     assert not told.reason.startswith("yahoo")
     assert "every bar that the calendar expects is in the lake" in told.reason

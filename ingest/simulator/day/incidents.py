@@ -23,7 +23,8 @@ HTTP_KINDS = (
     "empty_body",
     "error_in_200",
 )
-"""Refusals, failures and nonsense of answers; `slow` is 11 s late, `no_answer` later than anybody waits."""
+"""Refusals, failures and nonsense of answers; `slow` is 11 s late, `no_answer` later than anybody waits. No storm has
+`misunderstood`, an answer 400: it does not pass."""
 STREAM_KINDS = ("dropped", "closed", "refused", "mute", "half_mute", "doubled", "truncated", "garbled", "limited")
 """`mute`: the socket lives and says nothing; `half_mute`: one symbol is silent; `limited`: one connection too many."""
 PROCESS_KINDS = ("killed", "stopped")

@@ -35,6 +35,13 @@ HOST = "127.0.0.1"
 STOCKS = ("AAPL", "MSFT")
 SYMBOLS = {"binance": ("BTCUSDT",), "alpaca": STOCKS, "finnhub": STOCKS, "polygon": STOCKS}
 """What each provider that pushes tells of."""
+_REFUSALS = {
+    429: b"Too Many Requests\r\n",
+    503: b"",
+    400: b'{"chart":{"result":null,"error":{"code":"Bad Request","description":"Invalid input"}}}',
+}
+"""Of Yahoo, and of whom nothing better is known."""
+_STATUSES = {"throttled": 429, "server_error": 503, "misunderstood": 400}
 _LATE_S = 11.0
 _NEVER_S = 3_600.0
 
@@ -113,12 +120,10 @@ class DayServer:
         return Response(told.body, told.status, media_type=told.media_type)
 
     async def _spoilt(self, wrong: Incident, asked: Asked, told: Told) -> Told:
-        if wrong.kind in ("throttled", "server_error"):
-            status = 429 if wrong.kind == "throttled" else 503
+        if wrong.kind in _STATUSES:
+            status = _STATUSES[wrong.kind]
             own = refusal_body(asked.path, status, asked.query)
-            return (
-                Told(*own) if own is not None else Told(status, b"Too Many Requests\r\n" if status == 429 else b"", "text/plain")
-            )
+            return Told(*own) if own is not None else Told(status, _REFUSALS[status], "text/plain")
         if wrong.kind in ("slow", "no_answer"):
             await self._sleep(_LATE_S if wrong.kind == "slow" else _NEVER_S)
             return told
