@@ -6,6 +6,7 @@ Times in, answers out; no clock, no I/O. Whoever keeps it (`quotas.py`) changes 
   counted it, no window of the provider's holds more than the limit.
 - A call whose end is never told (killed, cut off) counts as made, and as over at `Plan.max_call_s` after its leave.
 - Time never runs backwards here: a clock that was set back gives nothing until it has caught up.
+- What was spent before a restore is unknown, so a window that reaches back there counts as spent until it ends.
 """
 
 from __future__ import annotations
@@ -63,11 +64,11 @@ class Use:
 
 
 class Book:
-    """What is spent of a plan, as of the document that `document` gave."""
+    """What is spent of a plan, as of the document that `document` gave; before `unknown_ns` others may have spent more."""
 
-    def __init__(self, plan: Plan, document: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, plan: Plan, document: Mapping[str, Any] | None = None, unknown_ns: int = 0) -> None:
         held = {} if document is None else document
-        self._plan = plan
+        self._plan, self._unknown_ns = plan, unknown_ns
         self._now_ns = int(held.get("now_ns", 0))
         self._spent: dict[str, dict[int, list[int]]] = {
             name: {int(at): list(amounts) for at, amounts in slices.items()} for name, slices in held.get("spent", {}).items()
@@ -137,6 +138,11 @@ class Book:
                 return Granted(0, now + _ns(POLL_S), f"{under_way} calls are under way, of {self._plan.at_once} at once")
         full: list[Granted] = []
         for window in self._plan.windows_about(wanted.endpoint):
+            known_ns = self._known_from(window)
+            if now < known_ns:
+                why = f"what was spent of {window.limit} a {window.name} before the restore"
+                full.append(Granted(0, known_ns, f"{why} of {to_datetime(self._unknown_ns):%Y-%m-%d %H:%M} UTC is not known"))
+                continue
             amount = self._amount(window, wanted, now)
             room = self._room(window, now, wanted.purpose)
             if amount and room < amount:
@@ -249,8 +255,18 @@ class Book:
                 whole = window.period_ns(now)[1]
             else:
                 whole = max(self._slices(window), default=now - window.length_ns) + window.length_ns
+            known_ns = self._known_from(window)
+            used, whole = (max(used, window.limit), max(whole, known_ns)) if now < known_ns else (used, whole)
             found.append(Use(window.name, window.counts, used, window.limit, max(whole, now)))
         return found
+
+    def _known_from(self, window: Window) -> int:
+        """Return when a window holds nothing any more that is not in the book: what others had under way ends in time, too."""
+        if not self._unknown_ns:
+            return 0
+        if window.calendar:
+            return window.period_ns(self._unknown_ns + _ns(self._plan.margin_s))[1] + _ns(self._plan.margin_s)
+        return self._unknown_ns + _ns(self._plan.max_call_s) + window.length_ns
 
     def _at(self, now_ns: int) -> int:
         """Return the time of the book: it stands still where the clock was set back. What ended by itself is counted."""

@@ -19,6 +19,7 @@ from ingest.plans import UNLIMITED, Plan, Purpose, Window
 from ingest.quota_book import Book, Granted, Use, Wanted
 from ingest.verdicts import Reading, Verdict
 from lake.instants import NANOS_PER_SECOND, Clock, to_datetime
+from lake.restored import restored_at_ns
 from lake.state import State
 
 if TYPE_CHECKING:
@@ -26,11 +27,12 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
-KIND = "quota"
-"""Kind of the documents in state."""
+KIND, KNOWN = "quota", "quota_known"
+"""Kinds of the documents in state: the books; by provider, when somebody said that its book is whole."""
 PATIENCE_S = 75.0
 """Leave that comes later is refused: it is for whoever plans the work to come back, not for a capture to sleep."""
 _MONTH_S = 30 * 86_400
+_LOOK_NS = 60 * NANOS_PER_SECOND
 _COMPLAINTS = (Verdict.THROTTLED, Verdict.QUOTA_EXHAUSTED)
 
 
@@ -44,6 +46,7 @@ class Quotas:
         self._state, self._plans, self._clock, self._patience_s = state, plans, clock, patience_s
         self._given: dict[tuple[str, str, Purpose], KeyPermits] = {}
         self._lock = threading.Lock()
+        self._unknown: tuple[int, int, Mapping[str, int]] | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -70,14 +73,32 @@ class Quotas:
 
     def book(self, provider: str, key: str) -> Book:
         """Return a copy of a book as it stands: what is done with it is not saved."""
-        return Book(self.plan(provider), self._state.document(KIND, f"{provider}/{key}"))
+        return Book(self.plan(provider), self._state.document(KIND, f"{provider}/{key}"), self.unknown_ns(provider))
+
+    def unknown_ns(self, provider: str) -> int:
+        """Return until when others may have spent what the ledger does not know: the lake was restored then; 0: never.
+
+        Looked up once a minute.
+        """
+        now_ns, found = self._clock(), self._unknown
+        if found is None or not 0 <= now_ns - found[0] < _LOOK_NS:
+            declared = {name: int(document["at_ns"]) for name, document in self._state.documents(KNOWN).items()}
+            found = self._unknown = now_ns, restored_at_ns(self._state), declared
+        return 0 if found[2].get(provider, 0) >= found[1] else found[1]
+
+    def declare_known(self, provider: str, who: str, reason: str) -> None:
+        """Take an operator's word that nobody asked a provider between the backup and the restore: its ledger is whole."""
+        self._state.audit(who, "quota is known", reason, {"provider": provider})
+        self._state.save_document(KNOWN, provider, {"at_ns": self._clock()})
+        self._unknown = None
 
     def change(self, provider: str, key: str, act: Callable[[Book, int], _T]) -> _T:
         """Return what `act(book, now)` does, in one transaction with what it makes of the book. Raises CommitUnknownError."""
         done: list[_T] = []
+        unknown_ns = self.unknown_ns(provider)
 
         def changed(document: dict[str, Any] | None) -> dict[str, Any]:
-            book = Book(self.plan(provider), document)
+            book = Book(self.plan(provider), document, unknown_ns)
             done.append(act(book, self._clock()))
             return book.document()
 
@@ -106,7 +127,7 @@ class Quotas:
         for name, document in self._state.documents(KIND).items():
             provider, _, key = name.partition("/")
             plan, now_ns = self.plan(provider), self._clock()
-            book, month = Book(plan, document), to_datetime(now_ns).strftime("%Y-%m")
+            book, month = Book(plan, document, self.unknown_ns(provider)), to_datetime(now_ns).strftime("%Y-%m")
             spent = dict(book.months.get(month, {"live": 0, "backfill": 0, "bytes": 0}))
             until_ns, why = book.blocked
             found.append(

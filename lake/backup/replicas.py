@@ -31,6 +31,7 @@ from lake.instants import NANOS_PER_SECOND, Clock, to_datetime
 from lake.log.log import Block, Log
 from lake.log.opening import open_log
 from lake.log.segments import SegmentLog
+from lake.restored import mark_restored
 from lake.settings import Settings
 from lake.state import State
 from lake.steps import Steps
@@ -148,6 +149,7 @@ def promote(settings: Settings, clock: Clock, steps: Steps | None = None) -> Pro
         if mine.role is Role.REPLICA:
             told = f"promoted from a replica of {synced['from']} as of {synced['at']}"
             mine = Identity(mine.lake_id, mine.epoch + 1, Role.PRIMARY, told)
+            mark_restored(lake.state, clock())
             save_identity(lake.state, mine)
             lake.state.audit("replica", "promote", told)
         lake.steps.reached("replica.promoted")

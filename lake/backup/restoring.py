@@ -31,6 +31,7 @@ from lake.log.log import HISTORY_TOPIC, RAW_TOPIC, Block
 from lake.log.opening import open_log
 from lake.log.segments import SegmentLog
 from lake.profiles import is_rest, warehouse_location
+from lake.restored import mark_restored
 from lake.settings import Settings, without_password
 from lake.steps import Steps
 
@@ -73,6 +74,7 @@ def restore(store: Store, settings: Settings, clock: Clock, at_ns: int | None = 
         lake.state.load(moment.state)
         told = f"restored from backup {moment.backup.id} of {store.address}, as of {to_datetime(moment.at_ns).isoformat()}"
         save_identity(lake.state, Identity(moment.backup.lake_id, moment.backup.epoch + 1, Role.PRIMARY, told))
+        mark_restored(lake.state, clock())
         lake.steps.reached("restore.state")
         blocks = _restore_log(lake, store, moment)
         lake.steps.reached("restore.log")

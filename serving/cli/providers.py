@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -9,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from lake.errors import NotFoundError
+from lake.errors import InvalidValueError, NotFoundError
 from serving.cli.options import Home, Json, open_lake
 from serving.cli.output import Output, listing
 
@@ -21,21 +22,34 @@ def add_to(app: typer.Typer) -> None:
 
 def providers(
     names: Annotated[list[str] | None, typer.Argument(help="Only these; default: all.", metavar="[PROVIDER...]")] = None,
+    quota_known: Annotated[
+        bool,
+        typer.Option(
+            "--quota-known", help="After a restore: nobody asked these providers meanwhile, their quota counts as told."
+        ),
+    ] = False,
+    reason: Annotated[str | None, typer.Option("--reason", help="Why; written to the audit log.", show_default=False)] = None,
     home: Home = None,
     json: Json = False,
 ) -> None:
-    """Show how each provider stands: sessions, calls, latency, quotas, breakers, gaps, cost, whether its key is there."""
+    """Show how each provider stands: sessions, calls, latency, quotas, breakers, gaps, cost, whether its key is there.
+
+    After `restore` windows count as spent until they end, for nobody knows what was asked since the backup.
+    """
     from serving.operate.configured import open_configured
     from serving.operate.standing import Standings
 
     output = Output(as_json=json)
+    if quota_known and not (names and reason):
+        raise InvalidValueError("--quota-known takes the names of providers and a --reason")
     with open_lake(home) as lake:
-        every = Standings(lake, open_configured(lake)).all()
-    unknown = set(names or ()) - {each["provider"] for each in every}
-    if unknown:
-        raise NotFoundError(
-            f"no provider {', '.join(sorted(unknown))}; there are {', '.join(each['provider'] for each in every)}"
-        )
+        standings = Standings(lake, open_configured(lake))
+        known = [each["provider"] for each in standings.all()]
+        if unknown := sorted(set(names or ()) - set(known)):
+            raise NotFoundError(f"no provider {', '.join(unknown)}; there are {', '.join(known)}")
+        for name in names or () if quota_known else ():
+            standings.quotas().declare_known(name, getpass.getuser(), str(reason))
+        every = standings.all()
     found = [each for each in every if not names or each["provider"] in names]
     output.answer({"providers": found}, lambda console: _print(console, found))
 

@@ -87,6 +87,7 @@ def restore(
         console.print(Text(done.told), soft_wrap=True)
         if not done.is_between:
             console.print("A batch was under way then: the next turn of the pipeline makes it whole, as after a crash.")
+        console.print("What was asked of providers since the backup is not known: quotas count as spent until their windows end.")
         console.print(Text(f"Next: tickhouse verify --home {settings.home}"), soft_wrap=True)
 
     output.answer(done.document(), render)

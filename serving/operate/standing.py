@@ -45,13 +45,17 @@ class Standings:
         self._gaps = snapshot, counts
         return counts
 
+    def quotas(self) -> Quotas:
+        """Return the ledger by the plans in force."""
+        return Quotas(self._lake.state, plans_of(self._configured.in_force()), self._lake.clock)
+
     def all(self) -> list[dict[str, Any]]:
         """Return every provider that can be asked, is configured, or ever was asked, by name."""
         state, now_ns = self._lake.state, self._lake.clock()
         configuration = self._configured.in_force()
         counted, gaps = tallies.read(state), self.open_gaps()
         plans = plans_of(configuration)
-        quotas = [each.document() for each in Quotas(state, plans, self._lake.clock).standings()]
+        quotas = [each.document() for each in self.quotas().standings()]
         breakers, standings = Breakers(state, self._lake.clock).standing(), state.documents(STANDING)
         offsets, sockets = clock_offsets(state), connections.holders(state)
         streams, listened = freshness.under_way(state), freshness.ever_listened(state)
