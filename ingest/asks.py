@@ -210,12 +210,16 @@ class Session(Protocol):
         """Channel -> symbols, as gaps name them: what every connection is to bring."""
         ...
 
+    def listening(self, now_ns: int) -> None:
+        """Learn that listening begins: what is wanted may be missing from now on, when no connection comes about."""
+        ...
+
     def connected(self, now_ns: int) -> None:
         """Learn that the socket is open (again); what has to be said is then in `outgoing`."""
         ...
 
     def disconnected(self, now_ns: int, reason: str) -> None:
-        """Learn that the socket is gone before the end: each channel may now miss something."""
+        """Learn that the socket is gone before the end, or never came about: each channel may now miss something."""
         ...
 
     def receive(self, data: bytes, ts_recv_ns: int) -> list[Message]:

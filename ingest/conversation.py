@@ -19,7 +19,7 @@ from ingest.liveness import Liveness
 from ingest.silence import STRAY_S, Silences, seconds_of
 from ingest.subscriptions import Subscriptions
 from ingest.verdicts import Reading
-from lake.instants import NANOS_PER_SECOND
+from lake.instants import NANOS_PER_SECOND, to_datetime
 from lake.values import Message
 
 REMEMBERED_FRAMES = 100_000
@@ -87,12 +87,21 @@ class Conversation:
         self._liveness = Liveness()
         self._subscriptions = Subscriptions(())
         self._is_ending = False
+        self._since_ns: int | None = None
+        self._unheard: dict[tuple[str, str], None] = {}
+        """(symbol, channel) of what is wanted, and was neither heard nor told missing since listening began."""
 
     def outgoing(self) -> list[bytes]:
         """Return the frames to send now, each once."""
         frames = list(self._outgoing)
         self._outgoing.clear()
         return frames
+
+    def listening(self, now_ns: int) -> None:
+        """Learn that listening begins, before anything is connected: from the first time on something may be missing."""
+        if self._since_ns is None:
+            self._since_ns = now_ns
+            self._unheard = dict.fromkeys((symbol, name) for name, symbols in self.wanted.items() for symbol in symbols)
 
     def tick(self, now_ns: int) -> None:
         """Learn the time."""
@@ -143,6 +152,7 @@ class Conversation:
         return Message(self._take_seq(), ts_recv_ns, CONTENT_TYPE, payload, request, status, headers)
 
     def _begun(self, now_ns: int) -> None:
+        self.listening(now_ns)
         self._now_ns = self._last_heard_ns = now_ns
         self._refusal = None  # what was refused before may be granted now
         self._connected_ns, self._is_ending = now_ns, False
@@ -153,6 +163,17 @@ class Conversation:
         """End a connection: what was not sent on it is not sent any more."""
         self._now_ns = now_ns
         self._outgoing.clear()
+
+    def _lose_unheard(self, reason: str) -> None:
+        """Open a gap for everything that is wanted and was never heard, from when it was first listened for."""
+        since = to_datetime(self._since_ns or 0).isoformat()
+        for symbol, name in self._unheard:
+            self._gaps.append(Gap(self._take_gap(), symbol, name, "open", reason, since, None))
+        self._unheard = {}
+
+    def _is_heard(self, symbol: str, name: str) -> None:
+        """Learn that a channel spoke for the first time."""
+        self._unheard.pop((symbol, name), None)
 
     def _heard_of(self, symbol: str, channel: str) -> None:
         """Count an event: by its pace a channel is found mute."""
@@ -202,16 +223,17 @@ class Unnumbered(Conversation):
         self._silences.begun()
 
     def disconnected(self, now_ns: int, reason: str) -> None:
-        """Open a gap for every channel that had events: nothing is replayed."""
+        """Open a gap for every channel: nothing is replayed."""
         self._ended(now_ns)
         self._lose(reason)
 
     def _lose(self, reason: str) -> None:
-        """Open a gap for every channel that had events and has none open that nothing followed."""
+        """Open a gap for every channel that has none open that nothing followed."""
         for (_, name), channel in self._channels.items():
             if not channel.is_lost:
                 channel.is_lost = True
                 self._gaps.append(Gap(self._take_gap(), channel.symbol, name, "open", reason, channel.last, None))
+        self._lose_unheard(reason)
 
     def _message(self, data: bytes, ts_recv_ns: int, *, may_repeat: bool) -> Message:
         """Return a frame's message; `may_repeat`: it carries events without ids, so that the same bytes again are noted."""
@@ -225,6 +247,7 @@ class Unnumbered(Conversation):
         channel = self._channels.get((symbol, name))
         if channel is None:
             channel = self._channels[symbol, name] = _Channel(symbol, at)
+            self._is_heard(symbol, name)
         at_s = seconds_of(at) if self.is_paced else None
         if at_s is not None and abs(self._now_ns / NANOS_PER_SECOND - at_s) < STRAY_S:
             self._judge_silence(channel, name, at_s)

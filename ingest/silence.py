@@ -45,24 +45,23 @@ def seconds_of(text: str) -> float | None:
 
 
 class Pauses:
-    """The beats of one thing on an axis that grows: seconds, or events of a connection. Two halves make its pace."""
+    """The beats of one thing on an axis that grows: seconds, or events of a connection. Two halves make its pace.
 
-    __slots__ = ("_at", "_began", "_doubt", "_floor", "_longest", "_middle", "_old", "_recent", "_recent_longest")
+    floor, doubt   what a silence is at least, and how unlikely a pause
+    span           of a half, at least
+    """
 
-    def __init__(self, at: float, floor: float, doubt: float = DOUBT) -> None:
+    __slots__ = ("_at", "_began", "_doubt", "_floor", "_longest", "_middle", "_old", "_recent", "_recent_longest", "_span")
+
+    def __init__(self, at: float, floor: float, doubt: float = DOUBT, span: float = HALF_S) -> None:
         self._at = self._began = self._middle = at
-        self._floor, self._doubt = floor, doubt
+        self._floor, self._doubt, self._span = floor, doubt, span
         self._old = self._recent = 0
         self._longest = self._recent_longest = 0.0
 
     @property
-    def is_half_full(self) -> bool:
-        """Whether beats and their span are enough for a half."""
-        return self._recent >= HALF_EVENTS and self._at - self._middle >= HALF_S
-
-    @property
     def usual(self) -> float:
-        """The mean pause lately; 0 while there was none."""
+        """The mean pause lately, silences taken for what is usual at most; 0 while there was none."""
         count = self._old + self._recent
         return (self._at - self._began) / count if count else 0.0
 
@@ -74,6 +73,8 @@ class Pauses:
         self._recent += 1
         if pause > 0:  # else it is told late
             self._at = at
+            if self._recent >= HALF_EVENTS and at - self._middle >= self._span:
+                self._turn()
         return 0.0
 
     def _judged(self, at: float, pause: float) -> float:
@@ -94,7 +95,7 @@ class Pauses:
         passed = max(0.0, at - self._at)
         self._began, self._middle, self._at = self._began + passed, self._middle + passed, self._at + passed
 
-    def turn(self) -> None:
+    def _turn(self) -> None:
         """Forget the older half."""
         self._began, self._old, self._longest = self._middle, self._recent, self._recent_longest
         self._middle, self._recent, self._recent_longest = self._at, 0, 0.0
@@ -116,21 +117,19 @@ class Silences:
     def whole(self, at_s: float) -> str:
         """Learn that something was told at an instant of the feed; return in words the silence before it, or nothing."""
         self._heard += 1
+        if self._is_fresh or self._whole is None:
+            return self._go_on(at_s)
+        silence_s = self._whole.beat(at_s)
+        if not silence_s:
+            return ""
+        return f"silence of {silence_s:.0f} s on the whole connection, whose pauses last {self._whole.usual:.1f} s as a rule"
+
+    def _go_on(self, at_s: float) -> str:
+        self._is_fresh = False
         if self._whole is None:
             self._whole = Pauses(at_s, WHOLE_FLOOR_S)
-        if self._is_fresh:
-            self._is_fresh = False
-            self._whole.skip(at_s)
-            return ""
-        usual_s = self._whole.usual
-        silence_s = self._whole.beat(at_s)
-        if self._whole.is_half_full:
-            self._whole.turn()
-        return (
-            f"silence of {silence_s:.0f} s on the whole connection, whose pauses last {usual_s:.1f} s as a rule"
-            if silence_s
-            else ""
-        )
+        self._whole.skip(at_s)
+        return ""
 
     def own(self, key: Hashable, at_s: float, *, is_whole: bool) -> str:
         """Learn that a channel spoke, after `whole`; return in words its silence while others spoke, or nothing.
@@ -139,19 +138,15 @@ class Silences:
         """
         found = self._channels.get(key)
         if found is None:
-            self._channels[key] = Pauses(at_s, FLOOR_S), Pauses(self._heard, LEAST_OTHERS, OTHERS_DOUBT)
+            self._channels[key] = Pauses(at_s, FLOOR_S), Pauses(self._heard, LEAST_OTHERS, OTHERS_DOUBT, 0.0)
             return ""
         seconds, others = found
         if not is_whole:
             seconds.skip(at_s)
             others.skip(self._heard)
             return ""
-        usual_s = seconds.usual
         silence_s, spoken = seconds.beat(at_s), others.beat(self._heard)
-        if seconds.is_half_full:
-            seconds.turn()
-            others.turn()
         if not silence_s or not spoken:
             return ""
         times = f"{spoken - 1:.0f} times"
-        return f"silence of {silence_s:.0f} s while others spoke {times}, where a pause lasts {usual_s:.1f} s as a rule"
+        return f"silence of {silence_s:.0f} s while others spoke {times}, where a pause lasts {seconds.usual:.1f} s as a rule"

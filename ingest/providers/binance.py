@@ -167,11 +167,12 @@ class MarketSession(Conversation):
         self._is_ending = self._is_ending or answer.e == _SHUTDOWN
 
     def disconnected(self, now_ns: int, reason: str) -> None:
-        """Open a gap for every channel that had data: nothing is replayed, so something may be missing."""
+        """Open a gap for every channel: nothing is replayed, so something may be missing."""
         self._ended(now_ns)
         for name, channel in self._channels.items():
             if channel.seen is not None and not channel.is_waiting:
                 self._open(name, channel, reason, channel.seen + 1, None)
+        self._lose_unheard(reason)
 
     def receive(self, data: bytes, ts_recv_ns: int) -> list[Message]:
         """Take one frame and follow its channel's numbers; every frame is a message, whatever it holds."""
@@ -213,6 +214,7 @@ class MarketSession(Conversation):
         channel = self._channels.setdefault(name, _Channel())
         channel.symbol = data.s or channel.symbol
         if channel.seen is None:
+            self._is_heard(self.wanted[name][0] if name in self.wanted else data.s, name)
             channel.seen = last
             return
         self._fill(name, channel, first, last)

@@ -127,6 +127,7 @@ class StreamTransport:
         data is over, InvalidValueError for an address that is none.
         """
         url = self._address + session.target
+        session.listening(self._clock())
         connections = drops = failures = restless = 0
         told = ""
         while not self._is_stopped():
@@ -135,6 +136,8 @@ class StreamTransport:
                 failures, told = failures + 1, opened.detail
                 if opened.verdict not in RETRYABLE:
                     return Heard(refused(opened), connections, drops)
+                session.disconnected(self._clock(), opened.detail)
+                listener.missed(session.gaps())
                 await self._wait(url, failures, opened.detail, opened.retry_after_s)
                 continue
             connections, began_ns = connections + 1, self._clock()

@@ -45,7 +45,10 @@ def test_options_are_spoken_with_in_msgpack() -> None:
     (message,) = session.receive(msgpack.packb([{"T": "t", "S": OPTIONS[0], "t": msgpack.Timestamp(5, 6)}]), 9)
     assert message.content_type == "application/msgpack"
     session.disconnected(10, "dropped")
-    assert [(gap.symbol, gap.channel) for gap in session.gaps()] == [(OPTIONS[0], "trades")]
+    heard, *unheard = session.gaps()
+    assert (heard.symbol, heard.channel, heard.first_missing) == (OPTIONS[0], "trades", "1970-01-01 00:00:05+00:00")
+    wanted = {(symbol, channel) for symbol in OPTIONS for channel in ("trades", "quotes")}
+    assert {(gap.symbol, gap.channel) for gap in unheard} == wanted - {(OPTIONS[0], "trades")}
 
 
 def test_too_many_symbols_are_halved_and_told() -> None:
@@ -70,7 +73,7 @@ def test_who_is_not_authenticated_says_the_keys_once_more() -> None:
 
 
 def test_a_slow_client_has_lost_something() -> None:
-    session = MarketStream("sip", ["A"], "key", "secret")
+    session = MarketStream("sip", ["A"], "key", "secret", channels=["trades"])
     session.connected(0)
     said(session, {"T": "t", "S": "A", "t": "2024-01-02T15:00:00Z"}, {"T": "error", "code": 407, "msg": "slow client"})
     assert [(gap.symbol, gap.first_missing, gap.reason) for gap in session.gaps()] == [

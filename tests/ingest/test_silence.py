@@ -159,8 +159,6 @@ def test_a_pace_is_of_the_last_beats_only() -> None:
     for pause in [1.0] * 1_000 + [0.1] * 10_000:
         at += pause
         assert pauses.beat(at) == 0.0
-        if pauses.is_half_full:
-            pauses.turn()
     assert pauses.usual == pytest.approx(0.1)
     assert pauses.beat(at + 5.0) == pytest.approx(5.0)
     assert pauses.usual < 0.11, "a silence is no pause"
@@ -203,8 +201,8 @@ def test_instants_as_feeds_write_them(text: str, seconds: float | None) -> None:
 
 def test_pauses_count_every_beat_once() -> None:
     rng = random.Random(9)
-    times = sorted(rng.uniform(0.0, 5_000.0) for _ in range(3_000))
+    times = sorted(rng.uniform(0.0, 90.0) for _ in range(HALF_EVENTS - 4))
     pauses = Pauses(times[0], 10.0)
     longest = max(late - early for early, late in pairwise(times))
-    assert all(pauses.beat(at) == 0.0 for at in times[1:]) and longest < 20.0
+    assert all(pauses.beat(at) == 0.0 for at in times[1:]) and longest < 10.0
     assert pauses.usual == pytest.approx((times[-1] - times[0]) / (len(times) - 1))

@@ -14,9 +14,9 @@ from ingest.simulator.day.wires import FRAMES
 
 TRADE = Trade(7, 1_700_000_000_000_000_000, 19_500, 100)
 SESSIONS: dict[str, SessionWithAnswers] = {
-    "alpaca": Alpaca("iex", ["AAPL"], "id", "secret"),
+    "alpaca": Alpaca("iex", ["AAPL"], "id", "secret", channels=["trades"]),
     "finnhub": TradeStream(["AAPL"]),
-    "polygon": Polygon(["AAPL"], "key"),
+    "polygon": Polygon(["AAPL"], "key", channels=["T"]),
 }
 
 

@@ -5,6 +5,7 @@ Real sockets, real processes, an accelerated clock; see README.md for what is ju
 
 from __future__ import annotations
 
+import re
 import shutil
 import signal
 import sys
@@ -34,6 +35,7 @@ from tests.soak.simulating import OPEN_NS, DayProcess, day_of
 from tests.soak.workers import DROPPED, PLANS, POLLS, PROVIDERS, ROLES, STREAMS
 
 SEED, MINUTES, INCIDENTS, RATE = 20261120, 390.0, 500, 24.0
+_SILENCE = re.compile(r": silence of \d")
 _WATCH_S = 0.5
 _QUIET_LOAD_S = 12.0
 """So long all processes take to load where nothing else runs on two cores; where they take longer, the clock goes slower."""
@@ -141,6 +143,8 @@ def _judge(outcome: Outcome, lake: Lake, day: Day, report: dict[str, Any]) -> No
     outcome.wrong += checks.trades_wrong(day, told, {name: SYMBOLS[name] for name in STREAMS})
     gaps = newest_gaps(lake)
     outcome.figures["gaps"] = dict(Counter(gap.status.value for gap in gaps))
+    reasons = read(lake, "quality.gaps", ["reason"])["reason"].to_pylist()
+    outcome.figures["gaps told by silence"] = sum(_SILENCE.search(reason) is not None for reason in reasons)
     outcome.figures["filled by another"] = sum(any(fill.provider != gap.provider for fill in gap.fills) for gap in gaps)
     outcome.wrong += checks.gaps_wrong(gaps)
 
