@@ -220,6 +220,8 @@ def read_document(response: Response) -> object:
         return Reading(Verdict.THROTTLED, words, wait_s)
     if response.status == 418:
         return Reading(Verdict.THROTTLED, f"banned: {words}", _BAN_S if wait_s is None else wait_s)
+    if response.status == 451:
+        return Reading(Verdict.NOT_ENTITLED, f"not served in this place: {words}")
     if (broken := response.broken(words, wait_s)) is not None:
         return broken
     try:
@@ -232,8 +234,6 @@ def read_document(response: Response) -> object:
         return Reading(_BY_CODE.get(found["code"], Verdict.BAD_REQUEST), f"{found['code']} {found['msg']}")
     if response.status == 403:
         return Reading(Verdict.THROTTLED, f"the firewall's limit: {words}", _WAF_S if wait_s is None else wait_s)
-    if response.status == 451:
-        return Reading(Verdict.NOT_ENTITLED, f"not served in this place: {words}")
     if response.status == 401:
         return Reading(Verdict.AUTH, words)
     if response.status != 200:

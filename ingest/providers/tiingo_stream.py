@@ -61,8 +61,6 @@ class MarketStream(Handshake):
         self._tickers = [checked(feed, symbol).lower() for symbol in symbols]
         self._is_upper = feed == IEX
         self._levels = list(self._service.levels)
-        names = tuple(ticker.upper() if self._is_upper else ticker for ticker in self._tickers)
-        self.wanted = dict.fromkeys(self._service.levels[self._levels[0]], names)
         self._subscriptions = Subscriptions((_CONFIRMATION,))
         self._settle_level()
 

@@ -42,7 +42,7 @@ def answer(body: bytes, status: int = 200, **headers: str) -> Response:
         (b'{"code":-1003,"msg":"Too much request weight used."}', 429, Verdict.THROTTLED, 7.0),
         (b'{"code":-1003,"msg":"Way too much request weight used; IP banned until 1."}', 418, Verdict.THROTTLED, 7.0),
         (b"<html>403 Forbidden</html>", 403, Verdict.THROTTLED, 7.0),
-        (b'{"code":0,"msg":"Service unavailable from a restricted location."}', 451, Verdict.BAD_REQUEST, None),
+        (b'{"code":0,"msg":"Service unavailable from a restricted location."}', 451, Verdict.NOT_ENTITLED, None),
         (b"Service unavailable from a restricted location", 451, Verdict.NOT_ENTITLED, None),
         (b'{"code":-1001,"msg":"Internal error; unable to process your request."}', 200, Verdict.UPSTREAM_5XX, None),
         (b"<html>502 Bad Gateway</html>", 502, Verdict.UPSTREAM_5XX, 7.0),
