@@ -39,7 +39,6 @@ class PriceStream(Unnumbered):
             raise InvalidValueError("the price stream needs at least one symbol")
         self._subscription = orjson.dumps({"subscribe": [checked(symbol) for symbol in symbols]})
         self._said_ns = 0
-        self.wanted = {"quotes": tuple(symbols)}
 
     def connected(self, now_ns: int) -> None:
         """Begin a connection: one subscription of all symbols."""

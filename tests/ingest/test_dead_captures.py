@@ -17,7 +17,6 @@ from ingest.providers.binance import MarketSession
 from ingest.providers.finnhub import TradeStream
 from ingest.providers.polygon_stream import MarketStream as Polygon
 from ingest.providers.tiingo_stream import MarketStream as Tiingo
-from ingest.providers.yahoo_stream import PriceStream
 from ingest.simulator.day.incidents import Incident
 from ingest.simulator.day.tape import MINUTE_NS, Day, Tape, Trade
 from ingest.simulator.day.wires import FRAMES
@@ -103,7 +102,6 @@ def test_what_a_capture_never_heard_is_missing_from_its_start(tmp_path: Path) ->
         (TradeStream(["AAPL", "MSFT"]), {"trades"}),
         (Polygon(["AAPL", "MSFT"], "key"), {"trades", "quotes", "bars"}),
         (Tiingo("iex", ["AAPL", "MSFT"], "token"), {"trades", "quotes"}),
-        (PriceStream(["AAPL", "MSFT"]), {"quotes"}),
     ],
 )
 def test_a_conversation_tells_what_it_wants_by_the_names_of_gaps(heard: SessionWithAnswers, wanted: set[str]) -> None:
