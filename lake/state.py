@@ -21,6 +21,12 @@ from lake.instants import Clock
 from lake.leases import Holder, Leases
 from lake.state_tables import ANSWERED, AUDIT_LOG, DOCUMENTS, LEASES, METADATA, PUBLICATIONS, RANGES, SAME_SNAPSHOT
 
+# Put together once: that takes SQLAlchemy as long as asking does.
+_LEASE = sa.select(LEASES.c.token, LEASES.c.holder, LEASES.c.taken_at_ns).where(LEASES.c.name == sa.bindparam("lease"))
+_BOOKED = sa.select(PUBLICATIONS.c.snapshot_id).where(
+    PUBLICATIONS.c.table_name == sa.bindparam("of_table"), PUBLICATIONS.c.snapshot_id.in_(sa.bindparam("asked", expanding=True))
+)
+
 
 class State:
     """Mutable state over a SQLAlchemy URL: SQLite files (WAL, written through to disk at each commit) or PostgreSQL.
@@ -92,19 +98,18 @@ class State:
 
     def find_lease(self, name: str) -> tuple[str, str, int] | None:
         """Return (token, holder, beat) of a lease, or None. Takes no lock."""
-        wanted = sa.select(LEASES.c.token, LEASES.c.holder, LEASES.c.taken_at_ns).where(LEASES.c.name == name)
         with self.reading() as connection:
-            found = connection.execute(wanted).first()
+            found = connection.execute(_LEASE, {"lease": name}).first()
         return None if found is None else (found.token, found.holder, found.taken_at_ns)
 
     def put_lease(self, name: str, token: str, holder: str, found: tuple[str, str, int] | None) -> bool:
         """Put a lease in place of `found`; False when that is not there any more, or beats again."""
-        ours = sa.select(LEASES.c.token, LEASES.c.holder, LEASES.c.taken_at_ns).where(LEASES.c.name == name)
         with self.writing() as connection:
-            now = connection.execute(ours.with_for_update()).first()
+            now = connection.execute(_LEASE.with_for_update(), {"lease": name}).first()
             if (None if now is None else tuple(now)) != found:
                 return False
-            connection.execute(sa.delete(LEASES).where(LEASES.c.name == name))
+            if found is not None:
+                connection.execute(sa.delete(LEASES).where(LEASES.c.name == name))
             mine = {"name": name, "token": token, "holder": holder, "taken_at_ns": self._clock()}
             connection.execute(sa.insert(LEASES).values(mine))
         return True
@@ -209,10 +214,8 @@ class State:
 
     def booked(self, table: str, snapshot_ids: Sequence[int]) -> set[int]:
         """Return which of these snapshots of a table are in the ledger."""
-        ledger = PUBLICATIONS.c
-        query = sa.select(ledger.snapshot_id).where(ledger.table_name == table, ledger.snapshot_id.in_(snapshot_ids))
         with self.reading() as connection:
-            return set(connection.scalars(query))
+            return set(connection.scalars(_BOOKED, {"of_table": table, "asked": snapshot_ids}))
 
     def book(self, entry: Mapping[str, object], ranges: Sequence[tuple[str, int, int]]) -> bool:
         """Put one snapshot and its message ranges into the ledger, in one transaction; False when it is there already.

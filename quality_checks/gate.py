@@ -15,16 +15,15 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pyarrow as pa
-from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
 from lake.errors import InvalidValueError, NotFoundError, QualityError
-from quality_checks.contract import CONTRACTS, Contract, load_contract
+from quality_checks.contract import CONTRACTS, Contract, load_contract, read_yaml
 
 PASSING = frozenset({"PASSED", "WARN"})
 ATTEMPTS = 3
@@ -245,17 +244,30 @@ def _soda() -> _Soda:
         from soda_core.contracts.contract_verification import ContractVerificationSession
         from soda_duckdb.common.data_sources.duckdb_data_source import DuckDBDataSourceImpl
 
-    @lru_cache(maxsize=256)
-    def parsed(text: str) -> Any:
-        bare = StringIO()
-        yaml = YAML(typ="safe", pure=True)
-        yaml.dump(yaml.load(text), bare)
-        return ContractYamlSource.from_str(bare.getvalue()).parse().yaml_dict
-
     class ParsedOnce(ContractYamlSource, file_type=FileType.CONTRACT):  # type: ignore[call-arg,misc]
         """A contract parsed once a process, without its comments: to parse and copy them is a third of an audit."""
 
         def parse(self) -> YamlObject:
-            return YamlObject(self, parsed(self.yaml_str))
+            return YamlObject(self, _parsed(self.yaml_str))
 
     return _Soda(ContractVerificationSession, ParsedOnce, DuckDBDataSourceImpl, soda_logger)
+
+
+@lru_cache(maxsize=256)
+def _parsed(text: str) -> Any:
+    """Return a contract as Soda's own parser gives it, which takes 25 ms for what libyaml reads in 4: without its lines."""
+    return _as_soda_parses(read_yaml(text))
+
+
+def _as_soda_parses(value: Any) -> Any:
+    if isinstance(value, dict):
+        mapping = CommentedMap({key: _as_soda_parses(entry) for key, entry in value.items()})
+        for key in mapping:
+            mapping._yaml_set_kv_line_col(key, [0, 0, 0, 0])
+        return mapping
+    if isinstance(value, list):
+        sequence = CommentedSeq([_as_soda_parses(entry) for entry in value])
+        for number in range(len(sequence)):
+            sequence._yaml_set_idx_line_col(number, [0, 0])
+        return sequence
+    return value
