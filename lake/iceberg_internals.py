@@ -6,6 +6,7 @@ the first of several branch assertions, and copies the table's metadata some twe
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -22,10 +23,16 @@ from pyiceberg.io.pyarrow import (
     data_file_statistics_from_parquet_metadata,
     parquet_path_to_id_mapping,
 )
-from pyiceberg.manifest import DataFile, DataFileContent, FileFormat, ManifestEntryStatus
+from pyiceberg.manifest import (
+    DataFile,
+    DataFileContent,
+    FileFormat,
+    ManifestEntryStatus,
+    write_manifest_list,
+)
 from pyiceberg.schema import Schema
 from pyiceberg.serializers import FromInputFile
-from pyiceberg.table import CommitTableResponse, Table, Transaction
+from pyiceberg.table import CommitTableResponse, Table, TableProperties, Transaction
 from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.refs import SnapshotRefType
 from pyiceberg.table.snapshots import MetadataLogEntry, Snapshot, SnapshotLogEntry
@@ -172,6 +179,26 @@ def produce_merged(table: Table, summary: dict[str, str], target_bytes: int) -> 
         producer._clean_all_uncommitted()
         raise
     return Produced(producer.snapshot_id, tuple(updates), producer._clean_all_uncommitted)
+
+
+def produce_alone(table: Table, summary: dict[str, str], like: Snapshot | None = None) -> Produced:
+    """Return a snapshot without files and without a parent, nothing committed.
+
+    like    another such snapshot, whose empty manifest list this one shares; None: one is written
+    """
+    metadata = table.metadata
+    snapshot_id, sequence_number = metadata.new_snapshot_id(), metadata.next_sequence_number()
+    location = table.location_provider().new_metadata_location(f"snap-{snapshot_id}-0-{uuid.uuid4()}.avro")
+    if like is None:
+        codec = metadata.properties.get(TableProperties.WRITE_AVRO_COMPRESSION, TableProperties.WRITE_AVRO_COMPRESSION_DEFAULT)
+        output = table.io.new_output(location)
+        with write_manifest_list(metadata.format_version, output, snapshot_id, None, sequence_number, cast(Any, codec)):
+            pass
+    told = {"snapshot-id": snapshot_id, "sequence-number": sequence_number, "schema-id": metadata.current_schema_id}
+    shared = location if like is None else like.manifest_list
+    made = Snapshot.model_validate({**told, "manifest-list": shared, "summary": {"operation": "append", **summary}})
+    clean: Callable[[], None] = (lambda: table.io.delete(location)) if like is None else (lambda: None)
+    return Produced(snapshot_id, (AddSnapshotUpdate(snapshot=made),), clean)
 
 
 def data_files_of(table: Table, snapshot: Snapshot) -> list[DataFile]:
