@@ -12,7 +12,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 KERNELS := $(wildcard transforms/kernels/*.py)
 # Two at a time, a file's tests together: most of them wait for processes and disks of their own.
-PARALLEL ?= -n 2 --dist loadfile
+# In the order of the folders: crash and end_to_end first, so that no long file is left for the end.
+PARALLEL ?= -n 2 --dist loadfile --no-loadscope-reorder
 SEED ?= $(shell date +%s)
 
 # Kernels are compiled where there is a compiler and Python's headers; else they run interpreted, and say so.

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import sqlalchemy.exc
 from pyiceberg.catalog.sql import SqlCatalog
@@ -20,6 +20,7 @@ from pyiceberg.transforms import IdentityTransform, parse_transform
 from lake import faults
 from lake import iceberg_internals as internals
 from lake.errors import (
+    CommitConflictError,
     CommitUnknownError,
     InvalidValueError,
     NotFoundError,
@@ -33,7 +34,7 @@ from lake.heads import ACT, HOLDS, POSITION, Act, Head, Hold, listed_holds_of, p
 from lake.instants import Clock
 from lake.leases import name_host
 from lake.pointers import Pointers
-from lake.profiles import CATALOG, location_in_rest, make_places, open_catalog
+from lake.profiles import CATALOG, make_places, open_catalog, table_location
 from lake.settings import Settings, without_password
 from lake.state import State
 from lake.steps import Steps, steps_of
@@ -53,6 +54,8 @@ PROPERTIES = {
     "write.metadata.delete-after-commit.enabled": "true",
     "write.metadata.previous-versions-max": "100",
 }
+_FIRST = {POSITION: "{}", HOLDS: "[]", ACT: Act.CREATE}
+"""What the first, empty snapshot of a table says."""
 _PAYLOAD = "payload"
 _NO_BOUNDS = {f"write.metadata.metrics.column.{_PAYLOAD}": "counts"}
 """For tables that have the column; a REST catalog refuses it elsewhere."""
@@ -121,12 +124,7 @@ class Lake:
             raise NotFoundError(f"no lake at {settings.home}; make one with `tickhouse init`")
         lake = cls(settings, clock, steps)
         try:
-            existing = {
-                ".".join(identifier)
-                for namespace in lake._catalog.list_namespaces()
-                for identifier in lake._catalog.list_tables(namespace)
-            }
-            missing = sorted(set(TABLES) - existing)
+            missing = sorted(set(TABLES) - lake._listed())
             if missing:
                 raise NotFoundError(f"the lake at {settings.home} has no table {', '.join(missing)}; run `tickhouse init`")
         except sqlalchemy.exc.SQLAlchemyError as error:
@@ -162,8 +160,11 @@ class Lake:
     def table(self, name: str) -> IcebergTable:
         """Return the table as it is now, a fresh object with retries switched off. Raises NotFoundError."""
         table_named(name)
+        catalog, location = self._catalog, self.pointer(name)
         try:
-            return internals.switch_off_retries(self._catalog.load_table(name))
+            if location is not None and isinstance(catalog, internals.RememberingCatalog):
+                return internals.switch_off_retries(catalog.table_at(name, location))
+            return internals.switch_off_retries(catalog.load_table(name))
         except NoSuchTableError as error:
             raise NotFoundError(f"table {name} is not in the catalog; run `tickhouse init`") from error
         except _UNREACHABLE as error:
@@ -227,10 +228,23 @@ class Lake:
             if self._catalog.table_exists(name):
                 fence_off(lambda name=name: self.table(name), token)  # type: ignore[misc]
 
+    def _listed(self) -> set[str]:
+        """Return the names of the tables that the catalog lists."""
+        catalog = self._catalog
+        return {".".join(name) for namespace in catalog.list_namespaces() for name in catalog.list_tables(namespace)}
+
     def _make(self) -> None:
         self._make_catalog()
-        for table in TABLES.values():
-            self._create_table(table)
+        listed = self._listed()
+        missing = [table for table in TABLES.values() if table.name not in listed]
+        if isinstance(self._catalog, SqlCatalog):
+            self._list_new(self._catalog, missing)
+        else:
+            for table in missing:
+                self._catalog.create_table(**self._definition(table))
+                listed.add(table.name)
+        for name in listed & set(TABLES):
+            self._complete(TABLES[name])
 
     def _make_catalog(self) -> None:
         if isinstance(self._catalog, SqlCatalog):
@@ -242,28 +256,37 @@ class Lake:
         for name in sorted({table.namespace for table in TABLES.values()}):
             self._catalog.create_namespace_if_not_exists(name)
 
-    def _create_table(self, table: Table) -> None:
+    def _definition(self, table: Table) -> dict[str, Any]:
+        """Return what a catalog is told to make of a table."""
         properties = PROPERTIES | (_NO_BOUNDS if _PAYLOAD in table.column_names else {})
         if table.name == LANDED:
             properties[POSITION] = "{}"
-        if not self._catalog.table_exists(table.name):
-            self._catalog.create_table(
-                table.name,
-                table.iceberg_schema(),
-                location=location_in_rest(self.settings, table.name),
-                partition_spec=partition_spec(table),
-                sort_order=sort_order(table),
-                properties=properties,
-            )
+        return {
+            "identifier": table.name,
+            "schema": table.iceberg_schema(),
+            "location": table_location(self.settings, table.name),
+            "partition_spec": partition_spec(table),
+            "sort_order": sort_order(table),
+            "properties": properties,
+        }
+
+    def _list_new(self, catalog: SqlCatalog, tables: Sequence[Table]) -> None:
+        """Make tables, first snapshots and all, and list them in one transaction: they appear together or not at all."""
+        if tables:
+            written = {table.name: internals.write_new_table(catalog, self._definition(table), MAIN, _FIRST) for table in tables}
+            try:
+                internals.list_new_tables(catalog, written)
+            except sqlalchemy.exc.IntegrityError as error:
+                raise CommitConflictError(f"{_address(self.settings)}: somebody else made this lake meanwhile") from error
+
+    def _complete(self, table: Table) -> None:
+        """Bring a listed table to its definition, and give it the first snapshot that a crash may have left out."""
         created = self._catalog.load_table(table.name)
         evolve(created, table)
         if created.current_snapshot() is None:
-            self._write_first_snapshot(created)
-
-    def _write_first_snapshot(self, table: IcebergTable) -> None:
-        produced = internals.produce(table, (), (), {POSITION: "{}", HOLDS: "[]", ACT: Act.CREATE})
-        absent, made = internals.points_to(MAIN, None), internals.point(MAIN, produced.snapshot_id)
-        internals.commit(table, [absent], [*produced.updates, made])
+            produced = internals.produce(created, (), (), _FIRST)
+            absent, made = internals.points_to(MAIN, None), internals.point(MAIN, produced.snapshot_id)
+            internals.commit(created, [absent], [*produced.updates, made])
 
 
 def _refuse_unfinished(settings: Settings) -> None:

@@ -20,6 +20,7 @@ from pyiceberg.table.update import TableRequirement, TableUpdate
 from lake import as_of, files
 from lake import iceberg_internals as internals
 from lake.catalog import LANDED, MAIN, Lake
+from lake.epochs import Epoch
 from lake.errors import CommitConflictError, CommitUnknownError, InvalidValueError
 from lake.heads import ACT, COUNTS, HOLDS, INTERVAL, POSITION, RANGES, RUN, Act, Head, compact, ranges_text, same_vector
 from lake.identity import check_writable
@@ -67,7 +68,7 @@ def append(
     prefix = "land" if table == LANDED else "append"
     written = files.write_files(seen, definition, conformed)
     lake.steps.reached(f"{prefix}.files")
-    snapshot_id = commit_to_main(lake, table, written, plan)
+    snapshot_id = commit_to_main(lake, table, written, plan, Epoch.of(seen))
     lake.steps.reached(f"{prefix}.committed")
     return snapshot_id
 
@@ -77,11 +78,14 @@ def commit_to_main(
     table: str,
     written: Sequence[DataFile],
     plan: Plan,
+    begun_in: Epoch | None,
     extra: Callable[[], tuple[Sequence[TableRequirement], Sequence[TableUpdate]]] | None = None,
     replaced: Sequence[DataFile] = (),
     produce: Producer = internals.produce,
 ) -> int:
     """Put a snapshot with `written` in place of `replaced` on main, planned anew on each conflict; return its id.
+
+    begun_in    the table's epoch before the first of the new files was written; None: nothing was written before
 
     See `append` for errors; a file to replace that is not on main any more is a CommitConflictError. When it surely did
     not land, the data files are deleted.
@@ -91,9 +95,11 @@ def commit_to_main(
             seen = lake.table(table)
             head = lake.head_of(table, seen)
             summary = plan(head)
-            files.check_written(table, written)
+            epoch = begun_in or Epoch.of(seen)
+            epoch.check(seen)
             produced = produce(seen, written, replaced, summary)
             requirements, updates = extra() if extra else ((), ())
+            lake.steps.reached("commit.prepared")
             if table == LANDED:
                 updates = (*updates, internals.set_property(POSITION, summary[POSITION]))
             try:
@@ -101,7 +107,7 @@ def commit_to_main(
                     lake,
                     table,
                     seen,
-                    [internals.points_to(MAIN, head.snapshot_id), *requirements],
+                    [internals.points_to(MAIN, head.snapshot_id), epoch.lasts(), *requirements],
                     [*produced.updates, internals.point(MAIN, produced.snapshot_id), *updates],
                     lambda metadata, wanted=produced.snapshot_id: is_on_main(metadata, wanted),  # type: ignore[misc]
                 )

@@ -22,7 +22,6 @@ from lake.durable import (
     Place,
     delete,
     delete_folder,
-    exists,
     link,
     listed,
     location_of,
@@ -34,7 +33,7 @@ from lake.durable import (
     sync_folder,
 )
 from lake.encodings import ROW_GROUP_ROWS, parquet_options, sample_of
-from lake.errors import CommitConflictError, InvalidValueError, StorageError
+from lake.errors import InvalidValueError, StorageError
 from lake.ordering import partitions
 from lake.row_groups import read_footer, read_groups
 from lake.tables import Table
@@ -127,16 +126,6 @@ def bucket_of(table: Table, name: str, value: object) -> int:
 def paths_of(files: Iterable[DataFile]) -> list[Place]:
     """Return the places of manifest entries."""
     return [place_of(file.file_path) for file in files]
-
-
-def check_written(table: str, written: Iterable[DataFile]) -> None:
-    """Refuse to commit a file that is gone: this process was paused so long that a sweep took it for a leftover.
-
-    Raises CommitConflictError: begin again.
-    """
-    gone = [place for place in paths_of(written) if not exists(place)]
-    if gone:
-        raise CommitConflictError(f"{table}: new file {gone[0]} was swept away before its commit; begin again")
 
 
 # --- holds: links to the same bytes under other names (in an object store: copies), in a folder that no sweep visits

@@ -47,6 +47,7 @@ class Act(StrEnum):
     ARCHIVE = "archive"
     MANIFESTS = "manifests"
     RETAIN = "retain"
+    EPOCH = "epoch"
 
 
 UNBOOKED = frozenset({Act.CREATE, Act.HOLD, Act.REBUILD, Act.COMPACT, Act.ARCHIVE, Act.MANIFESTS, Act.RETAIN})

@@ -195,7 +195,8 @@ class Leases:
 
     def _taken(self, name: str, limit_s: float) -> str:
         token = uuid.uuid4().hex
-        holder = json.dumps({key: getattr(Holder.of_this_process(), key) for key in Holder.__slots__})
+        ours = Holder.of_this_process()
+        holder = json.dumps({key: getattr(ours, key) for key in Holder.__slots__})
         waited_s, silent_s = 0.0, 0.0
         before: tuple[str, str, int] | None = None
         while True:

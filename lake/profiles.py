@@ -51,9 +51,9 @@ def is_rest(url: str) -> bool:
     return url.startswith(_REST)
 
 
-def location_in_rest(settings: Settings, table: str) -> str | None:
-    """Return where a REST catalog is asked to keep a table: in our warehouse, not in its own; None for other catalogs."""
-    return f"{warehouse_location(settings)}/{table.replace('.', '/')}" if is_rest(settings.catalog_url) else None
+def table_location(settings: Settings, table: str) -> str:
+    """Return where a table is kept: in our warehouse, also where a REST catalog has one of its own."""
+    return f"{warehouse_location(settings)}/{table.replace('.', '/')}"
 
 
 def make_places(settings: Settings) -> None:

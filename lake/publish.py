@@ -32,6 +32,7 @@ from lake.commits import (
     moving_plan,
     told,
 )
+from lake.epochs import Epoch
 from lake.errors import CommitConflictError, InvalidValueError, NotFoundError
 from lake.heads import HELD_RUN, HOLDS, POSITION, REBUILD, Act, Head, Hold, compact
 from lake.instants import EPOCH
@@ -94,7 +95,7 @@ def stage(lake: Lake, increment: Increment, replace_files: Sequence[DataFile] = 
     check_run(lake, definition, head, increment.run_id)
     written = files.write_files(seen, definition, rows)
     lake.steps.reached("publish.files")
-    staged = put_on_branch(lake, increment, act, written, replace_files, plan)
+    staged = put_on_branch(lake, increment, act, written, replace_files, plan, Epoch.of(seen))
     lake.steps.reached("publish.staged")
     return staged
 
@@ -110,16 +111,23 @@ def replace_all(lake: Lake, table: str, rows: pa.Table, run_id: str, base: int) 
     definition = table_named(table)
     conformed = files.conform(definition, rows)
     _rebuild_plan(run_id, base, rows.num_rows)(lake.head(table))
-    written = files.write_files(lake.table(table), definition, conformed)
-    return replace_all_by(lake, table, written, rows.num_rows, run_id, base)
+    seen = lake.table(table)
+    written = files.write_files(seen, definition, conformed)
+    return replace_all_by(lake, table, written, rows.num_rows, run_id, base, Epoch.of(seen))
 
 
-def replace_all_by(lake: Lake, table: str, written: Sequence[DataFile], row_count: int, run_id: str, base: int) -> Staged:
-    """Stage files that workers wrote in place of everything in the table; see `replace_all`. Deletes them on a conflict."""
+def replace_all_by(
+    lake: Lake, table: str, written: Sequence[DataFile], row_count: int, run_id: str, base: int, begun_in: Epoch
+) -> Staged:
+    """Stage files that workers wrote in place of everything in the table; see `replace_all`. Deletes them on a conflict.
+
+    begun_in    the table's epoch before the first of them began
+    """
     lake.steps.reached("publish.files")
     increment = Increment(table, "rebuild", table_named(table).arrow_schema().empty_table(), {}, {}, run_id)
     replaced = internals.files_of(lake.table(table), base)
-    staged = put_on_branch(lake, increment, Act.REBUILD, written, replaced, _rebuild_plan(run_id, base, row_count))
+    plan = _rebuild_plan(run_id, base, row_count)
+    staged = put_on_branch(lake, increment, Act.REBUILD, written, replaced, plan, begun_in)
     lake.steps.reached("publish.staged")
     return staged
 
@@ -201,7 +209,7 @@ def hold(lake: Lake, staged: Staged, report: Mapping[str, object]) -> Hold:
     # Described before it is listed: whatever main lists, state can describe.
     lake.state.save_hold(held.hold_id, _description(held, described))
     lake.steps.reached("hold.described")
-    commit_to_main(lake, table.name, (), plan, extra=lambda: _drops_branch(lake, staged))
+    commit_to_main(lake, table.name, (), plan, Epoch.of(seen), extra=lambda: _drops_branch(lake, staged))
     lake.steps.reached("hold.committed")
     if staged.branch not in lake.table(table.name).metadata.refs:
         files.delete_paths(files.paths_of(staged.data_files))
@@ -250,7 +258,7 @@ def stage_release(lake: Lake, hold: Hold, rows: pa.Table | None = None) -> Stage
     lake.steps.reached("release.linked")
     vector = head.vector(hold.owner)
     increment = Increment(hold.table, hold.owner, released, vector, vector, run_id, hold.ranges, dict(hold.counts))
-    staged = put_on_branch(lake, increment, Act.RELEASE, written, (), plan, hold)
+    staged = put_on_branch(lake, increment, Act.RELEASE, written, (), plan, Epoch.of(seen), hold)
     lake.steps.reached("release.staged")
     return staged
 
@@ -266,7 +274,7 @@ def reject(lake: Lake, hold: Hold) -> int:
         summary = told(Act.REJECT, hold.owner, hold.before, hold.after, f"{hold.run_id}-reject", hold.ranges, hold.counts)
         return {POSITION: compact(head.position), HOLDS: _without(head, hold), HELD_RUN: hold.run_id, **summary}
 
-    snapshot_id = commit_to_main(lake, hold.table, (), plan)
+    snapshot_id = commit_to_main(lake, hold.table, (), plan, None)
     lake.steps.reached("reject.committed")
     as_of.reconcile(lake, hold.table)
     files.drop_held(lake.table(hold.table), hold.hold_id)

@@ -14,6 +14,7 @@ from lake import files
 from lake import iceberg_internals as internals
 from lake.catalog import MAIN, Lake
 from lake.commits import ATTEMPTS, Plan, commit, is_on_main, kept_if_committed
+from lake.epochs import Epoch
 from lake.errors import CommitConflictError, CommitUnknownError
 from lake.heads import Act, Hold
 from lake.tables import table_named
@@ -67,9 +68,13 @@ def put_on_branch(
     written: Sequence[DataFile],
     replaced: Sequence[DataFile],
     plan: Plan,
+    begun_in: Epoch,
     hold: Hold | None = None,
 ) -> Staged:
-    """Make snapshot and branch in one commit, planned anew on each conflict. Deletes `written` when it surely failed."""
+    """Make snapshot and branch in one commit, planned anew on each conflict. Deletes `written` when it surely failed.
+
+    begun_in    the table's epoch before the first of `written` was
+    """
     table = increment.table
     branch = f"{BRANCH_PREFIX}{uuid.uuid4().hex}"
     with kept_if_committed(table, written):
@@ -77,14 +82,15 @@ def put_on_branch(
             seen = lake.table(table)
             head = lake.head_of(table, seen)
             summary = plan(head)
-            files.check_written(table, written)
+            begun_in.check(seen)
             produced = internals.produce(seen, written, replaced, summary)
+            lake.steps.reached("commit.prepared")
             try:
                 commit(
                     lake,
                     table,
                     seen,
-                    [internals.points_to(MAIN, head.snapshot_id), internals.points_to(branch, None)],
+                    [internals.points_to(MAIN, head.snapshot_id), internals.points_to(branch, None), begun_in.lasts()],
                     [*produced.updates, internals.point(branch, produced.snapshot_id)],
                     lambda metadata: branch in metadata.refs,
                 )

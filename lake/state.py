@@ -16,10 +16,17 @@ import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
 from lake.databases import begin_one_writer_at_a_time, open_engine
-from lake.errors import CommitUnknownError, NotFoundError
+from lake.errors import CommitConflictError, CommitUnknownError, NotFoundError
 from lake.instants import Clock
 from lake.leases import Holder, Leases
 from lake.state_tables import ANSWERED, AUDIT_LOG, DOCUMENTS, LEASES, METADATA, PUBLICATIONS, RANGES, SAME_SNAPSHOT
+
+# Put together once: that takes SQLAlchemy as long as asking does.
+_LEASE = sa.select(LEASES.c.token, LEASES.c.holder, LEASES.c.taken_at_ns).where(LEASES.c.name == sa.bindparam("lease"))
+_NAMED_LEASES = sa.select(LEASES.c.name, LEASES.c.token).where(LEASES.c.name.in_(sa.bindparam("leases", expanding=True)))
+_BOOKED = sa.select(PUBLICATIONS.c.snapshot_id).where(
+    PUBLICATIONS.c.table_name == sa.bindparam("of_table"), PUBLICATIONS.c.snapshot_id.in_(sa.bindparam("asked", expanding=True))
+)
 
 
 class State:
@@ -92,19 +99,18 @@ class State:
 
     def find_lease(self, name: str) -> tuple[str, str, int] | None:
         """Return (token, holder, beat) of a lease, or None. Takes no lock."""
-        wanted = sa.select(LEASES.c.token, LEASES.c.holder, LEASES.c.taken_at_ns).where(LEASES.c.name == name)
         with self.reading() as connection:
-            found = connection.execute(wanted).first()
+            found = connection.execute(_LEASE, {"lease": name}).first()
         return None if found is None else (found.token, found.holder, found.taken_at_ns)
 
     def put_lease(self, name: str, token: str, holder: str, found: tuple[str, str, int] | None) -> bool:
         """Put a lease in place of `found`; False when that is not there any more, or beats again."""
-        ours = sa.select(LEASES.c.token, LEASES.c.holder, LEASES.c.taken_at_ns).where(LEASES.c.name == name)
         with self.writing() as connection:
-            now = connection.execute(ours.with_for_update()).first()
+            now = connection.execute(_LEASE.with_for_update(), {"lease": name}).first()
             if (None if now is None else tuple(now)) != found:
                 return False
-            connection.execute(sa.delete(LEASES).where(LEASES.c.name == name))
+            if found is not None:
+                connection.execute(sa.delete(LEASES).where(LEASES.c.name == name))
             mine = {"name": name, "token": token, "holder": holder, "taken_at_ns": self._clock()}
             connection.execute(sa.insert(LEASES).values(mine))
         return True
@@ -123,9 +129,7 @@ class State:
     def lost_leases(self, held: Mapping[str, str]) -> list[str]:
         """Return those of name -> token that are not in force any more."""
         with self.reading() as connection:
-            rows = connection.execute(sa.select(LEASES.c.name, LEASES.c.token).where(LEASES.c.name.in_(held)))
-            now = {row.name: row.token for row in rows}
-        return [name for name, token in held.items() if now.get(name) != token]
+            return _lost(connection, _NAMED_LEASES, held)
 
     # --- documents: jobs and descriptions of holds
 
@@ -142,8 +146,17 @@ class State:
         return self.documents("job", prefix)
 
     def save_hold(self, hold_id: str, document: Mapping[str, object]) -> None:
-        """Save the description of a hold. Main's summary decides whether it is held; this only describes it."""
-        self.save_document("hold", hold_id, document)
+        """Save the description of a hold. Main's summary decides whether it is held; this only describes it.
+
+        Raises CommitConflictError when a lease of this process was taken: who did may have described and listed the same hold,
+        and files of ours may be swept. Leases are read and locked in the transaction that writes, so nothing fits between.
+        """
+        held = self.leases.held()
+        with self.writing() as connection:
+            lost = _lost(connection, _NAMED_LEASES.with_for_update(), held)
+            if lost:
+                raise CommitConflictError(f"lease {', '.join(lost)} was taken by another process; hold {hold_id} stays as it is")
+            _put_document(connection, "hold", hold_id, json.dumps(document, default=str))
 
     def hold(self, hold_id: str) -> dict[str, Any]:
         """Return the description of a hold, also of one released or rejected since. Raises NotFoundError."""
@@ -169,8 +182,7 @@ class State:
     def save_document(self, kind: str, key: str, document: Mapping[str, object]) -> None:
         """Save a JSON document of `kind` under `key`, in place of the one before."""
         with self.writing() as connection:
-            connection.execute(sa.delete(DOCUMENTS).where(DOCUMENTS.c.kind == kind, DOCUMENTS.c.key == key))
-            connection.execute(sa.insert(DOCUMENTS).values(kind=kind, key=key, document=json.dumps(document, default=str)))
+            _put_document(connection, kind, key, json.dumps(document, default=str))
 
     def change_document(
         self, kind: str, key: str, change: Callable[[dict[str, Any] | None], Mapping[str, object] | None]
@@ -185,9 +197,7 @@ class State:
             made = change(None if text is None else json.loads(text))
             told = None if made is None else json.dumps(made, default=str)
             if told != text:
-                connection.execute(sa.delete(DOCUMENTS).filter_by(**same))
-                if told is not None:
-                    connection.execute(sa.insert(DOCUMENTS).values(**same, document=told))
+                _put_document(connection, kind, key, told)
         return None if told is None else dict(json.loads(told))
 
     # --- audit log
@@ -209,10 +219,8 @@ class State:
 
     def booked(self, table: str, snapshot_ids: Sequence[int]) -> set[int]:
         """Return which of these snapshots of a table are in the ledger."""
-        ledger = PUBLICATIONS.c
-        query = sa.select(ledger.snapshot_id).where(ledger.table_name == table, ledger.snapshot_id.in_(snapshot_ids))
         with self.reading() as connection:
-            return set(connection.scalars(query))
+            return set(connection.scalars(_BOOKED, {"of_table": table, "asked": snapshot_ids}))
 
     def book(self, entry: Mapping[str, object], ranges: Sequence[tuple[str, int, int]]) -> bool:
         """Put one snapshot and its message ranges into the ledger, in one transaction; False when it is there already.
@@ -336,3 +344,16 @@ def _booked_until(
     runs = connection.scalars(sa.select(ledger.run_id).where(*known)).all()
     joined = sa.select(ranges.capture_id, ranges.first_seq, ranges.last_seq).join(PUBLICATIONS, SAME_SNAPSHOT)
     return list(runs), [(row.capture_id, row.first_seq, row.last_seq) for row in connection.execute(joined.where(*known))]
+
+
+def _lost(connection: sa.Connection, query: sa.Select[tuple[str, str]], held: Mapping[str, str]) -> list[str]:
+    """Return those of name -> token that are not in force any more."""
+    now = {row.name: row.token for row in connection.execute(query, {"leases": list(held)})} if held else {}
+    return [name for name, token in held.items() if now.get(name) != token]
+
+
+def _put_document(connection: sa.Connection, kind: str, key: str, text: str | None) -> None:
+    """Put a document in place of the one before; None takes that away."""
+    connection.execute(sa.delete(DOCUMENTS).filter_by(kind=kind, key=key))
+    if text is not None:
+        connection.execute(sa.insert(DOCUMENTS).values(kind=kind, key=key, document=text))

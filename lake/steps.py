@@ -20,6 +20,7 @@ BOUNDARIES = (
     "append.files",
     "append.committed",
     "promote.quarantined",
+    "commit.prepared",
     "publish.files",
     "publish.staged",
     "publish.published",
@@ -46,6 +47,8 @@ MAINTENANCE = (
     "manifests.committed",
     "expire.committed",
     "sweep.listed",
+    "sweep.epoch",
+    "sweep.decided",
     "sweep.deleted",
 )
 """Every boundary of maintenance."""

@@ -24,6 +24,8 @@ WIDTH = 1080
 
 _LABELS = 12
 """Dates of a width of 1280 that do not touch."""
+_LINE = 17
+"""Height of a row with its own label, in pixels."""
 
 
 def quiet(chart: Any) -> Any:
@@ -107,21 +109,21 @@ def quotes(found: pa.Table, *, currency: str, width: int = WIDTH, height: int = 
     return quiet(alt.layer(*lines).properties(width=width, height=height))
 
 
-def fates(layers: pa.Table, *, width: int = 365, height: int = 165) -> Any:
+def fates(layers: pa.Table, *, width: int = 365, least_height: int = 165) -> Any:
     """Return what became of every decoded fact: shares of each table and provider.
 
     layers   columns where, fate, rows, share (percent), place (its order)
     """
     colour = alt.Color("fate:N", title=None, scale=alt.Scale(domain=list(FATES), range=list(FATES.values())))
-    chart = alt.Chart(layers).mark_bar(size=15).encode(
+    chart = alt.Chart(layers).mark_bar(height=alt.RelativeBandSize(0.75)).encode(
         x=alt.X("share:Q", title="share of decoded facts (%)", scale=alt.Scale(domain=[0, 100]), axis=alt.Axis(tickCount=5)),
         y=alt.Y("where:N", title=None, sort=None, axis=alt.Axis(labelLimit=220, grid=False)),
         color=colour, order="place:Q", tooltip=["where:N", "fate:N", alt.Tooltip("rows:Q", format=",")],
     )  # fmt: skip
-    return quiet(chart.properties(width=width, height=height))
+    return quiet(chart.properties(width=width, height=_height(layers, least_height)))
 
 
-def gate(runs: pa.Table, *, width: int = 365, height: int = 165) -> Any:
+def gate(runs: pa.Table, *, width: int = 365, least_height: int = 165) -> Any:
     """Return every batch that stood before the gate: when, of which table, how large, and the verdict.
 
     runs   columns recorded_at, where, verdict, row_count, failed_checks
@@ -133,7 +135,7 @@ def gate(runs: pa.Table, *, width: int = 365, height: int = 165) -> Any:
         y=alt.Y("where:N", title=None, axis=alt.Axis(labelLimit=220)), color=colour, tooltip=told,
         size=alt.Size("row_count:Q", legend=None, scale=alt.Scale(range=[40, 420])),
     )  # fmt: skip
-    return quiet(chart.properties(width=width, height=height))
+    return quiet(chart.properties(width=width, height=_height(runs, least_height)))
 
 
 def split(traded: pa.Table, adjusted: pa.Table, ex_date: object, *, currency: str, width: int = 790, height: int = 205) -> Any:
@@ -156,6 +158,11 @@ def split(traded: pa.Table, adjusted: pa.Table, ex_date: object, *, currency: st
     day = alt.Chart(pa.table({"ex_date": pa.array([ex_date], pa.date32())}))
     rule = day.mark_rule(color=SOFT, strokeDash=[3, 3]).encode(x="ex_date:T")
     return quiet((rule + lines).properties(width=width, height=height))
+
+
+def _height(table: pa.Table, least: int) -> int:
+    """Return a height in which every `where` has a line of its own."""
+    return max(least, _LINE * len(table["where"].unique()))
 
 
 def _time(is_daily: bool) -> Any:

@@ -22,6 +22,7 @@ from lake.as_of import Settled, ledger
 from lake.catalog import Lake
 from lake.content import sum_of_hashes
 from lake.durable import Place, make_folder
+from lake.epochs import Epoch
 from lake.errors import InvalidValueError, QualityError
 from lake.heads import Act
 from lake.publish import publish, replace_all_by
@@ -81,7 +82,8 @@ def rebuild(lake: Lake, table: str, runner: Runner | None = None) -> RebuildRepo
         raise InvalidValueError(f"{table} is not made from raw; normalized and adjusted tables are")
     with lake.state.lease(table):
         clean_dead_branches(lake, table)
-        base = lake.head(table).snapshot_id
+        seen = lake.table(table)
+        base, begun_in = lake.head_of(table, seen).snapshot_id, Epoch.of(seen)
         job = new_job()
         entries = [one for one in ledger(lake, table) if one.act in _ROWS_MADE]
         make = _normalized_parts if definition.namespace == "normalized" else _DERIVED.get(table, _adjusted_parts)
@@ -93,7 +95,7 @@ def rebuild(lake: Lake, table: str, runner: Runner | None = None) -> RebuildRepo
         except BaseException:
             sweep(lake, table, job)
             raise
-        staged = replace_all_by(lake, table, written, report.rows, f"rebuild-{definition.short_name}-{base}", base)
+        staged = replace_all_by(lake, table, written, report.rows, f"rebuild-{definition.short_name}-{base}", base, begun_in)
         sweep(lake, table, job, written)
         publish(lake, staged)
         for owner, known in levels.items():

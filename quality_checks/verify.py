@@ -18,6 +18,7 @@ from lake.as_of import Settled, ledger
 from lake.catalog import Lake
 from lake.conditions import Where
 from lake.dropped import dropped_of
+from lake.epochs import TAG as EPOCH_TAG
 from lake.errors import TickhouseError
 from lake.fences import fences_of
 from lake.heads import Act
@@ -350,5 +351,5 @@ def _placed(lake: Lake) -> tuple[int, list[str]]:
 
 def _branches(lake: Lake) -> tuple[int, list[str]]:
     tables = {name: lake.table(name).metadata for name in GATED}
-    left = [(name, ref) for name, now in tables.items() for ref in now.refs if ref not in ("main", *fences_of(now))]
+    left = [(name, ref) for name, now in tables.items() for ref in now.refs if ref not in ("main", EPOCH_TAG, *fences_of(now))]
     return len(GATED), [f"{name}: branch {ref} was left behind" for name, ref in left]

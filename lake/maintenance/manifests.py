@@ -50,7 +50,7 @@ def rewrite_manifests(lake: Lake, name: str) -> int | None:
         return produced
 
     with lake.state.lease(writers_lease(name)):
-        snapshot_id = commit_to_main(lake, name, (), keeping_plan(Act.MANIFESTS), produce=produce)
+        snapshot_id = commit_to_main(lake, name, (), keeping_plan(Act.MANIFESTS), None, produce=produce)
     lake.steps.reached("manifests.committed")
     return snapshot_id
 

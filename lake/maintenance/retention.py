@@ -107,6 +107,7 @@ def drop(lake: Lake, name: str, gone: list[Expired], who: str) -> int:
             name,
             (),
             checked,
+            None,
             extra=lambda: ((), (internals.set_property(PROPERTY, remembered[0]),)),
             replaced=files,
         )

@@ -22,9 +22,10 @@ from lake import iceberg_internals as internals
 from lake.catalog import LANDED, Lake
 from lake.commits import Plan, Summary, commit_to_main
 from lake.durable import Place as FilePlace
-from lake.durable import exists, location_of, make_folder, new_file, place_of, size_of, sync_folder
+from lake.durable import location_of, make_folder, new_file, place_of, size_of, sync_folder
 from lake.encodings import ROW_GROUP_ROWS, group_rows, parquet_options, sample_of
-from lake.errors import CommitConflictError, CorruptedError
+from lake.epochs import Epoch
+from lake.errors import CorruptedError
 from lake.heads import ACT, HOLDS, POSITION, RUN, Act, Head, compact
 from lake.maintenance.engine import Connection, Proof, batch_rows_of, prove, sorted_batches, spilling
 from lake.tables import Table, table_named
@@ -87,7 +88,7 @@ def rewrite(lake: Lake, name: str, partition: Sequence[object], old: Sequence[Da
     lake.steps.reached(f"{place.kind}.proved")
     act = Act.COMPACT if place.kind == "compact" else Act.ARCHIVE
     with lake.state.lease(writers_lease(name)):
-        snapshot_id = commit_to_main(lake, name, written, keeping_plan(act, written), replaced=old)
+        snapshot_id = commit_to_main(lake, name, written, keeping_plan(act), Epoch.of(iceberg), replaced=old)
     lake.steps.reached(f"{place.kind}.committed")
     return Rewrite(
         table=name,
@@ -102,17 +103,11 @@ def rewrite(lake: Lake, name: str, partition: Sequence[object], old: Sequence[Da
     )
 
 
-def keeping_plan(act: Act, written: Sequence[DataFile] = ()) -> Plan:
-    """Return the plan of a commit that changes files and nothing else: what main says of positions and holds is copied.
-
-    It is refused when a file to be added is gone: this process was stopped for so long that a sweep took it for a leftover.
-    """
+def keeping_plan(act: Act) -> Plan:
+    """Return the plan of a commit that changes files and nothing else: what main says of positions and holds is copied."""
     run_id = f"{RUN_PREFIX}{uuid.uuid4().hex}"
 
     def plan(head: Head) -> Summary:
-        gone = [path for path in files.paths_of(written) if not exists(path)]
-        if gone:
-            raise CommitConflictError(f"{head.table}: new file {gone[0]} was swept away before its commit; begin again")
         return {POSITION: compact(head.position), HOLDS: compact(head.listed_holds), ACT: act.value, RUN: run_id}
 
     return plan

@@ -1,9 +1,10 @@
 """The sweep: deleting files that nothing refers to, in two phases, so that no reader and no writer misses one.
 
 First a file is seen to be unreachable and the time is written down in state; a later sweep deletes it, once it has been
-unreachable for longer than the oldest plan of a reader and is older than any commit under way. A deletion by path is the one
-act that no assertion of the catalog stops, so before every batch the lease is read again, reachability is computed again, and
-a backup under way ends the sweep. What is not named as we name files is reported and left alone.
+unreachable for longer than the oldest plan of a reader. A deletion by path is the one act that no assertion of the catalog
+stops, so a sweep that deletes begins a new epoch first (lake/epochs.py): what it then cannot reach nobody can commit any more.
+Before every batch the lease is read again, reachability is computed again, and a backup under way ends the sweep. What is not
+named as we name files is reported and left alone.
 """
 
 from __future__ import annotations
@@ -17,10 +18,16 @@ from typing import NamedTuple
 from pyiceberg.table import Table as IcebergTable
 
 from lake import files
+from lake import iceberg_internals as internals
 from lake.catalog import Lake
+from lake.commits import ATTEMPTS, commit
 from lake.durable import Place, listed, place_of
+from lake.epochs import TAG, Epoch
+from lake.errors import CommitConflictError
+from lake.heads import ACT, Act
 from lake.instants import NANOS_PER_SECOND
 from lake.maintenance.archiving import archive_root
+from lake.maintenance.rewriting import writers_lease
 
 BACKUP_LEASE = "backup"
 """Held while a backup reads files that main may have left behind: nothing is deleted meanwhile."""
@@ -88,6 +95,10 @@ def sweep(lake: Lake, name: str, after_s: float, token: str, *, lease: str, plan
         lake.state.save_document(_DEAD, name, first_seen)
     limit_ns = now_ns - int(after_s * NANOS_PER_SECOND)
     due = [one for one in dead if first_seen[str(one.path)] <= limit_ns and one.written_ns <= limit_ns]
+    if due:
+        done.stopped = _why_not(lake, lease, token) or _epoch_begun(lake, name)
+        if done.stopped is not None:
+            return done
     for start in range(0, len(due), BATCH):
         batch = due[start : start + BATCH]
         done.stopped = _why_not(lake, lease, token)
@@ -95,6 +106,7 @@ def sweep(lake: Lake, name: str, after_s: float, token: str, *, lease: str, plan
             break
         seen = lake.table(name)
         still = _unreachable(lake, seen, batch, Swept())
+        lake.steps.reached("sweep.decided")
         files.delete_paths(one.path for one in still)
         done.deleted_files += len(still)
         done.deleted_bytes += sum(one.bytes for one in still)
@@ -146,6 +158,46 @@ def _unreachable(lake: Lake, seen: IcebergTable, found: Sequence[Seen], told: Sw
         else:
             told.foreign.append(str(one.path))
     return dead
+
+
+def _epoch_begun(lake: Lake, name: str) -> str | None:
+    """Begin a new epoch of a table in place of the last one; return why it could not be, or None.
+
+    Under the lease of the table's writers, so that none of them has to begin again: correctness does not need that.
+    """
+    try:
+        with lake.state.lease(writers_lease(name)):
+            begin_epoch(lake, name)
+    except CommitConflictError as error:
+        return str(error)
+    lake.steps.reached("sweep.epoch")
+    return None
+
+
+def begin_epoch(lake: Lake, name: str) -> None:
+    """Begin a new epoch: commits of files whose writing began before it fail from now on. Raises CommitConflictError."""
+    for _ in range(ATTEMPTS):
+        seen = lake.table(name)
+        last = Epoch.of(seen)
+        before = None if last.snapshot_id is None else seen.metadata.snapshot_by_id(last.snapshot_id)
+        # All epochs share one empty list: a sweep leaves nothing for the next one.
+        produced = internals.produce_alone(seen, {ACT: Act.EPOCH}, before)
+        forgotten = [] if before is None else [internals.forget([before.snapshot_id])]
+        try:
+            commit(
+                lake,
+                name,
+                seen,
+                [last.lasts()],
+                [*produced.updates, internals.tag(TAG, produced.snapshot_id), *forgotten],
+                lambda now, wanted=produced.snapshot_id: TAG in now.refs and now.refs[TAG].snapshot_id == wanted,  # type: ignore[misc]
+            )
+        except CommitConflictError:
+            produced.clean()
+            lake.state.leases.check()
+            continue
+        return
+    raise CommitConflictError(f"{name}: {ATTEMPTS} attempts to begin an epoch met somebody else's commit")
 
 
 def _why_not(lake: Lake, lease: str, token: str) -> str | None:

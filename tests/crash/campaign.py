@@ -16,7 +16,7 @@ from lake.catalog import Lake
 from lake.instants import system_clock
 from lake.settings import load_settings
 from tests.crash import acts, disks
-from tests.crash.children import Child, Say
+from tests.crash.children import Child, Say, end_all
 from tests.crash.plan import EPISODES, KINDS, Plan, plan_of
 from tests.crash.seed import SeedRun, Tally
 
@@ -91,8 +91,7 @@ def run_plans(plans: list[Plan], workers: int = WORKERS) -> list[dict[str, objec
         for number in range(workers)
     ]
     told: list[dict[str, object]] = []
-    for driver in drivers:
-        code = driver.end(patience_s=3600.0)
+    for driver, code in zip(drivers, end_all(drivers, patience_s=3600.0), strict=True):
         told += [json.loads(line) for line in driver.lines]
         if code:
             print((folder / "last words").read_text(), flush=True)

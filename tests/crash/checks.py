@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from lake import as_of
 from lake.catalog import Lake
+from lake.epochs import TAG as EPOCH_TAG
 from lake.fences import fences_of
 from lake.heads import Act
 from lake.instants import to_datetime
@@ -34,7 +35,7 @@ def faults(lake: Lake, world: World, moments: Path, acknowledged: Mapping[str, i
     """
     for table in WRITTEN:
         metadata = lake.table(table).metadata
-        branches = sorted(set(metadata.refs) - {"main", *fences_of(metadata)})
+        branches = sorted(set(metadata.refs) - {"main", EPOCH_TAG, *fences_of(metadata)})
         if branches:
             yield f"{table}: branches {branches} of the dead are left"
     yield from _positions(lake, acknowledged)

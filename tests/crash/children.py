@@ -11,7 +11,7 @@ import select
 import signal
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -58,7 +58,7 @@ class Child:
     def wait_for(self, prefix: str, patience_s: float = PATIENCE_S) -> bool:
         """Return whether the child said a line with this beginning, now or before its end. Raises TimeoutError."""
         while not any(line.startswith(prefix) for line in self.lines):
-            if not self._hear(patience_s):
+            if not self.hear(patience_s):
                 return any(line.startswith(prefix) for line in self.lines)
         return True
 
@@ -81,14 +81,14 @@ class Child:
 
     def is_stopped(self) -> bool:
         """Wait until the child is stopped or has ended; return whether it is stopped."""
-        while self._hear(0.0):
+        while self.hear(0.0):
             pass
         found = os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
         return found is not None and found.si_code == os.CLD_STOPPED
 
     def end(self, patience_s: float = PATIENCE_S) -> int:
         """Wait for the child's end and return how it ended. Raises TimeoutError when it hangs, killing it."""
-        while self._hear(patience_s):
+        while self.hear(patience_s):
             pass
         if self.code is None:
             self.code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
@@ -100,7 +100,7 @@ class Child:
         """Return the rest of every line with this beginning."""
         return [line[len(prefix) :].strip() for line in self.lines if line.startswith(prefix)]
 
-    def _hear(self, patience_s: float) -> bool:
+    def hear(self, patience_s: float = 0.0) -> bool:
         """Read what the child said; False when it will say no more, or, without patience, said nothing."""
         if self.code is not None:
             return False
@@ -113,6 +113,24 @@ class Child:
         *whole, self._rest = (self._rest + data).split(b"\n")
         self.lines += [line.decode() for line in whole]
         return bool(data)
+
+
+def end_all(children: Sequence[Child], patience_s: float = PATIENCE_S) -> list[int]:
+    """Wait for the end of all, hearing whoever speaks: a child whose words nobody reads stands still once its pipe is full.
+
+    Returns how each ended. Raises TimeoutError when all are silent, killing them.
+    """
+    speaking = {child.ears: child for child in children}
+    while speaking:
+        ready = select.select(list(speaking), [], [], patience_s)[0]
+        if not ready:
+            for child in speaking.values():
+                child.send(signal.SIGKILL)
+            raise TimeoutError(f"{', '.join(child.name for child in speaking.values())} said nothing for {patience_s:.0f} s")
+        for ears in ready:
+            if not speaking[ears].hear():
+                del speaking[ears]
+    return [child.end() for child in children]
 
 
 def _write(handle: int, line: str) -> None:

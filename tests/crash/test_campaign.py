@@ -22,6 +22,35 @@ def test_ten_seeds_lose_nothing_and_double_nothing() -> None:
     assert f"{'seeds':<44}{COUNT:>8}" in done.stdout, done.stdout
 
 
+TALK = """
+import os, sys
+from pathlib import Path
+from tests.crash.children import Child, end_all
+
+folder = Path(sys.argv[1])
+door = folder / "door"
+os.mkfifo(door)
+
+def waits(say, wait):
+    door.read_bytes()
+    say("last")
+
+def talks(say, wait):
+    for _ in range(100):
+        say("x" * 4096)
+    door.write_bytes(b".")
+
+both = [Child.fork(act.__name__, act, folder / "words") for act in (waits, talks)]
+print(end_all(both), [len(one.lines) for one in both])
+"""
+
+
+def test_a_child_that_says_more_than_a_pipe_holds_is_heard_while_another_is_awaited(tmp_path: Path) -> None:
+    command = [sys.executable, "-W", "ignore", "-c", TALK, str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.stdout == "[0, 0] [1, 100]\n", done.stderr
+
+
 def test_a_plan_is_the_same_each_time_and_meets_every_kind_of_fault() -> None:
     assert str(plan_of(7)) == str(plan_of(7)) != str(plan_of(8))
     met = [episode.kind for seed in range(8) for episode in plan_of(seed).episodes]

@@ -3,6 +3,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import sqlalchemy.exc
+from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.exceptions import CommitFailedException
 
 from lake import iceberg_internals as internals
@@ -33,6 +35,27 @@ def test_making_a_lake_again_changes_nothing(lake: Lake) -> None:
     before = {name: lake.table(name).metadata_location for name in TABLES}
     with Lake.create(lake.settings, system_clock) as again:
         assert {name: again.table(name).metadata_location for name in TABLES} == before
+
+
+def test_tables_of_a_lake_are_listed_together_or_not_at_all(lake: Lake) -> None:
+    before = {name: lake.table(name).metadata_location for name in TABLES}
+    catalog = lake._catalog
+    assert isinstance(catalog, SqlCatalog)
+    with pytest.raises(sqlalchemy.exc.IntegrityError):
+        internals.list_new_tables(catalog, {"ops.unknown": "file:///nowhere", LANDED: "file:///elsewhere"})
+    assert not catalog.table_exists("ops.unknown")
+    assert {name: lake.table(name).metadata_location for name in TABLES} == before
+
+
+def test_a_table_missing_from_a_lake_is_made_beside_the_others(lake: Lake) -> None:
+    before = {name: lake.table(name).metadata_location for name in TABLES}
+    lake._catalog.drop_table("ops.captures")
+    with pytest.raises(NotFoundError, match=r"no table ops\.captures"):
+        Lake.open(lake.settings, system_clock)
+    with Lake.create(lake.settings, system_clock) as again:
+        assert (again.head("ops.captures").position, again.head("ops.captures").holds) == ({}, ())
+        after = {name: again.table(name).metadata_location for name in TABLES}
+    assert {name for name in TABLES if after[name] != before[name]} == {"ops.captures"}
 
 
 def test_opening_a_lake_that_was_never_made_is_not_found(tmp_path: Path) -> None:

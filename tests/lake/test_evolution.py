@@ -17,6 +17,7 @@ from lake import iceberg_internals as internals
 from lake.catalog import Lake
 from lake.commits import append, commit_to_main, moving_plan
 from lake.content import content_hash
+from lake.epochs import Epoch
 from lake.errors import CommitConflictError, SettingsError
 from lake.evolution import changes, evolve
 from lake.files import conform, paths_of, read_files, write_files
@@ -69,7 +70,8 @@ def commit_older(lake: Lake, first: int, last: int) -> None:
     rows = rows.drop_columns(["conditions", "taker"]).append_column("taker", pa.array(["buy"] * rows.num_rows))
     rows = conform(OLDER, rows.append_column("note", pa.array(["old"] * rows.num_rows)))
     plan = moving_plan(Act.APPEND, "x", {}, {"0": last + 1}, "r", [MessageRange("c1", first, last)], {})
-    commit_to_main(lake, TRADES, write_files(lake.table(TRADES), OLDER, rows), plan)
+    seen = lake.table(TRADES)
+    commit_to_main(lake, TRADES, write_files(seen, OLDER, rows), plan, Epoch.of(seen))
 
 
 def append_today(lake: Lake, first: int, last: int) -> None:

@@ -39,6 +39,28 @@ def test_producing_a_snapshot_commits_nothing_and_cleans_up_after_itself(lake: L
     assert lake.head(NAME).snapshot_id == base
 
 
+def test_a_snapshot_alone_refers_to_nothing_and_cleans_up_after_itself(lake: Lake) -> None:
+    table = lake.table(NAME)
+    base = lake.head(NAME).snapshot_id
+    folder = local_path(table.location()) / "metadata"
+    before = set(folder.iterdir())
+    unwanted = internals.produce_alone(table, {POSITION: "{}"})
+    assert len(set(folder.iterdir()) - before) == 1, "an empty list"
+    unwanted.clean()
+    assert set(folder.iterdir()) == before
+    produced = internals.produce_alone(table, {POSITION: "{}"})
+    internals.commit(table, [], [*produced.updates, internals.tag("alone", produced.snapshot_id)])
+    alone = lake.table(NAME).metadata.snapshot_by_id(produced.snapshot_id)
+    assert alone is not None and alone.parent_snapshot_id is None
+    assert (internals.files_of(lake.table(NAME), alone.snapshot_id), alone.manifests(table.io)) == ([], [])
+    assert lake.head(NAME).snapshot_id == base
+    files = set(folder.rglob("*.avro"))
+    another = internals.produce_alone(lake.table(NAME), {POSITION: "{}"}, alone)
+    another.clean()
+    assert internals.snapshot_in(another).manifest_list == alone.manifest_list
+    assert set(folder.rglob("*.avro")) == files, "shared: neither written nor deleted"
+
+
 def test_several_assertions_hold_at_once(lake: Lake) -> None:
     table = lake.table(NAME)
     base = lake.head(NAME).snapshot_id

@@ -16,6 +16,7 @@ from pyiceberg.transforms import parse_transform
 from lake.catalog import Lake
 from lake.commits import append, commit_to_main, moving_plan
 from lake.durable import location_of, size_of
+from lake.epochs import Epoch
 from lake.files import paths_of, write_files
 from lake.heads import Act
 from lake.iceberg_internals import data_file
@@ -90,9 +91,8 @@ def test_a_file_in_the_wrong_partition_is_told(lake: Lake) -> None:
     (right,) = write_files(iceberg, table, messages(10, 10))
     (path,) = paths_of([right])
     wrong = data_file(iceberg, location_of(path), size_of(path), [right.partition[0], "yahoo"], pq.read_metadata(str(path)))
-    commit_to_main(
-        lake, table.name, [wrong], moving_plan(Act.APPEND, "raw", {"0": 10}, {"0": 11}, "land", [MessageRange("c1", 10, 10)], {})
-    )
+    plan = moving_plan(Act.APPEND, "raw", {"0": 10}, {"0": 11}, "land", [MessageRange("c1", 10, 10)], {})
+    commit_to_main(lake, table.name, [wrong], plan, Epoch.of(iceberg))
     assert misplaced_files(lake, table.name) == [str(path)]
     told = next(check for check in verify(lake).checks if check.name == "files_in_their_partition")
     assert not told.is_ok and str(path) in told.faults[0]

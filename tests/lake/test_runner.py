@@ -12,6 +12,7 @@ import pytest
 from lake.catalog import Lake
 from lake.commits import commit_to_main, moving_plan
 from lake.content import content_hash
+from lake.epochs import Epoch
 from lake.errors import InvalidValueError, QualityError, SettingsError, WorkerError
 from lake.files import files_of_job
 from lake.heads import Act
@@ -70,11 +71,12 @@ def tasks(job: str, folder: Path, how: str | None = None, *, always: bool = Fals
 
 def work(lake: Lake, runner: Runner, folder: Path, how: str | None = None) -> str:
     """Do the tasks, commit what they made as one snapshot, sweep; return the hash of the table."""
-    job = new_job()
+    job, begun_in = new_job(), Epoch.of(lake.table(TRADES))
     made = [file for _, files in runner.run(working.write_and_fail_once, tasks(job, folder, how)) for file in files]
     ranges = [MessageRange("c1", 0, PARTS * EACH - 1)]
     before = len(lake.table(TRADES).metadata.snapshots)
-    commit_to_main(lake, TRADES, made, moving_plan(Act.APPEND, "binance", {}, {"0": PARTS * EACH}, "run-1", ranges, {}))
+    plan = moving_plan(Act.APPEND, "binance", {}, {"0": PARTS * EACH}, "run-1", ranges, {})
+    commit_to_main(lake, TRADES, made, plan, begun_in)
     assert len(lake.table(TRADES).metadata.snapshots) == before + 1
     left = sweep(lake, TRADES, job, made)
     assert (left > 0) == (how is not None)

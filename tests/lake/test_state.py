@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from lake.errors import CommitUnknownError, NotFoundError
+from lake.errors import CommitConflictError, CommitUnknownError, NotFoundError
 from lake.settings import load_settings
 from lake.state import State
 
@@ -33,6 +33,17 @@ def test_documents_are_kept_by_kind_and_key(state: State) -> None:
     assert state.job("import/a") == {"done": 2}
     with pytest.raises(NotFoundError):
         state.hold("none")
+
+
+def test_a_hold_is_not_described_by_who_lost_a_lease(state: State) -> None:
+    """Who took it may have listed the hold with files of its own; ours may be swept by now."""
+    with state.lease("normalized.trades"):
+        state.save_hold("h", {"files": ["of the first attempt"]})
+        found = state.find_lease("normalized.trades")
+        assert state.put_lease("normalized.trades", "of another host", "{}", found)
+        with pytest.raises(CommitConflictError, match=r"lease normalized\.trades was taken"):
+            state.save_hold("h", {"files": ["of the one that was paused"]})
+    assert state.hold("h") == {"files": ["of the first attempt"]}
 
 
 def test_a_document_is_changed_by_one_at_a_time(state: State) -> None:

@@ -64,3 +64,14 @@ def test_dates_on_the_axis_are_sessions(lake: Lake) -> None:
     drawn = charts.bars(bars, is_daily=True, currency="USD").to_dict()
     marked = drawn["vconcat"][1]["encoding"]["x"]["axis"]["values"]
     assert [date(day["year"], day["month"], day["date"]) for day in marked] == bars["session_date"].to_pylist()
+
+
+def test_a_row_of_many_tables_keeps_a_line_of_its_own() -> None:
+    def drawn(tables: int) -> int:
+        where = [f"bars · provider {number}" for number in range(tables)]
+        audits = {"recorded_at": [datetime(2020, 9, 1, tzinfo=UTC)], "verdict": ["passed"], "row_count": [1]}
+        runs = pa.table({"where": where, **{name: each * tables for name, each in audits.items()}})
+        return charts.gate(runs).to_dict()["height"]
+
+    assert (drawn(2), drawn(3)) == (drawn(1), drawn(1))
+    assert drawn(40) - drawn(30) == 10 * (drawn(41) - drawn(40)) > 100

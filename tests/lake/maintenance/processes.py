@@ -135,21 +135,41 @@ def _again(act: Callable[[], object]) -> None:
             print(error, file=sys.stderr)
 
 
-def zombie(home: Path, host: str) -> dict[str, object]:
-    """Stop a sweep behind its list; another process maintains, releases the hold, then wakes the sweep, if it still lives."""
-    in_child(lambda: make(home))
-    in_child(lambda: work_without_sweep(home))
+def stopped_child(home: Path, host: str, at: str, act: Callable[[Lake], object]) -> int:
+    """Return a child that does something until it stops itself at a boundary; it ends with 3 when told to begin again."""
     child = os.fork()
     if child == 0:
         try:
-            with Lake.open(settings(home, host=host), system_clock, steps_of("sweep.listed:1:STOP")) as lake:
-                report = maintain(lake, [TRADES], ("sweep",))
-                home.with_name("stopped").write_text(json.dumps(report.tables[0].swept.deleted_files))
+            with Lake.open(settings(home, host=host), system_clock, steps_of(f"{at}:STOP")) as lake:
+                act(lake)
             os._exit(0)
         except CommitConflictError as error:
             print(error, file=sys.stderr)
             os._exit(3)
-    os.waitpid(child, os.WUNTRACED)
+        except BaseException as error:
+            print(repr(error), file=sys.stderr)
+            os._exit(1)
+    _, status = os.waitpid(child, os.WUNTRACED)
+    assert os.WIFSTOPPED(status), f"ended before {at}: {status}"
+    return child
+
+
+def woken(child: int) -> int:
+    """Wake a stopped child and return how it ended."""
+    os.kill(child, signal.SIGCONT)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def zombie(home: Path, host: str) -> dict[str, object]:
+    """Stop a sweep behind its list; another process maintains, releases the hold, then wakes the sweep, if it still lives."""
+    in_child(lambda: make(home))
+    in_child(lambda: work_without_sweep(home))
+
+    def sweep_once(lake: Lake) -> None:
+        report = maintain(lake, [TRADES], ("sweep",))
+        home.with_name("stopped").write_text(json.dumps(report.tables[0].swept.deleted_files))
+
+    child = stopped_child(home, host, "sweep.listed:1", sweep_once)
 
     def successor() -> None:
         with Lake.open(settings(home, lease_expiry_s=0.2, sweep_after_s=3600), system_clock) as lake:
@@ -158,10 +178,7 @@ def zombie(home: Path, host: str) -> dict[str, object]:
                 publish(lake, stage_release(lake, held))
             published(lake, 1, provider="yahoo")
 
-    code = in_child(successor)
-    os.kill(child, signal.SIGCONT)
-    woken = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    return {"codes": [code], "woken": woken, **told(home)}
+    return {"codes": [in_child(successor)], "woken": woken(child), **told(home)}
 
 
 def work_without_sweep(home: Path) -> None:

@@ -21,7 +21,8 @@ KILLS = (
     ["compact.files", "compact.proved:2", "compact.committed"],
     ["archive.files:2", "archive.proved", "archive.committed"],
     ["retain.committed", "manifests.written", "manifests.committed"],
-    ["expire.committed", "sweep.listed", "sweep.deleted"],
+    ["expire.committed", "sweep.listed", "sweep.epoch"],
+    ["sweep.decided", "sweep.deleted"],
 )
 
 
