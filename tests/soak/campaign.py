@@ -84,7 +84,8 @@ def soak(seed: int, minutes: float, incidents: int, rate: float, folder: Path) -
         for provider in PROVIDERS:
             promote(lake, provider)
         _judge(outcome, lake, day, report)
-    outcome.wrong += [f"{life.role}: {grown}" for life in processes.lives if (grown := checks.grown(life.samples))]
+    every_s = _WATCH_S * pace.rate
+    outcome.wrong += [f"{life.role}: {grown}" for life in processes.lives if (grown := checks.grown(life.samples, every_s))]
     _tell(outcome, plan, report, processes, time.monotonic() - began)
     return outcome
 

@@ -21,8 +21,8 @@ Known = Mapping[str, Tape]
 _MILLI_NS = 1_000_000
 _BETWEEN = 300.0
 """A price between those of the two stocks."""
-_GROWN_UP = 600
-"""Samples, two a second: younger processes are still filling what they keep for an hour of the day, like log segments."""
+_GROWN_UP_S = 7_200.0
+"""Of the day: younger processes are still filling what they keep for an hour of it, like log segments."""
 _NEW_YORK = ZoneInfo("America/New_York")
 
 
@@ -198,9 +198,12 @@ def exceeded(plans: Mapping[str, Plan], calls: Sequence[Sequence[Any]]) -> list[
     return wrong
 
 
-def grown(samples: Sequence[tuple[int, int]]) -> str:
-    """Return how a process grew when it did: its last third against its middle third; empty when it is flat, or died young."""
-    if len(samples) < _GROWN_UP:
+def grown(samples: Sequence[tuple[int, int]], every_s: float) -> str:
+    """Return how a process grew when it did: its last third against its middle third; empty when it is flat, or died young.
+
+    every_s   seconds of the day from sample to sample
+    """
+    if len(samples) * every_s < _GROWN_UP_S:
         return ""
     third = len(samples) // 3
     for number, (word, slack) in enumerate((("memory", 64 << 20), ("open files", 8))):
