@@ -31,8 +31,10 @@ from serving.instruments import Instrument, instrument_named
 from serving.real_time import Heard, instrument_heard, of_symbol, positions_of, rows_heard
 from transforms.market_hours import Hours, hours_at
 
-KINDS: dict[str, tuple[str, ...]] = {"bars": ("bars",), "trades": ("trades",), "quotes": ("latest_quotes", "quotes")}
-"""What is asked for, in the words of offers, the first that somebody has."""
+_NEWEST: dict[str, tuple[str, ...]] = {"bars": (), "trades": ("latest_trades",), "quotes": ("latest_quotes", "snapshots")}
+"""What tells the newest of a kind without any window, in the words of offers; asked before the kind itself."""
+_DAY_SO_FAR = "quotes"
+"""What tells today's bar so far, in the words of offers whose rows are bars."""
 _KEPT = 1_024
 _WINDOW = {"bars": timedelta(days=1), "trades": timedelta(minutes=15), "quotes": timedelta(minutes=15)}
 _DAILY_WINDOW = timedelta(days=10)
@@ -232,8 +234,16 @@ class ReadThrough:
 
     def _choices(self, wanted: Wanted, subject: _Subject, ask: Ask) -> list[Choice]:
         table = f"normalized.{wanted.kind}"
-        found = [each for kind in KINDS[wanted.kind] for each in self._router.choose(kind, subject.asset_class, ask, table)]
+        found = [each for kind in kinds_of(wanted) for each in self._router.choose(kind, subject.asset_class, ask, table)]
         return [each for each in found if wanted.provider in (None, each.offer.provider)]
+
+
+def kinds_of(wanted: Wanted) -> tuple[str, ...]:
+    """Return what is asked for, in the words of offers, in this order: of a window what it holds, else the newest first."""
+    if wanted.start is not None or wanted.end is not None:
+        return (wanted.kind,)
+    today = (_DAY_SO_FAR,) if (wanted.kind, wanted.interval) == ("bars", "1d") else ()
+    return (*_NEWEST[wanted.kind], wanted.kind, *today)
 
 
 def _instant(bound: date | datetime | None) -> datetime | None:

@@ -6,6 +6,7 @@ Until then an answer made of them is provisional.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -29,6 +30,8 @@ from serving.paged import Kind, Paged
 RUN = "read_through"
 """The run that rows of such an answer name: none that published them."""
 _SCAN_BYTES = 8 * 1024 * 1024
+_BETWEEN = r"^([A-Z0-9]{3,})[/-]([A-Z]{3,5})$"
+"""Of a pair of currencies; a share class (BRK-B, BRK/B) has one letter and stays as it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +111,11 @@ def bars_answer(
 
 
 def of_symbol(rows: pa.Table, symbols: Sequence[str]) -> pa.Table:
-    """Return the rows about one of these symbols, in the provider's spelling."""
-    wanted = pa.array([symbol.upper() for symbol in symbols], pa.string())
-    return rows.filter(pc.is_in(pc.utf8_upper(rows["symbol"]), value_set=wanted))
+    """Return the rows about one of these symbols, in the provider's spelling: a pair with a slash, a dash or nothing between."""
+    wanted = pa.array([_plain(symbol) for symbol in symbols], pa.string())
+    plain = pc.replace_substring_regex(pc.utf8_upper(rows["symbol"]), pattern=_BETWEEN, replacement=r"\1\2")
+    return rows.filter(pc.is_in(plain, value_set=wanted))
+
+
+def _plain(symbol: str) -> str:
+    return re.sub(_BETWEEN, r"\1\2", symbol.upper())

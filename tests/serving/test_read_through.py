@@ -15,6 +15,7 @@ import pytest
 from ingest.breaker import Breakers
 from ingest.health import Health
 from ingest.landing import land
+from ingest.offers import Offer
 from ingest.permits import FREE, Leave, Permits
 from ingest.providers.registry import OFFERS
 from ingest.reach import simulated
@@ -55,21 +56,24 @@ class World:
         self,
         faults: Sequence[HttpFault] = (),
         policy: Policy = ON,
-        permits: Permits = FREE,
+        permits: Permits | Callable[[Offer], Permits] = FREE,
         providers: Sequence[str] = ("yahoo", "alpaca"),
         at_once: int = 8,
+        feeds: Sequence[str] = ("chart", "iex"),
+        preferences: Callable[[], Preferences] = lambda: Preferences(priority={"yahoo": 1}),
     ) -> Iterator[ReadThrough]:
         """Give a way through to some providers."""
         health = Health(self.lake.state, self.clock, self.log)
-        offers = [one for one in OFFERS if one.provider in providers and one.feed in ("chart", "iex")]
+        offers = [one for one in OFFERS if one.provider in providers and one.feed in feeds]
+        leave = permits if callable(permits) else lambda one: permits
         with Simulator(Faults(tuple(faults)), markets=(), streams=()) as sim:
             reach = simulated(sim.addresses(), sim.keys)
             asking = Asking(
-                self.lake, self.log, health, lambda one: reach.asked(one.provider, one.feed), lambda one: permits,
+                self.lake, self.log, health, lambda one: reach.asked(one.provider, one.feed), leave,
                 sleep=self.clock.move, rng=random.Random(1),
             )  # fmt: skip
             breakers = Breakers(self.lake.state, self.clock)
-            router = Router(offers, breakers, self.clock, lambda: Preferences(priority={"yahoo": 1}))
+            router = Router(offers, breakers, self.clock, preferences)
             yield (made := ReadThrough(self.lake, router, asking, lambda: policy, at_once=at_once))
             made.close()
 
