@@ -52,7 +52,9 @@ class System:
         self._reader.start()
         text = ""
         while "}" not in text:
-            text += self.process.stdout.readline()
+            line = self.process.stdout.readline()
+            assert line, f"it ended, having said only {text!r}"
+            text += line
         self.address = json.loads(text)["address"]
 
     def said(self, words: str) -> str:
