@@ -147,26 +147,28 @@ def commit(
 ) -> TableMetadata:
     """Commit once; return the table's metadata after it.
 
-    Raises CommitConflictError when it surely did not land. On any other error looks whether it did: returns when so,
-    raises CommitUnknownError when not. SettingsError: this lake is a replica, or was replaced by one.
+    Raises CommitConflictError when it surely did not land, CommitUnknownError when that is not known. On every error looks
+    whether it did, and returns when so. A conflict may be one with itself, when something on the way to a catalog sent the
+    commit twice: then the snapshots that it adds are there. SettingsError: this lake is a replica, or was replaced by one.
     """
     check_writable(lake.state)
-    fences = lake.fences()
+    fences, wanted = lake.fences(), list(updates)
     try:
-        return internals.commit(seen, [*fences, *requirements], list(updates)).metadata
-    except CommitFailedException as error:
-        raise CommitConflictError(f"{table}: {error}") from error
+        return internals.commit(seen, [*fences, *requirements], wanted).metadata
     except Exception as error:
-        # A snapshot added on any branch since loading shows as a ValueError about sequence numbers.
-        if isinstance(error, ValueError) and "sequence number" in str(error):
-            raise CommitConflictError(f"{table}: {error}") from error
         try:
             metadata = lake.table(table).metadata
         except Exception as blind:
             words = f"{type(error).__name__}: {error}; nor could it be looked at: {blind}"
             raise CommitUnknownError(f"{table}: commit failed with {words}") from error
-        if has_landed(metadata):
+        # A snapshot added on any branch since loading shows as a ValueError about sequence numbers.
+        is_conflict = isinstance(error, CommitFailedException) or (
+            isinstance(error, ValueError) and "sequence number" in str(error)
+        )
+        if internals.has_snapshots_of(metadata, wanted) if is_conflict else has_landed(metadata):
             return metadata
+        if is_conflict:
+            raise CommitConflictError(f"{table}: {error}") from error
         raise CommitUnknownError(f"{table}: commit failed with {type(error).__name__}: {error}; it is not to be seen") from error
 
 

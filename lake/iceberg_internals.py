@@ -216,6 +216,12 @@ def snapshot_in(produced: Produced) -> Snapshot:
     return next(update.snapshot for update in produced.updates if isinstance(update, AddSnapshotUpdate))
 
 
+def has_snapshots_of(metadata: TableMetadata, updates: Sequence[TableUpdate]) -> bool:
+    """Return whether a table has the snapshots that a commit adds: nobody else gives them these ids. No when it adds none."""
+    added = [update.snapshot.snapshot_id for update in updates if isinstance(update, AddSnapshotUpdate)]
+    return bool(added) and all(metadata.snapshot_by_id(one) is not None for one in added)
+
+
 def points_to(branch: str, snapshot_id: int | None) -> TableRequirement:
     """Return the assertion that a branch points to a snapshot; None: that it does not exist."""
     return AssertRefSnapshotId.model_validate({"ref": branch, "snapshot-id": snapshot_id})

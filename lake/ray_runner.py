@@ -7,11 +7,14 @@ cluster one is started on loopback for as long as the runner lives, without dash
 from __future__ import annotations
 
 import importlib
+import inspect
 import os
+import socket
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from functools import lru_cache
 from typing import Any
 
@@ -23,8 +26,10 @@ from lake.settings import Settings
 from lake.values import RunnerKind
 
 _STARTS = 3
-"""A node gives up whose agents have not written down their ports within 15 s; Ray 2.60 lets nobody change that, and on a machine
-with eight programs to a core they took 37 s."""
+_OBJECT_STORE_BYTES = 256 << 20
+"""Of a cluster started here: tasks and answers are small, and what is larger goes to the disk."""
+_PORTS = ("metrics_agent_port", "metrics_export_port", "dashboard_agent_listen_port", "runtime_env_agent_port")
+"""What the agents of a node listen to, by the names under which they write it down."""
 
 
 class RayRunner:
@@ -57,20 +62,26 @@ class RayRunner:
     def _init_on_loopback(self, workers: int) -> None:
         """Start a cluster that listens on 127.0.0.1 only: by itself Ray puts the machine's own address in its place."""
         services: Any = importlib.import_module("ray._private.services")
-        resolved = services.resolve_ip_for_localhost
-        services.resolve_ip_for_localhost = _as_given
+        resolved, start_raylet = services.resolve_ip_for_localhost, services.start_raylet
+        services.resolve_ip_for_localhost, services.start_raylet = _as_given, _with_ports_told(start_raylet)
         try:
             failures: list[str] = []
             while not self._ray.is_initialized():
                 try:
-                    self._init(address="local", num_cpus=workers, include_dashboard=False, _node_ip_address="127.0.0.1")
+                    self._init(
+                        address="local",
+                        num_cpus=workers,
+                        include_dashboard=False,
+                        object_store_memory=_OBJECT_STORE_BYTES,
+                        _node_ip_address="127.0.0.1",
+                    )
                 except Exception as error:  # Ray raises a bare one
                     failures.append(str(error))
                     self._ray.shutdown()
                     if len(failures) >= _STARTS:
                         raise WorkerError(f"Ray did not start, {_STARTS} times: {failures[-1]}") from error
         finally:
-            services.resolve_ip_for_localhost = resolved
+            services.resolve_ip_for_localhost, services.start_raylet = resolved, start_raylet
 
     def run(self, step: Step, tasks: Sequence[Task]) -> Iterator[tuple[Task, Any]]:
         """Yield (task, value) as they end."""
@@ -124,6 +135,34 @@ class RayRunner:
 
 def _as_given(host: str) -> str:
     return host
+
+
+def _with_ports_told(start: Callable[..., Any]) -> Callable[..., Any]:
+    """Return Ray's start of a node with its agents' ports chosen, and written down where it looks for them, beforehand.
+
+    By itself a node gives up when its agents, two Python programs, have not written them down within 15 s; Ray 2.60 lets nobody
+    change that, and on a machine with eight programs to a core they took 37 s. Whoever calls an agent tries until it answers.
+    """
+    signature = inspect.signature(start)
+
+    def started(*given: Any, **named: Any) -> Any:
+        ports = dict(zip(_PORTS, _free_ports(len(_PORTS)), strict=True))
+        told = signature.bind(*given, **{**named, **ports}).arguments
+        persist_port: Any = importlib.import_module("ray._raylet").persist_port
+        for name, port in ports.items():
+            persist_port(told["session_dir"], told["node_id"], name, port)
+        return start(*given, **{**named, **ports})
+
+    return started
+
+
+def _free_ports(count: int) -> list[int]:
+    """Return different ports of 127.0.0.1 to which nobody listens."""
+    with ExitStack() as stack:
+        held = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for one in held:
+            one.bind(("127.0.0.1", 0))
+        return [int(one.getsockname()[1]) for one in held]
 
 
 def _work(step: Step, settings: Settings, clock: Clock, task: Task) -> Answer:

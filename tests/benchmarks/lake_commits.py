@@ -1,8 +1,8 @@
 """`python -m tests.benchmarks.lake_commits [N]`: does a commit take as long with history as without?
 
-Appends 100 rows N times (10,000 by default), expiring every 25th, as the pipeline does. At the 20th, the 2,000th and the
-10,000th, 41 commits take turns with the first 41 of a new lake, so that a busy minute falls on both; printed are the medians,
-their CPU, and what the lake's databases and metadata weigh.
+Appends 100 rows N times (10,000 by default), expiring and merging manifests every 25th, as the pipeline does. At the 20th, the
+2,000th and the 10,000th, 41 commits take turns with the first 41 of a new lake, so that a busy minute falls on both; printed are
+the medians, their CPU, and what the lake's databases and metadata weigh.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from lake.catalog import Lake
 from lake.commits import append
 from lake.expiry import expire
 from lake.instants import system_clock
+from lake.maintenance.manifests import rewrite_manifests
 from lake.settings import load_settings
 from lake.values import MessageRange
 from tests.benchmarks import ticks
@@ -59,6 +60,7 @@ def _commit(lake: Lake, number: int) -> tuple[float, float]:
     started, used = time.perf_counter(), time.process_time()
     append(lake, TRADES, rows, ticks.PROVIDER, before, {"0": number + 1}, f"bench-{number}", ranges)
     if number % EXPIRE_EACH == 0:
+        rewrite_manifests(lake, TRADES)
         expire(lake, TRADES)
     return time.perf_counter() - started, time.process_time() - used
 

@@ -142,7 +142,7 @@ def test_a_wait_beyond_the_ceiling_is_not_sat_out(lake: Lake, log: SegmentLog, w
 def test_a_slow_answer_is_given_up_and_asked_again(lake: Lake, log: SegmentLog, waits: Waits) -> None:
     plan = Faults(http=(HttpFault("slow", delay_s=30),))
     with Simulator(plan, markets=()) as sim:
-        report = poll(lake, log, sim, [AAPL], waits, timeout_s=0.3)
+        report = poll(lake, log, sim, [AAPL], waits, timeout_s=2.0)  # the second answer has to be there by then
     assert report.verdicts == {"NO_ANSWER": 1, "OK": 1}
     assert report.messages == 1
     first = history_of(log, "ops.provider_calls")[0]

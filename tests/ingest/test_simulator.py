@@ -223,5 +223,5 @@ def test_it_runs_as_a_program(root) -> None:  # type: ignore[no-untyped-def]
                 frames.append(socket.recv())
         process.terminate()
         assert json.loads(process.stdout.readline()) == {"faults": []}
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0
     assert len(frames) == 19

@@ -131,6 +131,25 @@ def test_a_commit_whose_answer_was_lost_is_found_and_counts_as_made(lake: Lake) 
     assert lake.head(LANDED).position == {"raw": {"0": 5}}
 
 
+class IsAskedTwice(RememberingCatalog):
+    """A catalog behind something that sends a request again when the answer is late; the first one was made."""
+
+    def commit_table(self, *arguments: Any, **named: Any) -> CommitTableResponse:
+        super().commit_table(*arguments, **named)
+        return super().commit_table(*arguments, **named)
+
+
+def test_a_commit_in_conflict_with_itself_was_made_and_keeps_its_files(lake: Lake) -> None:
+    catalog = lake._catalog
+    lake._catalog = IsAskedTwice(catalog.name, catalog.engine, **catalog.properties)
+    land(lake, 0, 4)
+    with pytest.raises(CommitConflictError):
+        land(lake, 0, 4)
+    lake._catalog = catalog
+    assert numbers(lake) == list(range(5))
+    assert lake.head(LANDED).position == {"raw": {"0": 5}}
+
+
 def test_a_locked_catalog_leaves_the_outcome_unknown_and_deletes_nothing(tmp_path: Path) -> None:
     settings = load_settings(home=tmp_path, catalog_url=f"sqlite:///{tmp_path / 'catalog.db'}?timeout=0.05")
     with Lake.create(settings, system_clock) as lake:

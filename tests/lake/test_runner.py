@@ -103,7 +103,7 @@ def test_every_runner_makes_the_same_rows_in_one_snapshot(tmp_path, kind):
 @pytest.mark.parametrize("how", ["killed", "hung", "asleep"])
 @pytest.mark.parametrize("kind", ELSEWHERE)
 def test_a_worker_that_dies_or_hangs_is_replaced_and_nothing_is_doubled(tmp_path, kind, how):
-    patience_s = 60 if how == "killed" else 20
+    patience_s = 60 if how == "killed" or kind is RunnerKind.RAY else 20
     settings = load_settings(home=tmp_path / "home", runner=kind, runner_workers=2, runner_timeout_s=patience_s)
     with Lake.create(settings, system_clock) as lake, open_runner(lake) as runner:
         assert work(lake, runner, tmp_path, how) == expected()

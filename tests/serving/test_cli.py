@@ -12,6 +12,7 @@ import sys
 import tomllib
 import urllib.request
 from pathlib import Path
+from typing import IO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -230,6 +231,16 @@ def test_a_lake_is_made_once_and_files_come_in_once(tmp_path: Path, capsys: Capt
     assert run(["import", "csv", "bars", str(FILES / "reorg.20200731"), "--mapping", str(FILES / "aapl_raw.toml"), *home]) == 2
 
 
+def whole_object(stream: IO[bytes]) -> bytes:
+    """Return the JSON object that a process prints, as soon as it is whole."""
+    text = b""
+    while b"}" not in text:
+        line = stream.readline()
+        assert line, f"it ended, having said only {text!r}"
+        text += line
+    return text
+
+
 def test_a_process_leaves_with_the_code_and_serves_until_told_to_stop(lake: Lake) -> None:
     command = [sys.executable, "-m", "serving.cli.main"]
     wrong = subprocess.run([*command, "sql", *home_of(lake), "SELECT"], capture_output=True, text=True, check=False)
@@ -237,9 +248,7 @@ def test_a_process_leaves_with_the_code_and_serves_until_told_to_stop(lake: Lake
     assert "Traceback" not in wrong.stderr
     with subprocess.Popen([*command, "serve", *home_of(lake), "--port", "0", "--json"], stdout=subprocess.PIPE) as serving:
         assert serving.stdout is not None
-        text = b""
-        while b"}" not in text:
-            text += serving.stdout.readline()
+        text = whole_object(serving.stdout)
         address = json.loads(text)["address"]
         with urllib.request.urlopen(f"{address}/api/v1/bars/AAPL?adjustment=splits") as response:
             assert json.loads(response.read())["columns"]["close"][0] == "125.01"
@@ -251,9 +260,7 @@ def test_everything_is_up_and_stops_cleanly(tmp_path: Path) -> None:
     command = [sys.executable, "-W", "ignore", "-m", "serving.cli.main", "up", "--home", str(tmp_path / "lake")]
     with subprocess.Popen([*command, "--port", "0", "--provider", "finnhub", "--json"], stdout=subprocess.PIPE) as system:
         assert system.stdout is not None
-        text = b""
-        while b"}" not in text:
-            text += system.stdout.readline()
+        text = whole_object(system.stdout)
         with urllib.request.urlopen(f"{json.loads(text)['address']}/api/v1/health") as response:
             assert json.loads(response.read())["status"] == "ok"
         system.send_signal(signal.SIGTERM)

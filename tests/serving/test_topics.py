@@ -245,7 +245,7 @@ def test_kafka_carries_the_same_bytes_and_the_examples_read_them(
     for code, topic in ((with_kafka_python, TRADES), (with_confluent, BLOCKS)):
         environment = {**os.environ, "KAFKA_BOOTSTRAP": kafka_broker, "TOPIC": f"topics.{topic}"}
         done = subprocess.run(
-            [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False, timeout=60
+            [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False, timeout=240
         )
         assert done.returncode == 0, done.stderr
         assert [line.split()[0] for line in done.stdout.splitlines()] == ids

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,9 @@ from serving.operate.logs import open_log
 from serving.operate.planning import Plan, planned, playing
 from serving.operate.status import row_counts
 
+PATIENCE_S = 180
+"""For the next line: on a busy machine the parts take a minute to start."""
+
 
 class System:
     """`tickhouse up` in a process; what it says is read as it comes."""
@@ -49,27 +52,29 @@ class System:
         self._reader.start()
         text = ""
         while "}" not in text:
-            text += self.process.stdout.readline()
+            line = self.process.stdout.readline()
+            assert line, f"it ended, having said only {text!r}"
+            text += line
         self.address = json.loads(text)["address"]
 
     def said(self, words: str) -> str:
         """Return the next line that has these words."""
         while True:
-            line = self._lines.get(timeout=60)
+            line = self._lines.get(timeout=PATIENCE_S)
             if words in line:
                 return line
 
     def event(self, name: str) -> dict[str, Any]:
         """Return the next event of this name; every one on the way is kept."""
         while True:
-            self.heard.append(json.loads(self._lines.get(timeout=60)))
+            self.heard.append(json.loads(self._lines.get(timeout=PATIENCE_S)))
             if self.heard[-1]["event"] == name:
                 return self.heard[-1]
 
     def close(self) -> None:
         """Take leave of an ended process."""
-        self.process.wait(timeout=30)
-        self._reader.join(timeout=30)
+        self.process.wait(timeout=PATIENCE_S)
+        self._reader.join(timeout=PATIENCE_S)
         for stream in (self.process.stdout, self.process.stderr):
             stream.close()
 
@@ -77,9 +82,23 @@ class System:
         """Return the process of every part, by its name; a child that has just ended, or not yet begun, has no words."""
         pid = self.process.pid
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        words = {child: Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0") for child in children}
-        told = {child: line for child, line in words.items() if b"serving.operate.parts" in line}
-        return {line[line.index(b"serving.operate.parts") + 1].decode(): int(child) for child, line in told.items()}
+        found: dict[str, int] = {}
+        for child in children:
+            try:
+                line = Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0")
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+            if b"serving.operate.parts" in line:
+                found[line[line.index(b"serving.operate.parts") + 1].decode()] = int(child)
+        return found
+
+    def ends(self) -> list[int]:
+        """Return a handle on each part that runs, readable once it has ended."""
+        found = []
+        for pid in self.parts().values():
+            with suppress(ProcessLookupError):
+                found.append(os.pidfd_open(pid))
+        return found
 
 
 @contextmanager
@@ -93,23 +112,34 @@ def running(home: Path, root: Path, *options: str) -> Iterator[System]:
         system.close()
 
 
+def captured_in(words: str) -> int:
+    """Return how many messages a part says it captured."""
+    return int(re.search(r"captured ([\d,]+)", words)[1].replace(",", ""))
+
+
+def landed_in(events: list[dict[str, Any]]) -> int:
+    """Return how many messages the pipeline says it landed, in all its turns."""
+    return sum(event["landed"] for event in events if event["event"] == "turn")
+
+
 def test_a_part_that_dies_comes_back_and_none_outlives_the_supervisor(root: Path, tmp_path: Path) -> None:
     home = tmp_path / "lake"
     with running(home, root, "--excerpt", "40", "--no-notebooks", "--provider", "yahoo", "--provider", "binance") as system:
         captured = [system.event("done")["words"] for _ in ("yahoo", "binance spot", "binance usdm")]
         os.kill(system.parts()["http"], signal.SIGKILL)
         assert "SIGKILL" in system.said("http: died")
-        with httpx.Client(transport=httpx.HTTPTransport(retries=8)) as client:  # the same address, once it is back
+        retrying = httpx.HTTPTransport(retries=8)  # the same address, once it is back
+        with httpx.Client(transport=retrying, timeout=PATIENCE_S) as client:
             assert client.get(f"{system.address}/api/v1/health").json()["status"] == "ok"
-        ends = [os.pidfd_open(pid) for pid in system.parts().values()]
+        ends = system.ends()
         system.process.kill()  # the supervisor itself: no part stays behind
         for end in ends:
-            assert select.select([end], [], [], 30)[0], "a part outlived its supervisor"
+            assert select.select([end], [], [], PATIENCE_S)[0], "a part outlived its supervisor"
             os.close(end)
 
     with Lake.open(load_settings(home=home), system_clock) as lake:
         land(lake, open_log(lake.settings))
-        messages = sum(int(re.search(r"captured ([\d,]+)", line)[1].replace(",", "")) for line in captured)
+        messages = sum(map(captured_in, captured))
         assert row_counts(lake)["raw.messages"] == messages
 
 
@@ -129,7 +159,7 @@ def test_a_wrong_setting_ends_everything_with_its_words(root: Path, tmp_path: Pa
             port,
         ]
         ended = subprocess.run(
-            [*command, "--excerpt", "5", "--no-notebooks"], cwd=root, capture_output=True, text=True, timeout=60
+            [*command, "--excerpt", "5", "--no-notebooks"], cwd=root, capture_output=True, text=True, timeout=PATIENCE_S
         )
     assert ended.returncode == 2
     assert f"cannot listen on 127.0.0.1:{port}" in ended.stderr
@@ -150,13 +180,13 @@ def test_a_stop_leaves_nothing_behind_and_the_next_start_finds_nothing_new(root:
             assert set(done) == set(played)
             assert sum(words in told for told in done.values()) >= 2
             if number == signal.SIGINT:
-                while system.event("turn")["landed"] == 0:
-                    continue
-            ends = [os.pidfd_open(pid) for pid in system.parts().values()]
+                while landed_in(system.heard) < sum(map(captured_in, done.values())):
+                    system.event("turn")
+            ends = system.ends()
             system.process.send_signal(number)
-            assert system.process.wait(timeout=60) == 0
+            assert system.process.wait(timeout=PATIENCE_S) == 0
             for end in ends:
-                assert select.select([end], [], [], 60)[0], "a part outlived its supervisor"
+                assert select.select([end], [], [], PATIENCE_S)[0], "a part outlived its supervisor"
                 os.close(end)
         assert not any("Traceback" in log.read_text() for log in (home / "logs").iterdir())
     assert not [event for event in system.heard if event["event"] == "turn" and event["landed"]]
@@ -187,7 +217,7 @@ def test_without_a_key_nobody_is_left_to_ask(root: Path, tmp_path: Path) -> None
     told = {name: value for name, value in os.environ.items() if name != "ALPHAVANTAGE_API_KEY"}
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-m", "serving.cli.main", *words],
-        cwd=root, env=told, capture_output=True, text=True, timeout=60,
+        cwd=root, env=told, capture_output=True, text=True, timeout=PATIENCE_S,
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (2, "")
     assert "alpha_vantage needs ALPHAVANTAGE_API_KEY in the environment" in done.stderr
