@@ -12,11 +12,9 @@ import orjson
 
 from ingest.conversation import UNREADABLE, Unnumbered
 from ingest.providers.yahoo import checked
-from lake.errors import InvalidValueError
+from lake.errors import InvalidValueError, ProtocolError
 from lake.instants import NANOS_PER_SECOND
 from lake.values import Message
-from transforms.decode.yahoo_stream import pricing_of
-from transforms.numbers import NumberRefusedError
 
 STREAM = "stream"
 """The feed that is pushed."""
@@ -34,7 +32,10 @@ class PriceStream(Unnumbered):
     target = "/?version=2"
 
     def __init__(self, symbols: Sequence[str], *, stale_after_ns: int = STALE_AFTER_NS, first_seq: int = 0) -> None:
+        from transforms.decode.yahoo_stream import pricing_of  # slow to import, and the registry imports this module
+
         super().__init__(stale_after_ns, first_seq)
+        self._pricing_of = pricing_of
         if not symbols:
             raise InvalidValueError("the price stream needs at least one symbol")
         self._subscription = orjson.dumps({"subscribe": [checked(symbol) for symbol in symbols]})
@@ -59,8 +60,8 @@ class PriceStream(Unnumbered):
         """Take one frame; the same bytes again are noted as a repeat."""
         message = self._message(data, ts_recv_ns, may_repeat=True)
         try:
-            told = pricing_of(data)
-        except NumberRefusedError:
+            told = self._pricing_of(data)
+        except ProtocolError:
             self._lose(UNREADABLE)
             return [message]
         symbol = None if told is None else told.get("symbol")
