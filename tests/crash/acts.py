@@ -34,7 +34,9 @@ from tests.crash.world import ACTIONS, LAST, PROVIDERS, RAW, TOO_HIGH, TRADES, W
 
 GATED = (TRADES, ACTIONS)
 WRITTEN = (RAW, TRADES, ACTIONS)
-LEASES = ("landing", TRADES, ACTIONS, *(f"maintain {table}" for table in WRITTEN), "maintain spill", "backup")
+NAMES = ("reference.instruments", "reference.listings")
+"""What the real promotion writes beside them, and cleans at its start as they do here (`promotion.REFERENCE_TABLES`)."""
+LEASES = ("landing", TRADES, ACTIONS, *NAMES, *(f"maintain {table}" for table in WRITTEN), "maintain spill", "backup")
 UPKEEP = {"compact_quiet_s": 0.0, "compact_files": 2, "keep_snapshots": 4, "sweep_after_s": 2.0}
 """Settings under which there is something to maintain in a lake of seconds."""
 
@@ -71,7 +73,7 @@ def recover(lake: Lake) -> None:
     with ExitStack() as leases:
         for name in LEASES:
             leases.enter_context(lake.state.lease(name))
-        for table in GATED:
+        for table in (*GATED, *NAMES):
             clean_dead_branches(lake, table)
         for table in WRITTEN:
             as_of.reconcile(lake, table)
