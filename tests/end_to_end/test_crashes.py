@@ -23,6 +23,7 @@ KILLS = {
     "history written, not committed": "append.files:2",
     "history committed, the log not yet told": "append.committed:3",
     "refused rows written, their batch not": "promote.quarantined:1",
+    "a snapshot written, its table not yet moved to it": "commit.prepared:2",
     "files written, not staged": "publish.files:2",
     "between branch and publish": "publish.staged:3",
     "files of a hold linked": "hold.linked:1",
