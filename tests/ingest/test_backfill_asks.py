@@ -54,11 +54,11 @@ def test_numbers_are_cut_into_pages_and_none_is_left_out(first: int, count: int)
     assert all(before[1] + 1 == after[0] for before, after in itertools.pairwise(told))
 
 
-def test_minutes_of_yahoo_are_asked_eight_days_at_a_time_and_only_of_a_month() -> None:
+def test_minutes_of_yahoo_are_asked_seven_days_at_a_time_and_only_of_a_month() -> None:
     lost = gap("yahoo", "chart", "normalized.bars", timedelta(days=20), interval="1m")
     (offer,) = own_offers(lost, OFFERS, NOW)
     asks = questions(lost, Candidate(offer, "X"))
-    assert [ask.end - ask.start for ask in asks] == [timedelta(days=8), timedelta(days=8), timedelta(days=4)]
+    assert [ask.end - ask.start for ask in asks] == [timedelta(days=7), timedelta(days=7), timedelta(days=6)]
     old = replace(lost, gap_start=NOW - timedelta(days=60), gap_end=NOW - timedelta(days=50))
     assert own_offers(old, OFFERS, NOW) == []
 
