@@ -14,7 +14,7 @@ import transforms.kernels
 from tests.crash.power import can_trace
 from tests.kafka.broker import kafka_broker, kafka_node
 from tests.object_store import object_store
-from tests.optional_parts import go_without
+from tests.optional_parts import WITH_RAY, go_without, tell_workers
 from tests.postgres import postgres
 from tests.rest_catalog.server import rest_catalog
 
@@ -26,7 +26,7 @@ OPTIONAL_PARTS = {
     "cc": lambda: shutil.which("cc") is not None,
     "chromium": lambda: shutil.which("chromium") is not None and shutil.which("chromedriver") is not None,
     "compiled": lambda: transforms.kernels.kernel_state().is_compiled,
-    "ray": lambda: importlib.util.find_spec("ray") is not None and _with_ray,
+    "ray": lambda: importlib.util.find_spec("ray") is not None and WITH_RAY,
     "strace": can_trace,
     "moto": lambda: importlib.util.find_spec("moto") is not None,
     "spark": lambda: importlib.util.find_spec("pyspark") is not None and shutil.which("java") is not None,
@@ -37,7 +37,6 @@ OPT_IN = {"ray", "spark"}
 """Parts so heavy that TICKHOUSE_REQUIRE=all does not ask for them: `pip install tickhouse[spark]` (467 MB) and a Java do;
 `pip install tickhouse[ray]` (80 MB, a small cluster a test) and TICKHOUSE_RAY=1 do."""
 
-_with_ray = os.environ.get("TICKHOUSE_RAY", "") == "1"
 if os.environ.get("TICKHOUSE_KERNELS") == "interpreted":
     transforms.kernels.prefer_source()
 
@@ -48,7 +47,8 @@ hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "suite"))
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Settings of the person who runs the tests must not reach them."""
+    """Settings of the person who runs the tests must not reach them, but for what they require."""
+    tell_workers()
     for name in [name for name in os.environ if name.startswith("TICKHOUSE_")]:
         del os.environ[name]
 

@@ -7,7 +7,14 @@ from typing import NoReturn
 
 import pytest
 
-_MUST_HAVE_ALL = os.environ.get("TICKHOUSE_REQUIRE", "") == "all"
+_TOLD = {name: os.environ.get(f"TICKHOUSE_{name}") or os.environ.get(f"TESTS_{name}", "") for name in ("REQUIRE", "RAY")}
+_MUST_HAVE_ALL = _TOLD["REQUIRE"] == "all"
+WITH_RAY = _TOLD["RAY"] == "1"
+
+
+def tell_workers() -> None:
+    """Hand on what the person who runs the tests asked for: no worker of a parallel run sees a TICKHOUSE_ variable."""
+    os.environ.update({f"TESTS_{name}": value for name, value in _TOLD.items() if value})
 
 
 def go_without(why: str, *, is_opt_in: bool = False) -> NoReturn:
