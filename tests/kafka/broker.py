@@ -27,7 +27,7 @@ BOOTSTRAP = "KAFKA_BOOTSTRAP"
 _POM = Path(__file__).with_name("pom.xml")
 _LEAST_JAVA = 17
 _START_S, _STOP_S = 60, 10
-_ATTEMPTS = 3
+_ATTEMPTS = 5
 
 
 class NotHereError(Exception):
@@ -110,12 +110,14 @@ class Broker:
 def started(libraries: Path, folder: Path) -> Broker:
     """Return a broker that answers; a port that was free a moment ago may be taken, so others are tried."""
     for attempt in range(_ATTEMPTS):
-        broker = Broker(libraries, folder / str(attempt))
+        broker = None
         try:
+            broker = Broker(libraries, folder / str(attempt))
             broker.start()
             return broker
         except NotHereError:
-            broker.stop()
+            if broker is not None:
+                broker.stop()
             if attempt == _ATTEMPTS - 1:
                 raise
     raise AssertionError("unreachable")
