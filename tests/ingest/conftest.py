@@ -16,6 +16,9 @@ from lake.log.blocks import decode_messages, decode_rows
 from lake.log.log import HISTORY_TOPIC, RAW_TOPIC, Log
 from lake.log.segments import SegmentLog
 from lake.settings import load_settings
+from tests.ingest.standing_state import clock, state
+
+__all__ = ["clock", "state"]
 
 FAST = Backoff(attempts=4, first_s=0.01, ceiling_s=0.05)
 

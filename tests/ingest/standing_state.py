@@ -1,10 +1,11 @@
-"""A state of its own and a clock that is set, for what is decided by both."""
+"""A state of its own and a clock that is set, for what is decided by both: fixtures `state` and `clock`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+
+import pytest
 
 from ingest.asks import Request
 from ingest.transport.http import Call
@@ -31,10 +32,16 @@ class Clock:
         self.now_ns += int(seconds * NANOS_PER_SECOND)
 
 
-@contextmanager
-def own_state(folder: Path, clock: Clock) -> Iterator[State]:
+@pytest.fixture
+def clock() -> Clock:
+    """Give a clock that stands."""
+    return Clock()
+
+
+@pytest.fixture
+def state(tmp_path: Path, clock: Clock) -> Iterator[State]:
     """Give an empty state in a folder."""
-    made = State(load_settings(home=folder).state_url, clock)
+    made = State(load_settings(home=tmp_path).state_url, clock)
     made.create()
     yield made
     made.close()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,7 @@ from ingest.verdicts import REFUSED, RETRYABLE, Reading, Verdict
 from lake.instants import NANOS_PER_SECOND, system_clock
 from lake.settings import load_settings
 from lake.state import State
-from tests.ingest.standing_state import QUOTE, START_NS, Clock, call, own_state
+from tests.ingest.standing_state import QUOTE, START_NS, Clock, call
 from tests.lake.processes import together
 from tests.postgres import Server
 
@@ -32,17 +31,6 @@ class Told:
 
     def tell(self, event: HealthEvent) -> None:
         self.events.append(event)
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def state(tmp_path: Path, clock: Clock) -> Iterator[State]:
-    with own_state(tmp_path, clock) as made:
-        yield made
 
 
 def fail(permits: BreakerPermits, times: int, verdict: Verdict = Verdict.UPSTREAM_5XX) -> None:

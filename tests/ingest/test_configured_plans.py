@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -18,7 +16,7 @@ from ingest.shipped_plans import PLANS
 from ingest.verdicts import Verdict
 from lake.errors import WrongConfigurationError
 from lake.state import State
-from tests.ingest.standing_state import Clock, call, own_state
+from tests.ingest.standing_state import Clock, call
 
 US = "America/New_York"
 TIINGO = f"""
@@ -51,17 +49,6 @@ windows = [
     { bytes = 0, per = "day" },
 ]
 """
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def state(tmp_path: Path, clock: Clock) -> Iterator[State]:
-    with own_state(tmp_path, clock) as state:
-        yield state
 
 
 def plan_of(text: str, provider: str) -> Plan:

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -31,7 +30,7 @@ from lake.settings import load_settings
 from lake.state import State
 from serving.operate import asking
 from serving.operate.configured import open_configured
-from tests.ingest.standing_state import Clock, call, own_state
+from tests.ingest.standing_state import Clock, call
 
 ONE = Plan("free", sockets=1)
 HOLDING = """
@@ -46,17 +45,6 @@ with Connections(state, "finnhub", "k", Plan("free", sockets=1), 20.0, lambda se
     print("held", flush=True)
     sys.stdin.read()
 """
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def state(tmp_path: Path, clock: Clock) -> Iterator[State]:
-    with own_state(tmp_path, clock) as state:
-        yield state
 
 
 def sockets(state: State, plan: Plan = ONE, key: str = "k") -> Connections:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from lake.instants import NANOS_PER_SECOND, system_clock, to_ns
 from lake.restored import mark_restored, restored_at_ns
 from lake.state import State
 from serving.cli.app import run
-from tests.ingest.standing_state import Clock, own_state
+from tests.ingest.standing_state import Clock
 from tests.lake.backup.making import embedded_log, settings_at
 
 US = "America/New_York"
@@ -60,12 +59,6 @@ def clock() -> Clock:
     clock = Clock()
     clock.now_ns = NOON
     return clock
-
-
-@pytest.fixture
-def state(tmp_path: Path, clock: Clock) -> Iterator[State]:
-    with own_state(tmp_path, clock) as state:
-        yield state
 
 
 def test_what_was_spent_since_the_backup_is_not_spent_again(state: State, clock: Clock) -> None:

@@ -10,6 +10,9 @@ import pytest
 from lake.catalog import Lake
 from lake.instants import system_clock
 from lake.settings import load_settings
+from tests.ingest.standing_state import clock, state
+
+__all__ = ["clock", "state"]
 
 
 @pytest.fixture

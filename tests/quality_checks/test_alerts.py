@@ -14,18 +14,7 @@ from lake.log.segments import SegmentLog
 from lake.state import State
 from quality_checks.alerts import Alert, Alerts, Severity, Status
 from tests.ingest.conftest import history_of
-from tests.ingest.standing_state import Clock, own_state
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def state(tmp_path: Path, clock: Clock) -> Iterator[State]:
-    with own_state(tmp_path, clock) as made:
-        yield made
+from tests.ingest.standing_state import Clock
 
 
 @pytest.fixture
