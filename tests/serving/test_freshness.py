@@ -24,7 +24,6 @@ from lake import tallies
 from lake.catalog import Lake
 from lake.instants import to_datetime, to_ns
 from lake.log.segments import SegmentLog
-from lake.settings import load_settings
 from lake.tallies import Key
 from lake.values import Message
 from serving.cli.app import run
@@ -33,6 +32,7 @@ from serving.operate.freshness import Freshness, judged, look, stale_feeds
 from serving.operate.scheduled import KIND
 from tests.ingest.conftest import FAST
 from tests.ingest.standing_state import Clock
+from tests.serving import configured_lake
 from tests.serving.market_lake import served
 
 OPEN = datetime(2032, 3, 10, 16, tzinfo=UTC)
@@ -58,11 +58,8 @@ def clock() -> Clock:
 
 @pytest.fixture(scope="module")
 def lake(tmp_path_factory: pytest.TempPathFactory, clock: Clock) -> Iterator[Lake]:
-    home = tmp_path_factory.mktemp("freshness") / "home"
-    home.mkdir()
-    (home / "tickhouse.toml").write_text(CONFIGURED)
     clock.now_ns = to_ns(OPEN)
-    with Lake.create(load_settings(home=home), clock) as lake:
+    with configured_lake.made(tmp_path_factory.mktemp("freshness") / "home", CONFIGURED, clock) as lake:
         yield lake
 
 

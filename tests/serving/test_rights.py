@@ -16,12 +16,12 @@ from ingest.verdicts import Verdict
 from lake.catalog import Lake
 from lake.errors import ProviderUnavailableError
 from lake.log.segments import SegmentLog
-from lake.settings import load_settings
 from quality_checks.alerts import Alerts
 from serving.operate import asking
 from serving.operate.rights import live_permits, reading_through, rights
 from tests.ingest.conftest import Waits
 from tests.ingest.standing_state import QUOTE, Clock, call
+from tests.serving import configured_lake
 
 CONFIGURED = """
 [thresholds]
@@ -49,10 +49,7 @@ def clock() -> Clock:
 
 @pytest.fixture(scope="module")
 def lake(tmp_path_factory: pytest.TempPathFactory, clock: Clock) -> Iterator[Lake]:
-    home = tmp_path_factory.mktemp("rights") / "home"
-    home.mkdir()
-    (home / "tickhouse.toml").write_text(CONFIGURED)
-    with Lake.create(load_settings(home=home), clock) as lake:
+    with configured_lake.made(tmp_path_factory.mktemp("rights") / "home", CONFIGURED, clock) as lake:
         yield lake
 
 
