@@ -20,6 +20,7 @@ from ingest.permits import FREE, Permits, awaited
 from ingest.transport.backoff import Backoff
 from ingest.transport.http import LEAVE_S, Call, Ledger, is_loopback, response_of
 from ingest.verdicts import RETRYABLE, Reading, Verdict
+from lake.durable import sync_file, sync_folder
 from lake.instants import Clock
 
 _LONGEST_REFUSAL = 1_048_576
@@ -141,7 +142,9 @@ class Download:
             if size > whole:
                 _forget(target)
             return Reading(Verdict.MALFORMED, f"{size} of {whole} bytes came")
+        sync_file(part)  # a file of this name counts as downloaded: it must be whole after a power cut too
         part.replace(target)
+        sync_folder(target.parent)
         _version(target).unlink(missing_ok=True)
         return Reading(Verdict.OK if size else Verdict.EMPTY_VALID, f"{size} bytes")
 
