@@ -66,6 +66,17 @@ class Repeats:
         return Reading(Verdict.QUOTA_EXHAUSTED, reading.detail) if self._refusals >= REPEATS_UNTIL_QUOTA else reading
 
 
+class OneAnswer:
+    """What a question that is one request shares: its answer is judged, and there is never a next page."""
+
+    def __init__(self) -> None:
+        self._repeats = Repeats()
+
+    def read(self, response: Response) -> Page:
+        """Return what an answer means; there is never a next page."""
+        return Page(self._repeats.judged(read_answer(response)))
+
+
 class Query:
     """Time series and quotes (`Pages`).
 
@@ -131,23 +142,19 @@ class Query:
         return Page(reading, self._request)
 
 
-class Company:
+class Company(OneAnswer):
     """Profile, statements and earnings of one company (`Pages`); interval and window of an ask do not matter."""
 
     def __init__(self, about: str) -> None:
         if about not in COMPANY:
             raise InvalidValueError(f"alpha_vantage has no {about!r} of a company; there are {', '.join(COMPANY)}")
+        super().__init__()
         self._function = COMPANY[about]
-        self._repeats = Repeats()
 
     def first(self, ask: Ask) -> Request:
         """Return the request for a symbol. Raises InvalidValueError."""
         params = (("function", self._function), *_subject(ask, None, "symbol"))
         return Request("GET", "/query", params, HEADERS, self._function)
-
-    def read(self, response: Response) -> Page:
-        """Return what an answer means; there is never a next page."""
-        return Page(self._repeats.judged(read_answer(response)))
 
 
 def _subject(ask: Ask, pair: re.Match[str] | None, noun: str) -> list[tuple[str, str]]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, timedelta
 from functools import partial
 
-from ingest.asks import Ask, Page, Request, Response
+from ingest.asks import Ask, Request
 from ingest.offers import Offer
 from ingest.providers.alpha_vantage import (
     CURRENCIES,
@@ -20,10 +20,9 @@ from ingest.providers.alpha_vantage import (
     PROVIDER,
     STOCK,
     STOCKS,
+    OneAnswer,
     Query,
-    Repeats,
     checked,
-    read_answer,
 )
 from lake.errors import InvalidValueError
 from lake.instants import check_window
@@ -119,13 +118,14 @@ QUESTIONS: dict[str, _Question] = {
 """What can be asked, by the word a person says; of a chain the last day of an ask's window."""
 
 
-class Answers:
+class Answers(OneAnswer):
     """One kind of answer (`Pages`)."""
 
     def __init__(self, word: str) -> None:
         if word not in QUESTIONS:
             raise InvalidValueError(f"alpha_vantage has no {word}; there are {', '.join(QUESTIONS)}")
-        self._question, self._repeats = QUESTIONS[word], Repeats()
+        super().__init__()
+        self._question = QUESTIONS[word]
 
     def first(self, ask: Ask) -> Request:
         """Return the request for an ask. Raises InvalidValueError."""
@@ -133,16 +133,9 @@ class Answers:
         function = self._question.function
         return Request("GET", "/query", (("function", function), *self._question.params(ask)), HEADERS, function)
 
-    def read(self, response: Response) -> Page:
-        """Return what an answer means; there is never a next page."""
-        return Page(self._repeats.judged(read_answer(response)))
 
-
-class Economic:
+class Economic(OneAnswer):
     """An economic series or a commodity, whole (`Pages`)."""
-
-    def __init__(self) -> None:
-        self._repeats = Repeats()
 
     def first(self, ask: Ask) -> Request:
         """Return the request for a series. Raises InvalidValueError."""
@@ -150,16 +143,9 @@ class Economic:
             raise InvalidValueError(f"{ask.symbol!r} is no economic series of Alpha Vantage's; there are {', '.join(ECONOMIC)}")
         return Request("GET", "/query", (("function", ask.symbol),), HEADERS, "economic")
 
-    def read(self, response: Response) -> Page:
-        """Return what an answer means; there is never a next page."""
-        return Page(self._repeats.judged(read_answer(response)))
 
-
-class Digital:
+class Digital(OneAnswer):
     """Bars of a digital currency in another, written BTC/EUR (`Pages`): all there are, or the latest of minutes."""
-
-    def __init__(self) -> None:
-        self._repeats = Repeats()
 
     def first(self, ask: Ask) -> Request:
         """Return the request for an ask. Raises InvalidValueError."""
@@ -175,10 +161,6 @@ class Digital:
         else:
             raise InvalidValueError(f"interval {ask.interval!r} is not one of {', '.join([*_DIGITAL, *MINUTES])}")
         return Request("GET", "/query", (("function", function), *params), HEADERS, function)
-
-    def read(self, response: Response) -> Page:
-        """Return what an answer means; there is never a next page."""
-        return Page(self._repeats.judged(read_answer(response)))
 
 
 def _offer(word: str) -> Offer:
