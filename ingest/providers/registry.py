@@ -94,7 +94,8 @@ class Provider:
         """Return what a feed offers under the word `data`; None: under its first word. Raises NotFoundError for no such feed."""
         found = [offer for offer in (*self.offers, *self.named_only) if offer.feed == feed]
         if not found and self.push(feed) is None:
-            raise NotFoundError(f"no feed {self.name} {feed} that can be captured; there are {', '.join(self._feeds())}")
+            there = [f"{name} ({', '.join(dict.fromkeys(words))})" if words else name for name, words in self._feeds().items()]
+            raise NotFoundError(f"no feed {self.name} {feed} that can be captured; there are {', '.join(there)}")
         return tuple(offer for offer in found if offer.word == (data or found[0].word))
 
     def meant(self, feed: str, data: str | None) -> tuple[str, str | None]:
