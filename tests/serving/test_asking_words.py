@@ -127,7 +127,8 @@ def test_lists_end_in_the_reference_tables(job: Job) -> None:
     [
         (
             Wanted("yahoo", "optons", ("AAPL",)),
-            "no feed yahoo optons that can be captured; there are chart (bars), quote (quotes, options, screener), search (news), stream",
+            r"no feed yahoo optons that can be captured; there are chart \(bars\), quote \(quotes, options, screener\), "
+            r"search \(news\), stream",
         ),
         (Wanted("yahoo", "quote", ("AAPL",), data="opts"), "yahoo quote has no opts; there are quotes, options, screener"),
         (Wanted("yahoo", "screener", ("day-gainers",)), "not a screener of Yahoo's; expected a name like day_gainers"),
