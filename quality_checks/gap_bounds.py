@@ -62,7 +62,7 @@ def bounded(lake: Lake, gap: KnownGap, now: datetime) -> KnownGap | None:
     known = replace(gap, table_name=table, interval=interval)
     first, last = _number(gap.first_missing), _number(gap.last_missing)
     if (gap.provider, table) in NUMBERED and first is not None:
-        return _by_numbers(lake, known, first, last)
+        return _by_numbers(lake, known, first, last, now)
     start = _instant(gap.first_missing)
     if start is None:
         return replace(known, status=GapStatus.UNFILLABLE, reason=f"{gap.reason}; nothing tells when it began")
@@ -115,20 +115,37 @@ def _wanted(detail: str | None) -> Mapping[str, set[str]]:
     return found
 
 
-def _by_numbers(lake: Lake, gap: KnownGap, first: int, last: int | None) -> KnownGap | None:
-    """Return the bounds of a gap in numbers: those before the next number that the lake has."""
-    after = _event(lake, gap, ">=", first if last is None else last + 1)
+def _by_numbers(lake: Lake, gap: KnownGap, first: int, last: int | None, now: datetime) -> KnownGap | None:
+    """Return the bounds of a gap in numbers: those before the next number that the feed itself told.
+
+    What a backfill brought ends no gap: its page may have told numbers that the feed was still missing, and some after those not.
+    """
+    until = _told_until(lake, gap, first, now) if last is None else last
     before = _event(lake, gap, "<", first)
-    if after is None or before is None:
+    if until is None or before is None:
         return None
-    last = after[0] - 1 if last is None else last
-    missing = last - first + 1
+    after = _event(lake, gap, ">=", until + 1) or _event(lake, gap, "<", until + 1)
+    if after is None or (last is not None and after[0] <= until):
+        return None
+    missing = until - first + 1
     told = replace(
-        gap, last_missing=str(last), gap_start=before[1], gap_end=max(after[1], before[1]) + _MILLISECOND, missing_count=missing
+        gap, last_missing=str(until), gap_start=before[1], gap_end=max(after[1], before[1]) + _MILLISECOND, missing_count=missing
     )  # fmt: skip
     if missing:
         return told
     return replace(told, status=GapStatus.FILLED, found_count=0, reason=f"{gap.reason}; {first} came next: nothing is missing")
+
+
+def _told_until(lake: Lake, gap: KnownGap, first: int, now: datetime) -> int | None:
+    """Return the number before the next that the feed told; where it stays silent, the highest that anybody told; or None."""
+    rows = read(lake, str(gap.table_name), ["sequence", "capture_id"], [*_of_feed(gap), Where("sequence", ">=", first)])
+    following: int | None = pc.min(rows.filter(pc.is_in(rows["capture_id"], value_set=_own(lake, gap)))["sequence"]).as_py()
+    if following is not None:
+        return following - 1
+    if now - gap.recorded_at < PATIENCE:
+        return None
+    highest: int | None = pc.max(rows["sequence"]).as_py()
+    return highest
 
 
 def _event(lake: Lake, gap: KnownGap, op: str, number: int) -> tuple[int, datetime] | None:
@@ -145,8 +162,7 @@ def _next_event(lake: Lake, gap: KnownGap, start: datetime) -> datetime | None:
     """Return the instant of the first event after `start` that the feed itself told, not a backfill; None when there is none."""
     column = "ts_open" if gap.table_name == BARS else "ts_event"
     where = [*_of_feed(gap), Where(column, ">", start)]
-    kinds = kinds_of(lake, gap.provider)
-    own = pa.array([name for name, kind in kinds.items() if kind is not CaptureKind.BACKFILL], pa.string())
+    own = _own(lake, gap)
     for ahead in _AHEAD:
         limit = [] if ahead is None else [Where(column, "<=", start + ahead)]
         rows = read(lake, str(gap.table_name), [column, "capture_id"], [*where, *limit])
@@ -154,6 +170,12 @@ def _next_event(lake: Lake, gap: KnownGap, start: datetime) -> datetime | None:
         if first is not None:
             return first
     return None
+
+
+def _own(lake: Lake, gap: KnownGap) -> pa.Array:
+    """Return the captures by which a feed told of itself: all but backfills."""
+    kinds = kinds_of(lake, gap.provider)
+    return pa.array([name for name, kind in kinds.items() if kind is not CaptureKind.BACKFILL], pa.string())
 
 
 def _of_feed(gap: KnownGap) -> Iterator[Where]:
