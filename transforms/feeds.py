@@ -92,6 +92,9 @@ class Feed:
     """Asset classes whose prices may be 0 or less: futures (oil at -37.63, power), spreads. Elsewhere such a price is refused."""
     most_messages: int = 1_000_000
     """Most messages of one promotion batch: few where each holds thousands of facts, so that memory stays bounded."""
+    tells_state: bool = False
+    """True where every message tells what stands when it is asked for (quotes, chains), not what happened: a fact that has no
+    number and is told by several messages, of one capture too, is one. False where some are events: pages of history, frames."""
 
 
 _BINANCE_FRAMES = "JSON frames: trade, bookTicker, depthUpdate; REST: depth, klines, trades by id"
@@ -105,6 +108,7 @@ _IEX_STOCK = "charts, quotes, dividends, splits, statements, stats, news, option
 _POLYGON = "JSON of aggregates, trades, quotes, last prices, snapshots and chains"
 _DBN = "DBN 1 to 3 and DBZ of any dataset, every schema; rows carry the dataset as their feed, like `xnas.itch`"
 _FIX = "FIX 4.2 to 5.0 SP2: W, X, S, i, d, y, f, h"
+_TRADIER = "chains with greeks, quotes"
 _FUTURES, _SPREADS = frozenset({"future"}), frozenset({"future", "other"})
 _BINANCE_TABLES = (TRADES, QUOTES, BOOK_EVENTS, BARS)
 
@@ -138,6 +142,7 @@ FEEDS: dict[tuple[str, str], Feed] = {
             yahoo_quotes.QUOTE_TABLES,
             yahoo_quotes.decode_quotes,
             True,
+            tells_state=True,
         ),
         Feed("yahoo", "search", NumberKind.FLOAT_IMAGE, "articles of searches", (NEWS,), yahoo_search.decode_search),
         Feed(
@@ -341,7 +346,7 @@ FEEDS: dict[tuple[str, str], Feed] = {
             True,
             signed_classes=_FUTURES,
         ),
-        Feed("tradier", "market", NumberKind.EXACT, "chains with greeks, quotes", tradier.TABLES, tradier.decode, True, "US"),
+        Feed("tradier", "market", NumberKind.EXACT, _TRADIER, tradier.TABLES, tradier.decode, True, "US", tells_state=True),
         Feed("nyse_taq", "trades", NumberKind.EXACT, "TAQ trades", nyse_taq.TRADE_TABLES, nyse_taq.decode_trades, venue="US"),
         Feed("nyse_taq", "quotes", NumberKind.EXACT, "TAQ quotes", nyse_taq.QUOTE_TABLES, nyse_taq.decode_quotes, True, "US"),
         Feed("polygon", "reference", NumberKind.EXACT, "lists of tickers, venues, codes: raw only", (), polygon.decode_reference),

@@ -6,7 +6,7 @@ that arrives late can thereby take a key over from a row that was published befo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import polars as pl
@@ -91,7 +91,7 @@ def resolve_revisions(
     new: pa.Table,
     existing: pa.Table,
     table: Table,
-    entry_dated: Sequence[tuple[str, str]] = ENTRY_DATED_FEEDS,
+    entry_dated: Collection[tuple[str, str]] = ENTRY_DATED_FEEDS,
 ) -> Revisions:
     """Return the rows to publish so that bars or actions hold every version once.
 
@@ -175,15 +175,19 @@ def _published(both: pa.Table, new_count: int, frame: pl.DataFrame) -> Revisions
     )
 
 
-def distinct_facts(new: pa.Table, existing: pa.Table, table: Table) -> Distinct:
+def distinct_facts(
+    new: pa.Table, existing: pa.Table, table: Table, state_feeds: Collection[tuple[str, str]] = frozenset()
+) -> Distinct:
     """Return the new trades, quotes or book events, each once.
 
-    new        normalized rows, any order
-    existing   rows of `table` that may be met again (at least the key and business columns), effective
+    new           normalized rows, any order
+    existing      rows of `table` that may be met again (at least the key and business columns), effective
+    state_feeds   (provider, feed) whose messages each tell what stands, not what happened (`Feed.tells_state`)
 
     With a natural key: the same key and content is a repetition, the same key and other content a conflict; the row that stands
-    already wins, then the lowest (ts_recv, capture, message, ordinal). Without one: every row of a capture counts, and over
-    captures the largest multiplicity of the same content, never the sum; a row without a venue clock is never a repetition.
+    already wins, then the lowest (ts_recv, capture, message, ordinal). Without one: every row of a capture counts (of a state
+    feed: of a message, for the next one tells the same state again), and over captures (messages) the largest multiplicity of
+    the same content, never the sum; a row without a venue clock is never a repetition.
     """
     keys, content = list(table.key), [name for name in table.business_columns if name not in table.key]
     names = [*keys, *content, *_WHO, "ts_recv"]
@@ -202,7 +206,7 @@ def distinct_facts(new: pa.Table, existing: pa.Table, table: Table) -> Distinct:
     repeated = judged.filter(is_same)["row"]
     conflicting = judged.filter(~is_same)["row"]
     keyless = frame.filter(~has_key & pl.col("ts_event").is_not_null())
-    again = _beyond_multiplicity(keyless, [*keys, *content])
+    again = _beyond_multiplicity(keyless, [*keys, *content], state_feeds)
     dropped = pl.concat([repeated, conflicting, again]).cast(pl.Int64)
     kept = pl.Series("row", range(new.num_rows), pl.Int64) if len(dropped) else None
     rows = new if kept is None else new.take(kept.filter(~kept.is_in(dropped.to_list())).to_arrow())
@@ -210,16 +214,26 @@ def distinct_facts(new: pa.Table, existing: pa.Table, table: Table) -> Distinct:
 
 
 def _rivals(frame: pl.DataFrame, keys: list[str]) -> pl.DataFrame:
-    """Return the rows whose key may stand more than once, survivors first. Equal keys hash alike; the caller compares them."""
+    """Return the rows whose key may stand more than once, those that stand first. Equal keys hash alike; the caller compares."""
     hashed = frame.with_columns(hash=pl.struct(keys).hash())
     rivals = hashed.filter(pl.col("hash").is_duplicated()).drop("hash")
     return rivals.with_columns(is_new=pl.col("row") >= 0).sort("is_new", "ts_recv", *_WHO)
 
 
-def _beyond_multiplicity(frame: pl.DataFrame, content: list[str]) -> pl.Series:
-    """Return the new rows without a natural key that another capture holds already."""
-    ordered = frame.with_columns(is_new=pl.col("row") >= 0).sort("is_new", "ts_recv", *_WHO)
-    counted = ordered.with_columns(copy=pl.int_range(pl.len()).over([*content, "capture_id"]))
+def _beyond_multiplicity(frame: pl.DataFrame, content: list[str], state_feeds: Collection[tuple[str, str]]) -> pl.Series:
+    """Return the new rows without a natural key that another capture, or another telling of the same state, holds already.
+
+    The rows that stand are the copies 0, 1, 2 ... of their content. What is told anew counts from where its own capture
+    (message) left off, so a batch may end anywhere within a capture.
+    """
+    told_in = [*content, "capture_id", "telling"]
+    ordered = _rivals(frame, content).with_columns(telling=pl.when(_is_of(state_feeds)).then("message_seq"))
+    standing = ordered.with_columns(copy=pl.when(~pl.col("is_new")).then(pl.int_range(pl.len()).over(content)))
+    counted = standing.with_columns(
+        copy=pl.when(pl.col("is_new"))
+        .then(pl.int_range(pl.len()).over([*told_in, "is_new"]) + (pl.col("copy").max().over(told_in) + 1).fill_null(0))
+        .otherwise("copy")
+    )
     later = counted.filter(pl.int_range(pl.len()).over([*content, "copy"]) > 0)
     return later.filter(pl.col("row") >= 0)["row"]
 
@@ -243,11 +257,14 @@ def _repeats(chain: list[str], content: list[str]) -> pl.Expr:
     )
 
 
-def _arrival(entry_dated: Sequence[tuple[str, str]]) -> pl.Expr:
-    told = pl.any_horizontal(
-        pl.lit(False), *((pl.col("provider") == provider) & (pl.col("feed") == feed) for provider, feed in entry_dated)
+def _arrival(entry_dated: Collection[tuple[str, str]]) -> pl.Expr:
+    return pl.when(_is_of(entry_dated)).then("known_at").otherwise(pl.max_horizontal("known_at", "delivered_at"))
+
+
+def _is_of(feeds: Collection[tuple[str, str]]) -> pl.Expr:
+    return pl.any_horizontal(
+        pl.lit(False), *((pl.col("provider") == provider) & (pl.col("feed") == feed) for provider, feed in feeds)
     )
-    return pl.when(told).then("known_at").otherwise(pl.max_horizontal("known_at", "delivered_at"))
 
 
 def _is_final(table: Table) -> pl.Expr:

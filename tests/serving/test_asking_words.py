@@ -23,6 +23,7 @@ from lake.scan import Where, read
 from lake.settings import load_settings
 from lake.values import instrument_id_of
 from quality_checks.promotion import PromotionReport, promote
+from quality_checks.rebuild import rebuild
 from serving.operate.asking import Wanted, capture, reach_of
 
 Q, B, F, M, N = (f"normalized.{name}" for name in ("quotes", "bars", "fundamentals", "option_open_interest", "news"))
@@ -97,7 +98,8 @@ def test_what_was_told_adds_up_at_the_gates(job: Job) -> None:
             assert read(job.lake, table, ["provider"], where=[Where("provider", "=", provider)]).num_rows == counts.rows
     assert told == {}
     repeated = {table: each.repeated for table, each in job.promoted["yahoo"].tables.items() if each.repeated}
-    assert repeated == {B: 14, F: 14 * 21}  # of 15 expirations all but the first
+    assert repeated == {Q: 14, B: 14, F: 14 * 21}  # of 15 expirations all but the first
+    assert rebuild(job.lake, Q).is_same
 
 
 def test_what_is_refused_says_why(job: Job) -> None:

@@ -167,6 +167,49 @@ def test_without_an_id_and_a_venue_clock_nothing_is_a_repetition():
     assert distinct_facts(of(quotes, *kept), quotes.arrow_schema().empty_table(), quotes).rows.num_rows == 3
 
 
+STATE = frozenset({("binance", "spot")})
+tellings = st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 3), st.integers(5, 6)), min_size=1, max_size=14)
+
+
+def test_a_state_told_by_many_messages_of_a_capture_is_one_fact_and_twice_in_one_message_two() -> None:
+    told = [trade(number // 2, ordinal=number % 2, trade_id=None) for number in range(8)]
+    found = distinct_facts(of(TRADES, *told), NO_TRADES, TRADES, STATE)
+    assert (found.rows["message_seq"].to_pylist(), found.repeated) == ([0, 0], 6)
+    assert distinct_facts(of(TRADES, *told[2:]), found.rows, TRADES, STATE).repeated == 6
+    assert distinct_facts(of(TRADES, *told), NO_TRADES, TRADES, {("binance", "usdm")}).rows.num_rows == 8
+
+
+@given(tellings, st.randoms(), st.data())
+def test_a_state_stands_as_often_as_the_message_that_tells_it_most_often_in_whatever_batches(items, random, data):
+    messages = [[item for item in items if item[:2] == message] for message in sorted({item[:2] for item in items})]
+    most = {price: max(sum(item[2] == price for item in message) for message in messages) for price in (5, 6)}
+    random.shuffle(messages)
+    held, repeated = NO_TRADES, 0
+    while messages:
+        count = data.draw(st.integers(1, len(messages)))
+        batch, messages = [item for message in messages[:count] for item in message], messages[count:]
+        found = distinct_facts(of(TRADES, *map(telling, range(len(batch)), batch)), held, TRADES, STATE)
+        held, repeated = pa.concat_tables([held, found.rows]), repeated + found.repeated
+    assert {price: held["price"].to_pylist().count(price) for price in (5, 6)} == most
+    assert held.num_rows + repeated == len(items)
+
+
+def telling(ordinal: int, item: tuple[str, int, int]) -> dict[str, object]:
+    capture, seq, price = item
+    return trade(seq, price=price, trade_id=None, capture_id=capture, ordinal=ordinal)
+
+
+def test_copies_that_stand_count_whichever_captures_they_came_from():
+    def twins(capture: str, first: int, count: int) -> pa.Table:
+        return of(TRADES, *(trade(number, trade_id=None, capture_id=capture) for number in range(first, first + count)))
+
+    held = NO_TRADES
+    for capture, first, count, stands in [("a", 0, 3, 3), ("b", 10, 4, 4), ("c", 20, 4, 4), ("b", 14, 1, 5), ("c", 24, 1, 5)]:
+        found = distinct_facts(twins(capture, first, count), held, TRADES)
+        held = pa.concat_tables([held, found.rows])
+        assert (held.num_rows, found.repeated) == (stands, count - found.rows.num_rows), capture
+
+
 @given(st.lists(st.tuples(st.integers(1, 4), st.integers(1, 2)), max_size=12), st.randoms())
 def test_distinct_trades_balance_and_do_not_depend_on_order(items, random):
     rows = [trade(number, trade_id=str(key), price=price) for number, (key, price) in enumerate(items)]
