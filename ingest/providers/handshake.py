@@ -6,7 +6,7 @@ from ingest.conversation import Unnumbered
 from ingest.verdicts import Reading, Verdict
 
 FRUITLESS = 5
-"""So many connections in a row that never came to a subscription: something is wrong that waiting does not mend."""
+"""So many connections in a row that never came to a subscription: the next ones had better wait for a while."""
 STALE_CONNECTION_S = 60.0
 """How long a provider takes to notice that our connection before this one is dead."""
 
@@ -23,6 +23,7 @@ class Handshake(Unnumbered):
         self._begun(now_ns)
         self._fruitless += 1
         if self._fruitless > FRUITLESS:
+            self._fruitless = 0  # this connection is given up for a pause; those after it are to be tried in earnest
             told = f"{FRUITLESS} connections in a row came to no subscription"
             self._refusal = Reading(Verdict.UPSTREAM_5XX, told, STALE_CONNECTION_S)
 

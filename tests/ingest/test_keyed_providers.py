@@ -186,7 +186,7 @@ def test_pages_follow_each_other_and_never_in_a_circle() -> None:
 
 def test_intraday_history_is_asked_month_by_month_and_unadjusted() -> None:
     pages = Query(is_full=True)
-    asked = [pages.first(Ask("IBM", "5m", datetime(2021, 11, 3, tzinfo=UTC), datetime(2022, 1, 2, tzinfo=UTC)))]
+    asked = [pages.first(Ask("IBM", "5m", datetime(2021, 11, 3, tzinfo=UTC), datetime(2022, 1, 4, tzinfo=UTC)))]
     page = pages.read(answer(b"{}"))
     while page.next is not None:
         asked.append(page.next)
@@ -228,13 +228,16 @@ def test_codes_that_end_a_conversation(code: int, verdict: str | None) -> None:
     assert (None if refusal is None else refusal.verdict.value) == verdict
 
 
-def test_connections_that_come_to_nothing_end() -> None:
+def test_connections_that_come_to_nothing_are_paused_and_tried_again() -> None:
     session = MarketStream("sip", ["AAPL"], "key", "secret")
     for _ in range(FRUITLESS):
         session.connected(0)
         assert session.refusal() is None
     session.connected(0)
     assert session.refusal() is not None
+    for _ in range(FRUITLESS):
+        session.connected(0)
+        assert session.refusal() is None
 
 
 def test_a_drop_opens_a_gap_for_each_channel_that_had_events() -> None:

@@ -143,7 +143,7 @@ def test_a_drop_or_an_unreadable_frame_opens_a_gap_from_the_last_event() -> None
     assert [(each.symbol, each.channel) for each in session.gaps()] == [("AAPL", "reference_prices")]
 
 
-def test_connections_that_come_to_nothing_end() -> None:
+def test_connections_that_come_to_nothing_are_paused_and_tried_again() -> None:
     session = MarketStream("fx", ["eurusd"], TOKEN)
     for number in range(FRUITLESS + 1):
         assert session.refusal() is None
@@ -151,6 +151,8 @@ def test_connections_that_come_to_nothing_end() -> None:
     refusal = session.refusal()
     assert refusal is not None
     assert refusal.verdict is Verdict.UPSTREAM_5XX
+    session.connected((FRUITLESS + 2) * S)
+    assert session.refusal() is None
 
 
 @pytest.mark.parametrize(("feed", "symbols"), [("daily", ["AAPL"]), ("iex", []), ("fx", ["EUR"]), ("crypto", ["btc usd"])])
