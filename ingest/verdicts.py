@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -43,3 +44,17 @@ class Reading:
     verdict: Verdict
     detail: str = ""
     retry_after_s: float | None = None
+
+
+_TROUBLE = re.compile(
+    r"maintenance|temporar|unavailable|try again|timed? ?out|internal (server )?error|overload|something went wrong",
+    re.IGNORECASE,
+)
+
+
+def error_told(words: str) -> Reading:
+    """Return what an error in words means that no code explains: trouble of the provider's own, or a question it does not take.
+
+    A service that is down answers 200 and says so in the body (PROVIDERS.md 0.1): a question given up for that is data lost.
+    """
+    return Reading(Verdict.UPSTREAM_5XX if _TROUBLE.search(words) else Verdict.BAD_REQUEST, words)

@@ -15,7 +15,7 @@ import orjson
 
 from ingest.asks import Ask, Credentials, Page, Request, Response
 from ingest.conversation import UNREADABLE, Unnumbered
-from ingest.verdicts import Reading, Verdict
+from ingest.verdicts import Reading, Verdict, error_told
 from lake.errors import InvalidValueError
 from lake.values import Message
 
@@ -72,7 +72,7 @@ def read_document(response: Response) -> object:
     except orjson.JSONDecodeError as error:
         return Reading(Verdict.MALFORMED, f"not JSON: {error}")
     if isinstance(found, dict) and isinstance(found.get("error"), str):
-        return Reading(Verdict.BAD_REQUEST, found["error"])
+        return error_told(found["error"])
     return found
 
 

@@ -14,7 +14,7 @@ import orjson
 
 from ingest.asks import Ask, Page, Request, Response
 from ingest.providers.finnhub import checked, read_refusal
-from ingest.verdicts import Reading, Verdict
+from ingest.verdicts import Reading, Verdict, error_told
 from lake.instants import check_window
 
 ENDPOINT = "stock/tick"
@@ -57,7 +57,7 @@ class Ticks:
             return Page(Reading(Verdict.MALFORMED, f"not JSON: {error}"))
         times = found.get("t") if isinstance(found, dict) else None
         if isinstance(found, dict) and isinstance(found.get("error"), str):
-            return Page(Reading(Verdict.BAD_REQUEST, found["error"]))
+            return Page(error_told(found["error"]))
         if not isinstance(found, dict) or (times is None and found.get("count") != 0):
             return Page(Reading(Verdict.MALFORMED, "no ticks: expected the columns p, v, t"))
         count = len(times) if isinstance(times, list) else 0

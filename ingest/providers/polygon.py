@@ -18,7 +18,7 @@ import orjson
 
 from ingest.asks import Ask, Credentials, Page, Request, Response
 from ingest.offers import Offer
-from ingest.verdicts import Reading, Verdict
+from ingest.verdicts import Reading, Verdict, error_told
 from lake.errors import InvalidValueError
 from lake.instants import check_window
 
@@ -186,7 +186,7 @@ def read_answer(response: Response) -> dict[str, object] | Reading:
     if status in _NOT_ENTITLED:
         return Reading(Verdict.NOT_ENTITLED, words)
     if status == "ERROR" or isinstance(found.get("error"), str):
-        return Reading(Verdict.AUTH if "api key" in told else Verdict.BAD_REQUEST, words)
+        return Reading(Verdict.AUTH, words) if "api key" in told else error_told(words)
     if "results" not in found and "ticker" not in found and found.get("resultsCount") != 0:
         return Reading(Verdict.MALFORMED, "no results and no reason")
     return found

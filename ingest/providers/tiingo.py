@@ -16,7 +16,7 @@ import orjson
 
 from ingest.asks import Ask, Credentials, Page, Request, Response
 from ingest.offers import Offer
-from ingest.verdicts import Reading, Verdict
+from ingest.verdicts import Reading, Verdict, error_told
 from lake.errors import InvalidValueError
 from lake.instants import check_window
 
@@ -147,11 +147,11 @@ def _read_list(body: bytes, words: str) -> Reading:
     except orjson.JSONDecodeError as error:
         return Reading(Verdict.MALFORMED, f"not JSON: {error}: {words[:100]}")
     if isinstance(found, dict) and isinstance(found.get("detail"), str):
-        return Reading(Verdict.BAD_REQUEST, found["detail"])
+        return error_told(found["detail"])
     if not isinstance(found, list):
         return Reading(Verdict.MALFORMED, "expected a list of prices")
     if any(isinstance(each, str) for each in found):
-        return Reading(Verdict.BAD_REQUEST, words)
+        return error_told(words)
     rows = sum(len(told) if isinstance(told := _of_pair(each), list) else 1 for each in found)
     return Reading(Verdict.OK if rows else Verdict.EMPTY_VALID, f"{rows} rows")
 

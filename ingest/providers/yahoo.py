@@ -14,7 +14,7 @@ from datetime import timedelta
 import orjson
 
 from ingest.asks import Ask, Page, Request, Response
-from ingest.verdicts import Reading, Verdict
+from ingest.verdicts import Reading, Verdict, error_told
 from lake.errors import InvalidValueError
 from lake.instants import check_window
 
@@ -163,7 +163,7 @@ def _refusal(status: int, code: str, description: str) -> Reading:
         return Reading(Verdict.UNKNOWN_SYMBOL, told)
     if "data not available for startTime" in description or "Data doesn't exist for startDate" in description:
         return Reading(Verdict.OUT_OF_RANGE, told)
-    return Reading(Verdict.BAD_REQUEST, told)
+    return error_told(told)
 
 
 def _result(document: object) -> tuple[Reading, int]:

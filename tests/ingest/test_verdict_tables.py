@@ -96,6 +96,8 @@ CASES: list[tuple[Callable[[Response], Reading], int, bytes, Verdict]] = [
     (of_finnhub, 403, b'{"error":"You don\'t have access to this resource."}', Verdict.NOT_ENTITLED),
     (of_finnhub, 200, b'{"c":0,"d":null,"dp":null,"h":0,"l":0,"o":0,"pc":0,"t":0}', Verdict.UNKNOWN_SYMBOL),
     (of_finnhub, 200, b"{", Verdict.MALFORMED),
+    (of_finnhub, 200, b'{"error":"Internal error, please try again later"}', Verdict.UPSTREAM_5XX),
+    (of_finnhub, 200, b'{"error":"Wrong resolution"}', Verdict.BAD_REQUEST),
     (of_alpha_vantage, 200, NOTE, Verdict.THROTTLED),
     (of_alpha_vantage, 200, SPARINGLY, Verdict.THROTTLED),
     (of_alpha_vantage, 200, PREMIUM, Verdict.NOT_ENTITLED),

@@ -51,6 +51,7 @@ INELIGIBLE = b'{"code":0,"msg":"Service unavailable from a restricted location a
 BANNED = b'{"code":-1003,"msg":"Way too much request weight used; IP banned until 1723100000000."}'
 TOO_MANY = b'{"status":"ERROR","request_id":"1","error":"You\'ve exceeded the maximum requests per minute, please wait."}'
 PLAN = b'{"status":"NOT_AUTHORIZED","message":"You are not entitled to this data. Please upgrade your plan"}'
+DOWN = b'{"Information":"We are down for maintenance","error":"temporarily unavailable"}'
 NO_FUNDS = b'{"detail":"Your account has insufficient funds for this request."}'
 
 
@@ -93,6 +94,7 @@ CASES: list[tuple[Read, list[Case]]] = [
             (400, {}, b'{"status":"ERROR","error":"timestamp: could not parse"}', Verdict.BAD_REQUEST, None),
             (200, {}, b'{"status":"OK","results":[]}', Verdict.EMPTY_VALID, None),
             (200, {}, b'{"status":"OK"}', Verdict.MALFORMED, None),
+            (200, {}, DOWN, Verdict.UPSTREAM_5XX, None),
             (200, {}, b'{"results":[{"p":1', Verdict.MALFORMED, None),
             (504, AFTER, b"<html>", Verdict.UPSTREAM_5XX, 7.0),
         ],
@@ -112,6 +114,8 @@ CASES: list[tuple[Read, list[Case]]] = [
             (200, {}, b'["Error: resampleFreq must be daily, weekly, monthly or annually"]', Verdict.BAD_REQUEST, None),
             (200, {}, b"[]", Verdict.EMPTY_VALID, None),
             (200, {}, b"words that nobody knows yet", Verdict.MALFORMED, None),
+            (200, {}, b'["Error: the service is temporarily unavailable"]', Verdict.UPSTREAM_5XX, None),
+            (200, {}, b'{"detail":"Internal server error"}', Verdict.UPSTREAM_5XX, None),
             (200, {}, b'[{"date":"2018-01-05T', Verdict.MALFORMED, None),
             (502, {}, b"<html>Bad Gateway</html>", Verdict.UPSTREAM_5XX, None),
         ],
