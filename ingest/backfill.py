@@ -20,6 +20,7 @@ from ingest.capture import capture_pages
 from ingest.ledger import PATIENCE
 from ingest.offers import Offer
 from ingest.permits import Permits
+from ingest.reconcile import UNRECONCILABLE, paused, tell, tell_refused
 from ingest.transport.backoff import Backoff
 from ingest.verdicts import RETRYABLE, Verdict
 from lake.catalog import Lake
@@ -33,9 +34,12 @@ from quality_checks.gap_bounds import DEATH, bounded, parts_of_death
 from quality_checks.gap_proofs import is_held, is_promoted
 from quality_checks.gap_verdicts import judged
 from quality_checks.gaps import Fill, GapLedger, GapStatus, KnownGap
+from quality_checks.reconciled import closed, reconciled
 
 ROUNDS = 6
 """So often is everybody asked before a gap is given up."""
+SPANS_AT_ONCE = 32
+"""Most spans that a round of work begins to reconcile: what is known to be missing must not wait for all of them."""
 FIRST_WAIT, LONGEST_WAIT = timedelta(minutes=5), timedelta(hours=12)
 _LATER = frozenset({*RETRYABLE, Verdict.QUOTA_EXHAUSTED, Verdict.NOT_ASKED})
 """Verdicts that say nothing about the gap, only that now was not the time."""
@@ -62,9 +66,13 @@ class Supply:
 
 @dataclass(slots=True)
 class BackfillReport:
-    """What one round of work did, in gaps; `messages` and `questions` are of this round."""
+    """What one round of work did, in gaps; `messages` and `questions` are of this round.
+
+    spans   of `asked`: those to be reconciled
+    """
 
     asked: int = 0
+    spans: int = 0
     questions: int = 0
     messages: int = 0
     filled: int = 0
@@ -112,14 +120,18 @@ class Backfill:
     ) -> BackfillReport:
         """Do for each gap that is wanted what can be done now: bound it, ask for it, or judge what was told.
 
+        Spans to be reconciled come last, and few in a round: what is known to be missing goes before what may be.
         Safe to repeat, and for several workers at once. Raises LogFullError.
         """
         report = BackfillReport()
         self._ledger.refresh()
-        for gap in self._ledger.under_way():
+        for gap in sorted(self._ledger.under_way(), key=lambda one: one.is_reconcile):
             if is_stopped():
                 break
             if gap.is_final or not wanted(gap):
+                continue
+            if gap.is_reconcile and gap.status is GapStatus.OPEN and report.spans >= SPANS_AT_ONCE:
+                report.waiting += 1
                 continue
             try:
                 with self._lake.state.lease(f"gap:{gap.gap_id}", 0.0):
@@ -151,6 +163,9 @@ class Backfill:
             return None
         if gap.gap_id.endswith(DEATH):
             return self._divide(gap)
+        why_not = paused(self._lake, gap) if gap.is_reconcile else ""
+        if why_not:
+            return self._ledger.step(gap.gap_id, _closed_unasked) if why_not == UNRECONCILABLE else None
         known = bounded(self._lake, gap, now)
         if known is None:
             return None
@@ -158,9 +173,13 @@ class Backfill:
             return self._ledger.step(gap.gap_id, lambda held: _told(held, known))
         left = [each for each in self._candidates(known, now) if each.name not in gap.tried]
         if not left:
-            return self._ledger.step(gap.gap_id, lambda held: self._waits(_told(held, known), now))
+            after = self._ledger.step(gap.gap_id, lambda held: self._waits(_told(held, known), now))
+            if after is not None and after.is_final and _is_refused(after):
+                tell_refused(self._lake, self._log, after)
+            return after
         chosen = left[0]
         report.asked += 1
+        report.spans += gap.is_reconcile
         if gap.tried and gap.fills:
             self._supply.failed_over(gap.fills[-1], chosen.name)
         words = f"asked of {chosen.name}" + (f" after {gap.reason}" if gap.tried else "")
@@ -180,6 +199,8 @@ class Backfill:
     def _candidates(self, gap: KnownGap, now: datetime) -> list[Candidate]:
         """Return who can be asked, the gap's own feed first."""
         own = [Candidate(offer, gap.symbol) for offer in own_offers(gap, self._supply.offers, now)]
+        if gap.is_reconcile:  # whether a feed kept something back, only its own provider's history tells
+            return own
         assert gap.gap_start is not None and gap.gap_end is not None and gap.table_name is not None  # bounded
         asset_class, symbols = self._instrument(gap)
         others = []
@@ -247,6 +268,8 @@ class Backfill:
         if mine and all(fill.verdict == Verdict.BAD_REQUEST.value for fill in newest):
             told = f"nobody understands the question: {gap.reason}"
             return replace(gap, status=GapStatus.UNFILLABLE, reason=told, rounds=rounds, next_attempt_at=None)
+        if mine and _is_refused(gap):
+            return replace(gap, status=GapStatus.UNFILLABLE, rounds=rounds, next_attempt_at=None)
         if not gap.tried:
             told = f"nobody who is known offers {gap.table_name} of {gap.provider} {gap.feed} {gap.symbol}"
             return replace(gap, status=GapStatus.UNFILLABLE, reason=told, next_attempt_at=None)
@@ -274,7 +297,13 @@ class Backfill:
                 return None
             if is_held(self._lake, fill, table):
                 return None
-        verdict = judged(self._lake, gap, mine)
+        if gap.is_reconcile and is_answered:
+            counts = reconciled(self._lake, gap, mine)
+            verdict = closed(gap, counts)
+            if verdict.is_final:
+                tell(self._lake, self._log, gap, counts)
+        else:
+            verdict = judged(self._lake, gap, mine)
         return self._ledger.step(gap.gap_id, lambda held: verdict if held.attempts == gap.attempts else None)
 
 
@@ -285,6 +314,16 @@ def _told(held: KnownGap, known: KnownGap) -> KnownGap:
         gap_start=known.gap_start, gap_end=known.gap_end, last_missing=known.last_missing, missing_count=known.missing_count,
         found_count=known.found_count,
     )  # fmt: skip
+
+
+def _is_refused(gap: KnownGap) -> bool:
+    """Return whether a span cannot be reconciled: its provider does not give the history to this key."""
+    return gap.is_reconcile and bool(gap.fills) and gap.fills[-1].verdict == Verdict.NOT_ENTITLED.value
+
+
+def _closed_unasked(gap: KnownGap) -> KnownGap:
+    told = f"cannot be reconciled: {gap.provider} does not give the history of {gap.feed} to this key, and says so by an alert"
+    return replace(gap, status=GapStatus.UNFILLABLE, reason=told, next_attempt_at=None)
 
 
 def _begun(gap: KnownGap, name: str, words: str) -> KnownGap:

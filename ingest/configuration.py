@@ -144,6 +144,22 @@ class Thresholds(_Part):
     )
 
 
+class Reconcile(_Part):
+    """Feeds without sequence numbers: what was listened to is asked for again, to find what a silence swallowed."""
+
+    enabled: bool = Field(default=True, description="false: nothing is asked again but gaps that are known.")
+    settle_s: Seconds = Field(default=1_200.0, description="So long after a day, or a capture, a provider's history is whole.")
+    settle: dict[str, Seconds] = Field(default={"finnhub": 43_200.0}, description="The same of single providers, by name.")
+    without: tuple[str, ...] = Field(default=(), max_length=64, description="Providers of which nothing is reconciled.")
+    lookback_days: float = Field(
+        default=7.0, gt=0, le=3_650, allow_inf_nan=False, description="Days before now of which something is still asked for."
+    )
+
+    def settled_s(self, provider: str) -> float:
+        """Return after how many seconds a provider's history is whole."""
+        return self.settle.get(provider, self.settle_s)
+
+
 class Configuration(_Part):
     """Everything in the file; frozen."""
 
@@ -151,6 +167,7 @@ class Configuration(_Part):
     universes: dict[str, Universe] = Field(default={}, description="By name.")
     schedules: dict[str, Schedule] = Field(default={}, description="By name.")
     thresholds: Thresholds = Field(default_factory=Thresholds, description="When something is slow, stale, wrong or too few.")
+    reconcile: Reconcile = Field(default_factory=Reconcile, description="What is asked for again of feeds without numbers.")
 
     def provider(self, name: str) -> Provider:
         """Return what is configured of a provider; as shipped where nothing is."""
@@ -164,3 +181,5 @@ class Configuration(_Part):
 _SHIPPED = Provider()
 SECTIONS: Mapping[str, type[_Part]] = {"providers": Provider, "universes": Universe, "schedules": Schedule}
 """The parts of the file that hold named tables."""
+SINGLE: Mapping[str, type[_Part]] = {"thresholds": Thresholds, "reconcile": Reconcile}
+"""The parts that are one table."""

@@ -19,7 +19,7 @@ import tomlkit
 from pydantic import BaseModel, ValidationError
 from tomlkit.exceptions import TOMLKitError
 
-from ingest.configuration import SECTIONS, Configuration, Thresholds, Window
+from ingest.configuration import SECTIONS, SINGLE, Configuration, Window
 from ingest.plan_mistakes import wrong_plan
 from ingest.telling_names import MAX_SHOWN, looks_secret, meant, name_told
 from ingest.toml_lines import Path, line_of, lines_of
@@ -200,7 +200,7 @@ def _fields_at(path: Path) -> frozenset[str]:
     """Return the keys that the table at `path` may have."""
     model: type[BaseModel] = Configuration
     if path:
-        model = Thresholds if path[0] == "thresholds" else SECTIONS[str(path[0])]
+        model = {**SINGLE, **SECTIONS}[str(path[0])]
         model = Window if "windows" in path[1:] else model
     return frozenset(model.model_fields)
 
@@ -217,6 +217,7 @@ def _wrong(document: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
         yield from _repeated(("universes", name, "symbols"), universe.get("symbols"))
     for name, schedule in _tables(document, "schedules"):
         yield from _wrong_schedule(("schedules", name), schedule, known, universes)
+    yield from _wrong_reconcile(document.get("reconcile"), known)
 
 
 def _tables(document: Mapping[str, Any], section: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -275,6 +276,20 @@ def _wrong_schedule(
         yield (*path, "when"), f'{when!r} needs a calendar, such as calendar = "XNYS"'
     if isinstance(calendar, str) and calendar and not _is_calendar(calendar):
         yield (*path, "calendar"), f"no calendar {name_told(calendar)!r}; expected a MIC with one, like XNYS"
+
+
+def _wrong_reconcile(found: object, known: Sequence[str]) -> Iterator[tuple[Path, str]]:
+    told = found if isinstance(found, Mapping) else {}
+    names: list[tuple[Path, object]] = []
+    for field in ("settle", "without"):
+        value = told.get(field)
+        if isinstance(value, Mapping):
+            names += [(("reconcile", field, str(name)), name) for name in value]
+        elif isinstance(value, list):
+            names += [(("reconcile", field, number), name) for number, name in enumerate(value)]
+    for path, name in names:
+        if isinstance(name, str) and name not in known:
+            yield path, f"no such provider {name_told(name)!r}{meant(name, known)}; expected one of {', '.join(known)}"
 
 
 def _repeated(path: Path, symbols: object) -> Iterator[tuple[Path, str]]:

@@ -199,7 +199,7 @@ async def _listened(one: Listening, manner: _Manner) -> CaptureReport:
             await asyncio.to_thread(tally.flush)
             report.messages = recorder.durable
             report.most_held_bytes = manner.writer.pressure.most_held_bytes
-    manner.lake.state.save_job(one.job, one.standing(recorder.capture, report.ended))
+    manner.lake.state.save_job(one.job, one.standing(recorder.capture, report.ended) | {"told_at_ns": manner.lake.clock()})
     return report
 
 
@@ -285,8 +285,10 @@ def _begin(one: Listening, manner: _Manner) -> tuple[QueuedRecorder, CaptureRepo
 
     detail = {"address": one.address.stream, "target": one.session.target, "wanted": dict(one.session.wanted)}
     detail |= {"part": one.part} if one.part else {}
-    recorder, report = begun(lake, manner.log, one.provider, one.feed, CaptureKind.LIVE, detail, recorder_of)
     before = lake.state.job(one.job)
+    if before is not None and before.get("told_at_ns"):  # how long it listened, durable: quality_checks/heard.py
+        detail["before"] = {"capture_id": before["capture_id"], "until": to_datetime(before["told_at_ns"]).isoformat()}
+    recorder, report = begun(lake, manner.log, one.provider, one.feed, CaptureKind.LIVE, detail, recorder_of)
     if before is not None and before["ended"] not in (END_OF_RECORDING, STOPPED):
         told = "ended without a word" if before["ended"] is None else f"ended: {before['ended']}"
         gap = Gap(0, "", "all channels", "open", f"capture {before['capture_id']} {told}", None, None)

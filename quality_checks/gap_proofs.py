@@ -13,6 +13,7 @@ from lake.catalog import Lake
 from lake.conditions import Where
 from lake.errors import NotFoundError
 from lake.scan import read
+from lake.tables import table_named
 from quality_checks.gaps import Fill, KnownGap
 from quality_checks.missing import missing_bars, series_of
 from transforms.feeds import feed_of
@@ -73,24 +74,44 @@ def bars_missing(lake: Lake, gap: KnownGap, fill: Fill) -> int | None:
 
 def told_by(lake: Lake, gap: KnownGap, fill: Fill) -> Told:
     """Return what a fill's answers say of the gap's window, decoded once more from raw, against what the lake has of it."""
-    table = str(gap.table_name)
-    feed = feed_of(fill.provider, fill.feed)
-    messages = read(lake, "raw.messages", where=[Where("capture_id", "=", fill.capture_id)]).sort_by("message_seq")
-    if feed is None or table not in feed.tables or messages.num_rows == 0:
+    facts = facts_told(lake, gap, fill)
+    if facts.is_empty():
         return Told(0, 0)
-    content = _CONTENT[table]
-    decoded = feed.decode(messages).tables[table].select(["symbol", *content])
-    facts = _within(pl.DataFrame(pl.from_arrow(decoded)), gap, fill.symbol, content[0])
-    stamp = content[0]
+    absent = _absent(facts, rows_held(lake, gap, fill), content_of(gap))
+    return Told(len(facts), max(0, absent - refused_of(lake, gap, fill)))
+
+
+def content_of(gap: KnownGap) -> tuple[str, ...]:
+    """Return the columns by which a fact of an answer is found again in the gap's table; the first is its instant."""
+    return _CONTENT[str(gap.table_name)]
+
+
+def facts_told(lake: Lake, gap: KnownGap, fill: Fill) -> pl.DataFrame:
+    """Return the facts of a fill's answers that lie in the gap's window, as its symbol and content tell them."""
+    content = content_of(gap)
+    messages = read(lake, "raw.messages", where=[Where("capture_id", "=", fill.capture_id)]).sort_by("message_seq")
+    feed = feed_of(fill.provider, fill.feed)
+    if feed is None or gap.table_name not in feed.tables:
+        decoded = table_named(str(gap.table_name)).arrow_schema().empty_table()
+    else:
+        decoded = feed.decode(messages).tables[gap.table_name]
+    return _within(pl.DataFrame(pl.from_arrow(decoded.select(["symbol", *content]))), gap, fill.symbol, content[0])
+
+
+def rows_held(lake: Lake, gap: KnownGap, fill: Fill, more: Sequence[str] = ()) -> pl.DataFrame:
+    """Return what the lake has of the gap's window from the feed of a fill: symbol, content, and `more` columns."""
+    content = content_of(gap)
     where = [
         Where("provider", "=", fill.provider), Where("feed", "=", fill.feed), Where("symbol", "=", fill.symbol),
-        Where(stamp, ">=", gap.gap_start), Where(stamp, "<", gap.gap_end),
+        Where(content[0], ">=", gap.gap_start), Where(content[0], "<", gap.gap_end),
     ]  # fmt: skip
-    held = pl.DataFrame(pl.from_arrow(read(lake, table, ["symbol", *content], where)))
-    refused = read(
-        lake, "quality.quarantine", ["event_id"], [Where("capture_id", "=", fill.capture_id), Where("table_name", "=", table)]
-    ).num_rows  # fmt: skip
-    return Told(len(facts), max(0, _absent(facts, held, content) - refused))
+    return pl.DataFrame(pl.from_arrow(read(lake, str(gap.table_name), ["symbol", *content, *more], where)))
+
+
+def refused_of(lake: Lake, gap: KnownGap, fill: Fill) -> int:
+    """Return how many facts of a fill the gate has put into quarantine."""
+    where = [Where("capture_id", "=", fill.capture_id), Where("table_name", "=", gap.table_name)]
+    return int(read(lake, "quality.quarantine", ["event_id"], where).num_rows)
 
 
 def _within(facts: pl.DataFrame, gap: KnownGap, symbol: str, stamp: str) -> pl.DataFrame:

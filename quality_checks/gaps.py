@@ -26,6 +26,8 @@ from lake.scan import read
 from lake.tables import rows, table_named
 
 GAPS = "quality.gaps"
+RECONCILE = "reconcile-"
+"""How the id of a gap begins that is a span to be reconciled: nothing is known to be missing in it."""
 _KIND = "gap"
 _SEEN = "gaps_seen"
 _MICROSECOND = timedelta(microseconds=1)
@@ -106,6 +108,11 @@ class KnownGap:
     def is_final(self) -> bool:
         """Whether nothing more is done about it."""
         return self.status in FINAL
+
+    @property
+    def is_reconcile(self) -> bool:
+        """Whether it is a span of a feed without numbers, asked for again to find what a silence swallowed."""
+        return self.gap_id.startswith(RECONCILE)
 
     @property
     def channel(self) -> str:

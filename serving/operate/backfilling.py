@@ -14,6 +14,8 @@ from ingest.landing import land
 from ingest.offers import Offer
 from ingest.providers.registry import PROVIDERS
 from ingest.reach import Reach
+from ingest.reconcile import Looked
+from ingest.reconcile import look as look_for_spans
 from lake.catalog import Lake
 from lake.conditions import Where
 from lake.errors import InvalidValueError, NotFoundError
@@ -191,6 +193,15 @@ def _add(whole: BackfillReport, done: BackfillReport) -> None:
         setattr(whole, name, getattr(whole, name) + getattr(done, name))
     whole.waiting = done.waiting
     whole.stories += done.stories
+
+
+def open_spans(lake: Lake, log: Log, offers: Sequence[Offer], since: datetime | None = None) -> Looked:
+    """Put what feeds without numbers were listened to into the ledger, to be reconciled, as the configuration says.
+
+    since   how far back; None: as configured
+    """
+    rules = open_configured(lake).in_force().reconcile
+    return look_for_spans(lake, log, GapLedger(lake, log, "reconcile"), offers, rules, since)
 
 
 def look_for_scheduled(lake: Lake, log: Log) -> list[KnownGap]:

@@ -45,6 +45,8 @@ TURN_S = 2.0
 """Pause between two turns of the pipeline."""
 GAPS_S = 30.0
 """Pause between two looks at what is missing."""
+SPANS_S = 300.0
+"""Pause between two looks for what was listened to and can be asked for again."""
 POLL_S = 900.0
 """Pause between two polls of a provider that is asked, not listened to."""
 TROUBLE_S = 60.0
@@ -242,16 +244,22 @@ def _gaps(lake: Lake, chosen: argparse.Namespace, stopping: threading.Event) -> 
     log = open_log(lake.settings)
     reached = _reached(lake, chosen.simulator)
     tell("waiting", words="fills what is missing")
+    looked = -SPANS_S
     while not stopping.is_set():
         try:
             opened = backfilling.look_for_scheduled(lake, log)
             with backfilling.supplied(lake, log, reached) as supply:
+                if chosen.simulator is None and time.monotonic() - looked >= SPANS_S:  # recordings are of other days
+                    looked = time.monotonic()
+                    opened += backfilling.open_spans(lake, log, supply.offers).opened
                 done = backfilling.fill(lake, log, supply, lambda gap: True, promotes=False, is_stopped=stopping.is_set)
         except (CommitConflictError, CommitUnknownError, LogFullError, ProviderUnavailableError) as error:
             tell("trouble", words=str(error))
         else:
             if opened or done.questions or done.stories:
-                tell("gaps", words=f"{len(opened)} found missing; {done.words()}")
+                spans = sum(gap.is_reconcile for gap in opened)
+                words = f"{len(opened) - spans} found missing, {spans} spans to be reconciled"
+                tell("gaps", words=f"{words}; {done.words()}")
         stopping.wait(GAPS_S)
 
 

@@ -143,7 +143,10 @@ def _judge(outcome: Outcome, lake: Lake, day: Day, report: dict[str, Any]) -> No
     told = Counter(zip(*(trades[name].to_pylist() for name in ("provider", "symbol", "ts_event")), strict=True))
     outcome.wrong += checks.trades_wrong(day, told, {name: SYMBOLS[name] for name in STREAMS})
     gaps = newest_gaps(lake)
-    outcome.figures["gaps"] = dict(Counter(gap.status.value for gap in gaps))
+    spans = [gap for gap in gaps if gap.is_reconcile]
+    outcome.figures["gaps"] = dict(Counter(gap.status.value for gap in gaps if not gap.is_reconcile))
+    outcome.figures["spans reconciled"] = dict(Counter(gap.status.value for gap in spans))
+    outcome.figures["missed in silence"] = sum(gap.found_count or 0 for gap in spans)
     reasons = read(lake, "quality.gaps", ["reason"])["reason"].to_pylist()
     outcome.figures["gaps told by silence"] = sum(_SILENCE.search(reason) is not None for reason in reasons)
     outcome.figures["filled by another"] = sum(any(fill.provider != gap.provider for fill in gap.fills) for gap in gaps)

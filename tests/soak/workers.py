@@ -17,6 +17,7 @@ from ingest.asks import Ask, SessionWithAnswers
 from ingest.backfill import Backfill, Supply
 from ingest.breaker import Breakers
 from ingest.capture import capture_pages
+from ingest.configuration import Reconcile
 from ingest.folders import FolderWatch
 from ingest.landing import land
 from ingest.offers import Offer
@@ -29,6 +30,7 @@ from ingest.providers.finnhub import TradeStream
 from ingest.providers.registry import OFFERS, provider_named
 from ingest.quotas import Quotas
 from ingest.reach import Reach, simulated
+from ingest.reconcile import look
 from ingest.routing import Router
 from ingest.shipped_plans import PLANS as SHIPPED
 from ingest.simulator.keyed import Keys
@@ -48,6 +50,8 @@ from tests.soak.processes import GO, Setting
 STALE_NS = 30 * NANOS_PER_SECOND
 _CALM = 3
 """So many looks in a row without an open gap, and the filler's day is done."""
+RULES = Reconcile(settle_s=300.0, settle={})
+"""The simulated providers' history is whole at once; a few minutes let captures end."""
 PLANS = {provider: plans[0] for provider, plans in SHIPPED.items()}
 """The free plans: the smallest quotas there are."""
 PATIENT = Backoff(attempts=8, first_s=0.5, ceiling_s=60.0)
@@ -221,7 +225,7 @@ def pipeline(worker: Worker) -> None:
 
 
 def filler(worker: Worker) -> None:
-    """Close gaps until the day is over and none is left for a while."""
+    """Close gaps, and reconcile what was listened to, until the day is over and nothing is left for a while."""
     ledger = GapLedger(worker.lake, worker.log, "filler")
     router = Router(OFFERS, worker.breakers, worker.pace.clock)
 
@@ -236,6 +240,7 @@ def filler(worker: Worker) -> None:
     fill = Backfill(worker.lake, worker.log, supply, ledger, sleep=worker.pace.sleep, rng=rng, backoff=PATIENT, timeout_s=3.0)
     while calm < _CALM and not worker.is_over():
         try:
+            spans = look(worker.lake, worker.log, ledger, OFFERS, RULES)
             report = fill.work(is_stopped=worker.is_over)
         except TickhouseError as error:
             print(f"filler: {error}", flush=True)
@@ -244,7 +249,7 @@ def filler(worker: Worker) -> None:
         for story in report.stories:
             print(f"{story['gap_id']}: {story['status']}: {story['reason']}", flush=True)
         is_evening = worker.pace.clock() > worker.setting.day.close_ns + 300 * NANOS_PER_SECOND
-        calm = calm + 1 if is_evening and not ledger.under_way() else 0
+        calm = calm + 1 if is_evening and not spans.waiting and not ledger.under_way() else 0
         worker.pace.sleep(60.0)
 
 

@@ -24,15 +24,14 @@ HTTP_KINDS = (
     "error_in_200",
 )
 """Refusals, failures and nonsense of answers; `slow` is 11 s late, `no_answer` later than anybody waits. No storm has
-`misunderstood`, an answer 400: it does not pass."""
+`misunderstood` and `forbidden`, answers 400 and 403: they do not pass."""
 STREAM_KINDS = ("dropped", "closed", "refused", "mute", "half_mute", "doubled", "truncated", "garbled", "limited")
 """`mute`: the socket lives and says nothing; `half_mute`: one symbol is silent; `limited`: one connection too many."""
 PROCESS_KINDS = ("killed", "stopped")
 """What happens to processes of ours: kill -9, and SIGSTOP for a while."""
 _INSTANT = frozenset({"dropped", "closed", "killed"})
-_SECONDS = {"mute": (30.0, 120.0), "half_mute": (60.0, 180.0)}
-"""How long what lasts may last: silence that is shorter is within the pauses that symbols make, and nobody can tell it."""
-_SECONDS_ELSE = (5.0, 90.0)
+_SECONDS = (5.0, 90.0)
+"""How long what lasts may last; the shortest silences are within the pauses that symbols make: no listener can tell them."""
 _SECOND_NS = 1_000_000_000
 
 
@@ -81,7 +80,7 @@ def storm(
     for number in range(count if choices else 0):
         part, kind, whom = choices[number % len(choices)]
         start_ns = rng.randrange(first, last)
-        seconds = 1.0 if kind in _INSTANT else rng.uniform(*_SECONDS.get(kind, _SECONDS_ELSE))
+        seconds = 1.0 if kind in _INSTANT else rng.uniform(*_SECONDS)
         end_ns = min(start_ns + round(seconds * _SECOND_NS), day.close_ns - length // 20)
         found.append(Incident(number, part, kind, whom, start_ns, end_ns))
     return tuple(sorted(found, key=lambda each: each.start_ns))

@@ -38,10 +38,11 @@ SYMBOLS = {"binance": ("BTCUSDT",), "alpaca": STOCKS, "finnhub": STOCKS, "polygo
 _REFUSALS = {
     429: b"Too Many Requests\r\n",
     503: b"",
+    403: b"",
     400: b'{"chart":{"result":null,"error":{"code":"Bad Request","description":"Invalid input"}}}',
 }
 """Of Yahoo, and of whom nothing better is known."""
-_STATUSES = {"throttled": 429, "server_error": 503, "misunderstood": 400}
+_STATUSES = {"throttled": 429, "server_error": 503, "misunderstood": 400, "forbidden": 403}
 _LATE_S = 11.0
 _NEVER_S = 3_600.0
 
@@ -71,7 +72,9 @@ class DayServer:
         }
         addresses = {provider: f"ws://{HOST}:{next(iter(each.sockets)).getsockname()[1]}" for provider, each in servers.items()}
         addresses["spot"] = addresses["binance"]
-        config = uvicorn.Config(self._app(), host=HOST, port=0, log_level="critical", lifespan="off")
+        config = uvicorn.Config(
+            self._app(), host=HOST, port=0, log_level="critical", lifespan="off", timeout_graceful_shutdown=1
+        )  # fmt: skip
         web = uvicorn.Server(config)
         serving = asyncio.create_task(web.serve())
         while not web.started:
