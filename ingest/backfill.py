@@ -30,7 +30,7 @@ from lake.instants import to_datetime
 from lake.log.log import Log
 from lake.scan import read
 from lake.values import CaptureKind
-from quality_checks.gap_bounds import DEATH, bounded, parts_of_death
+from quality_checks.gap_bounds import DEATH, EVENTS, bounded, parts_of_death
 from quality_checks.gap_proofs import is_held, is_promoted
 from quality_checks.gap_verdicts import judged
 from quality_checks.gaps import Fill, GapLedger, GapStatus, KnownGap
@@ -40,6 +40,8 @@ ROUNDS = 6
 """So often is everybody asked before a gap is given up."""
 SPANS_AT_ONCE = 32
 """Most spans that a round of work begins to reconcile: what is known to be missing must not wait for all of them."""
+OWN_ATTEMPTS = 4
+"""So often a gap's own provider is asked for events, at bad times, before another is: another's are not the same facts."""
 FIRST_WAIT, LONGEST_WAIT = timedelta(minutes=5), timedelta(hours=12)
 _LATER = frozenset({*RETRYABLE, Verdict.QUOTA_EXHAUSTED, Verdict.NOT_ASKED})
 """Verdicts that say nothing about the gap, only that now was not the time."""
@@ -178,6 +180,8 @@ class Backfill:
                 tell_refused(self._lake, self._log, after)
             return after
         chosen = left[0]
+        if chosen.offer.provider != gap.provider and _may_answer_later(known):
+            return self._ledger.step(gap.gap_id, lambda held: self._waits(_told(held, known), now))
         report.asked += 1
         report.spans += gap.is_reconcile
         if gap.tried and gap.fills:
@@ -305,6 +309,15 @@ class Backfill:
         else:
             verdict = judged(self._lake, gap, mine)
         return self._ledger.step(gap.gap_id, lambda held: verdict if held.attempts == gap.attempts else None)
+
+
+def _may_answer_later(gap: KnownGap) -> bool:
+    """Whether a gap's own provider was only asked at a bad time, and not often: a place in a quota, an outage, a breaker pass."""
+    own = [fill for fill in gap.fills if fill.provider == gap.provider and fill.capture_id]
+    mine = [fill for fill in own if f"{fill.provider}/{fill.feed}" in gap.tried]
+    if gap.table_name not in EVENTS or not mine:
+        return False
+    return Verdict(mine[-1].verdict) in _LATER and len({fill.attempt for fill in own}) < OWN_ATTEMPTS
 
 
 def _told(held: KnownGap, known: KnownGap) -> KnownGap:

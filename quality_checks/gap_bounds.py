@@ -23,6 +23,8 @@ from quality_checks.gaps import GapStatus, KnownGap
 from transforms.feeds import feed_named
 
 TRADES, QUOTES, BOOK_EVENTS, BARS = (f"normalized.{name}" for name in ("trades", "quotes", "book_events", "bars"))
+EVENTS = frozenset({TRADES, QUOTES, BOOK_EVENTS})
+"""Tables of what happened on a venue: another provider tells of other venues, or of some only. Bars of two tell one market."""
 NUMBERED = frozenset({("binance", TRADES)})
 """Feeds whose trades are numbered without a hole, so that numbers tell what is missing."""
 PATIENCE = timedelta(minutes=15)
