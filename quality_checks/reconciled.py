@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -9,6 +10,9 @@ from datetime import datetime
 import polars as pl
 
 from lake.catalog import Lake
+from lake.conditions import Where
+from lake.scan import read
+from lake.values import CaptureKind
 from quality_checks.gap_proofs import content_of, facts_told, refused_of, rows_held
 from quality_checks.gaps import Fill, GapStatus, KnownGap
 
@@ -46,7 +50,7 @@ class Reconciled:
 
 def reconciled(lake: Lake, gap: KnownGap, fills: Sequence[Fill]) -> Reconciled:
     """Return the counts of a span by the fills of its last attempt, which have gone through the gate."""
-    content, ours = content_of(gap), [fill.capture_id for fill in gap.fills]
+    content, ours = content_of(gap), _asking(lake, gap)
     told = pl.concat([facts_told(lake, gap, fill) for fill in fills])
     held = rows_held(lake, gap, fills[-1], ["capture_id"])
     own = held.filter(~pl.col("capture_id").is_in(ours))
@@ -96,6 +100,19 @@ def closed(gap: KnownGap, told: Reconciled) -> KnownGap:
         words += f"; {count} {meaning}" if count else ""
     status = GapStatus.FILLED if told.missed else GapStatus.PROVEN_EMPTY
     return replace(gap, status=status, reason=words, missing_count=told.missed, found_count=told.missed)
+
+
+def _asking(lake: Lake, gap: KnownGap) -> list[str]:
+    """Return the captures that asked the questions of a span, also of a worker that died before it told the ledger."""
+    where = [
+        Where("provider", "=", gap.provider), Where("feed", "=", gap.feed), Where("kind", "=", CaptureKind.BACKFILL.value),
+        Where("started_at", ">=", gap.gap_end),
+    ]  # fmt: skip
+    rows = read(lake, "ops.captures", ["capture_id", "detail"], where).to_pylist()
+    asks = {row["capture_id"]: json.loads(row["detail"])["asks"] for row in rows}
+    told = {fill.capture_id for fill in gap.fills}
+    mine = [asked for name, asked in asks.items() if name in told]
+    return sorted(told | {name for name, asked in asks.items() if asked in mine})
 
 
 def _newest(facts: pl.DataFrame, stamp: str) -> datetime | None:

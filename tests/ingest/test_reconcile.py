@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import random
+import signal
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import pytest
 
@@ -13,23 +16,32 @@ from ingest.asks import SessionWithAnswers
 from ingest.backfill import Backfill, BackfillReport, Supply
 from ingest.capture import capture_stream
 from ingest.configuration import Reconcile
+from ingest.configuration_text import read_configuration
+from ingest.ledger import begun
+from ingest.plans import Plan, Window
 from ingest.providers.alpaca_stream import MarketStream as Alpaca
 from ingest.providers.finnhub import TradeStream
 from ingest.providers.polygon_stream import MarketStream as Polygon
-from ingest.reconcile import MISSED, look
+from ingest.providers.registry import OFFERS
+from ingest.quotas import Quotas
+from ingest.reconcile import MISSED, UNRECONCILABLE, look
+from ingest.recorder import Recorder
 from ingest.simulator.day.incidents import Incident
 from ingest.simulator.day.tape import MINUTE_NS, Day, Tape
 from ingest.simulator.keyed import Keys
 from lake.catalog import Lake
 from lake.conditions import Where
+from lake.errors import WrongConfigurationError
 from lake.instants import NANOS_PER_SECOND, to_ns
 from lake.log.segments import SegmentLog
 from lake.scan import read
+from lake.values import CaptureKind
 from quality_checks.alerts import Alerts
 from quality_checks.gaps import GapLedger, GapStatus, KnownGap, newest_gaps
 from tests.ingest.conftest import FAST
 from tests.ingest.filling import opened, supply_of, turn
 from tests.ingest.made_day import MadeDay, StillClock
+from tests.ingest.test_backfill_kills import KILL_AT, work
 from tests.soak.simulating import OPEN_NS
 
 DAY = Day(21, OPEN_NS, OPEN_NS + 3 * MINUTE_NS, ("AAPL", "MSFT"))
@@ -87,6 +99,10 @@ def worked(lake: Lake, log: SegmentLog, supply: Supply, rounds: int = 4, who: st
 def looked(lake: Lake, log: SegmentLog, supply: Supply, rules: Reconcile = RULES) -> list[str]:
     """Ids of the spans that a look opens."""
     return [gap.gap_id for gap in look(lake, log, GapLedger(lake, log, "look"), supply.offers, rules).opened]
+
+
+def rules_with(**changed: object) -> Reconcile:
+    return RULES.model_copy(update=changed)
 
 
 def spans(lake: Lake, provider: str) -> dict[str, KnownGap]:
@@ -152,10 +168,116 @@ def test_a_look_again_opens_nothing(silent: Silent) -> None:
     rows = {name: kept(silent.lake, name, "AAPL") for name in FEEDS}
     assert looked(silent.lake, silent.log, silent.supply) == []
     silent.clock.sleep(86_400.0)
-    assert looked(silent.lake, silent.log, silent.supply, replace_rules(settle_s=1.0)) == []
+    assert looked(silent.lake, silent.log, silent.supply, rules_with(settle_s=1.0)) == []
     assert [report.questions for report in worked(silent.lake, silent.log, silent.supply, 1)] == [0]
     assert {name: kept(silent.lake, name, "AAPL") for name in FEEDS} == rows
 
 
-def replace_rules(**changed: object) -> Reconcile:
-    return RULES.model_copy(update=changed)
+def test_who_is_killed_and_who_comes_second_reconcile_a_day_once(root: Path, tmp_path: Path) -> None:
+    """Two look at once; a worker is killed with an answer that no step knows of; then two work at once, each a process."""
+    clock = StillClock(OPEN_NS)
+    lake, log = opened(tmp_path, clock)
+    with lake, log:
+        listened(lake, log, clock, "alpaca", [silence("alpaca")])
+        clock.sleep(SETTLE_S + 60)
+        with MadeDay(DAY, [], clock) as day:
+            supply = supply_of(day.addresses, clock)
+            with ThreadPoolExecutor(2) as pool:
+                found = list(pool.map(lambda number: looked(lake, log, supply), range(2)))
+            assert sorted(len(ids) for ids in found) == [0, len(SYMBOLS)]
+            assert work(root, tmp_path, day.addresses, KILL_AT).wait(300) == -signal.SIGKILL
+            both = [work(root, tmp_path, day.addresses) for _ in range(2)]
+            assert [each.wait(300) for each in both] == [0, 0]
+            worked(lake, log, supply, 2)
+        assert {symbol: gap.status for symbol, gap in spans(lake, "alpaca").items()} == {
+            "AAPL": GapStatus.FILLED,
+            "MSFT": GapStatus.PROVEN_EMPTY,
+        }
+        assert [kept(lake, "alpaca", symbol) for symbol in SYMBOLS] == [told(symbol) for symbol in SYMBOLS]
+        steps = read(lake, "quality.gaps", ["gap_id", "status", "attempts"]).to_pylist()
+        assert set(Counter((row["gap_id"], row["status"], row["attempts"]) for row in steps).values()) == {1}
+        captures = read(lake, "ops.captures", ["capture_id"], [Where("kind", "=", "backfill")]).num_rows
+        assert captures == len(SYMBOLS) + 1, "the one question under way is asked again"
+
+
+@pytest.fixture(scope="module")
+def limited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Lake, SegmentLog, StillClock]]:
+    """A lake that listened to two feeds in vain: they were dead on the day."""
+    clock = StillClock(OPEN_NS)
+    lake, log = opened(tmp_path_factory.mktemp("limited"), clock)
+    with lake, log:
+        for provider, feed in (("alpaca", "iex"), ("finnhub", "trades"), ("tiingo", "iex")):
+            announced(lake, log, provider, feed, {"trades": SYMBOLS})
+        turn(lake, log)
+        clock.sleep(180.0 + SETTLE_S)
+        yield lake, log, clock
+
+
+def announced(lake: Lake, log: SegmentLog, provider: str, feed: str, wanted: Mapping[str, Sequence[str]]) -> Recorder:
+    """A capture that was killed after a minute of the day, as its process left it."""
+    recorder, _ = begun(
+        lake, log, provider, feed, CaptureKind.LIVE, {"wanted": wanted},
+        lambda capture: Recorder(log, capture, clock=lake.clock, steps=lake.steps, sleep=lambda seconds: None),
+    )  # fmt: skip
+    told_at_ns = lake.clock() + MINUTE_NS
+    job = {"capture_id": recorder.capture.capture_id, "ended": None, "provider": provider, "feed": feed}
+    lake.state.save_job(f"stream:{provider}-{feed}", {**job, "begun_ns": lake.clock(), "told_at_ns": told_at_ns})
+    return recorder
+
+
+def test_a_spent_quota_is_waited_for_and_never_exceeded(limited: tuple[Lake, SegmentLog, StillClock]) -> None:
+    lake, log, clock = limited
+    plan = Plan("tiny", (Window(1, calendar="day"),), live_share=0.0)
+    with MadeDay(DAY, [], clock) as day, Quotas(lake.state, {"alpaca": plan}, clock) as quotas:
+        supply = replace(supply_of(day.addresses, clock), permits=lambda provider: quotas.permits(provider, "key", "backfill"))
+        looked(lake, log, supply, rules_with(without=("finnhub", "tiingo")))
+        worked(lake, log, supply, 3)
+        first, second = sorted(gap.status for gap in spans(lake, "alpaca").values())
+        assert {first, second} == {GapStatus.FILLED, GapStatus.OPEN}
+        waits = [gap for gap in GapLedger(lake, log, "look").under_way() if gap.status is GapStatus.OPEN]
+        assert [gap.next_attempt_at is not None and gap.rounds == 0 for gap in waits] == [True]
+        clock.sleep(86_400.0)
+        worked(lake, log, supply, 3)
+        calls = [call for call in day.report()["calls"] if call[0] == "alpaca"]
+    assert {gap.status for gap in spans(lake, "alpaca").values()} == {GapStatus.FILLED}
+    assert len(calls) == len(SYMBOLS), "one a day, and none that was not to be"
+
+
+def test_a_key_that_may_not_ask_is_told_once(limited: tuple[Lake, SegmentLog, StillClock]) -> None:
+    lake, log, clock = limited
+    with MadeDay(DAY, [Incident(0, "http", "forbidden", "finnhub", 0, 2 * OPEN_NS)], clock) as day:
+        supply = supply_of(day.addresses, clock)
+        looked(lake, log, supply, rules_with(without=("alpaca", "tiingo")))
+        worked(lake, log, supply, 3)
+        calls = [call for call in day.report()["calls"] if call[0] == "finnhub"]
+        assert looked(lake, log, supply, rules_with(without=("alpaca", "tiingo"))) == []
+    found = spans(lake, "finnhub")
+    assert {gap.status for gap in found.values()} == {GapStatus.UNFILLABLE} and len(found) == len(SYMBOLS)
+    assert len(calls) == 1, "the other span is closed by the first one's answer"
+    (alert,) = [one for one in Alerts(lake.state, clock).listed() if one.subject == "finnhub/trades"]
+    assert (alert.kind, alert.count) == (UNRECONCILABLE, 1) and "access to this resource" in alert.detail
+
+
+def test_a_feed_whose_history_nobody_offers_is_told_once(limited: tuple[Lake, SegmentLog, StillClock]) -> None:
+    lake, log, clock = limited
+    ledger = GapLedger(lake, log, "look")
+    for _ in range(2):
+        found = look(lake, log, ledger, OFFERS, rules_with(without=("alpaca", "finnhub")))
+        assert found.opened == [] and ["nobody offers its history" in words for words in found.unreconcilable] == [True]
+        Alerts(lake.state, clock, log).resolve(UNRECONCILABLE, "tiingo/iex trades")
+    assert not Alerts(lake.state, clock).is_open(UNRECONCILABLE, "tiingo/iex trades"), "nobody is told again"
+
+
+def test_the_configuration_says_what_is_not_reconciled() -> None:
+    made = read_configuration('[reconcile]\nenabled = false\nsettle = { alpaca = 60 }\nwithout = ["polygon"]\n').reconcile
+    assert (made.enabled, made.settled_s("alpaca"), made.settled_s("polygon"), made.without) == (
+        False,
+        60.0,
+        1_200.0,
+        ("polygon",),
+    )
+    with pytest.raises(WrongConfigurationError) as found:
+        read_configuration('[reconcile]\nenable = true\nsettle = { alpacca = -1 }\nwithout = ["poligon"]\n')
+    told_at = {(each["where"], each["line"]) for each in found.value.mistakes}
+    assert {where for where, _ in told_at} == {"reconcile.enable", "reconcile.settle.alpacca", "reconcile.without.0"}
+    assert "did you mean polygon?" in str(found.value)
