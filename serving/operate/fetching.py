@@ -64,20 +64,25 @@ class Fetched:
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """Where the providers are reached: at `simulator`, or themselves."""
+    """Where the providers are reached.
 
-    simulator: str | None
+    place         one address that stands for them all; None: themselves
+    is_recorded   whether recordings answer there: they are given without limit
+    """
+
+    place: str | None
     databento_key: str = field(repr=False)
+    is_recorded: bool = False
 
     def databento(self) -> Address:
         """Return where Databento is reached. Raises SettingsError without a key."""
         if not self.databento_key:
             raise SettingsError(f"databento needs {databento.KEY_VARIABLES[0]} in the environment")
-        return Address(self.simulator or databento.ADDRESS, credentials=databento.credentials(self.databento_key))
+        return Address(self.place or databento.ADDRESS, credentials=databento.credentials(self.databento_key))
 
     def iex(self, address: str) -> Address:
         """Return where IEX's list or file is reached."""
-        return Address(self.simulator or address)
+        return Address(self.place or address)
 
 
 @contextmanager
@@ -87,7 +92,7 @@ def reached(source: From) -> Iterator[Reach]:
         yield Reach(None, os.environ.get(databento.KEY_VARIABLES[0], ""))
         return
     with Simulator(markets=(), streams=()) as simulator:
-        yield Reach(simulator.addresses()["http"], simulator.keys.databento_key)
+        yield Reach(simulator.addresses()["http"], simulator.keys.databento_key, is_recorded=True)
 
 
 def fetched(lake: Lake, log: Log, wanted: Wanted, reach: Reach, sleep: Callable[[float], None] = time.sleep) -> Fetched:
@@ -187,8 +192,8 @@ def _asking(
 
 @contextmanager
 def _leave(lake: Lake, log: Log, provider: str, reach: Reach) -> Iterator[Permits]:
-    """Give leave to call a provider; a simulator's recordings are given without limit."""
-    if reach.simulator is not None:
+    """Give leave to call a provider; recordings are given without limit."""
+    if reach.is_recorded:
         yield FREE
         return
     with rights(lake, log, themselves(os.environ)) as found:
