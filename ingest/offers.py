@@ -29,6 +29,8 @@ class Offer:
     basis            of bars: as_traded, split_adjusted, fully_adjusted
     data             the word by which a person asks for it beside the feed; empty: its kind
     subject          what the symbol of an ask is, where it is none: an exchange, a word to look for
+    session          endpoints of the calls that come before a capture's first question: Yahoo's cookie and crumb
+    parts            requests that one window takes, where the provider cuts it by a calendar of its own
     """
 
     provider: str
@@ -46,6 +48,8 @@ class Offer:
     basis: str | None = None
     data: str = ""
     subject: str = ""
+    session: tuple[str, ...] = ()
+    parts: Callable[[datetime, datetime], int] | None = None
 
     @property
     def word(self) -> str:

@@ -35,6 +35,9 @@ USER_AGENT = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Ge
 """Without a browser's name Yahoo answers 429 to everything."""
 HEADERS = (("user-agent", USER_AGENT), ("accept", "application/json"), ("accept-encoding", "identity"))
 _SYMBOL = re.compile(r"[A-Za-z0-9^=.\-]{1,40}\Z")
+_TO_CONSENT = re.compile(r"https?://(?:[a-z0-9-]+\.)*(?:guce|consent)\.yahoo\.com(?:[/?:]|\Z)", re.IGNORECASE)
+_CONSENT_FORM = re.compile(rb"collectConsent|consent-form|//consent\.yahoo\.com/")
+_FORM_BYTES = 65_536
 
 
 def checked(symbol: str) -> str:
@@ -117,6 +120,8 @@ def read_document(response: Response) -> object:
         return Reading(Verdict.THROTTLED, words_of(response.body), retry_after(response))
     if (broken := response.broken(words_of(response.body), retry_after(response))) is not None:
         return broken
+    if (asked := consent_wanted(response)) is not None:
+        return asked
     if not response.body.strip() or response.body.lstrip()[:1] == b"<":
         return Reading(Verdict.UPSTREAM_5XX, f"no JSON: {words_of(response.body) or 'empty body'}")
     try:
@@ -131,6 +136,21 @@ def read_document(response: Response) -> object:
     if response.status != 200:
         return Reading(Verdict.BAD_REQUEST, f"HTTP {response.status}: {words_of(response.body)}")
     return document
+
+
+def consent_wanted(response: Response) -> Reading | None:
+    """Return the refusal of an answer that asks for consent to Yahoo's terms, by a form or a redirection to one; else None.
+
+    To agree is for a person, who would have to be asked each time: the answer of a browser is not ours to send.
+    """
+    is_form = response.body[:_FORM_BYTES].lstrip()[:1] == b"<" and _CONSENT_FORM.search(response.body[:_FORM_BYTES])
+    if not is_form and not _TO_CONSENT.match(response.headers.get("location", "")):
+        return None
+    return Reading(
+        Verdict.NOT_ENTITLED,
+        "Yahoo asks for consent to its terms first (guce.yahoo.com), as it does of callers in the EU; nothing is agreed to in"
+        " anybody's name: ask from another network, or another provider",
+    )
 
 
 def retry_after(response: Response) -> float | None:

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from ingest.asks import Ask, Credentials, Page, Request, Response
 from ingest.offers import Offer
-from ingest.providers.yahoo import HEADERS, PROVIDER, checked, read_document, retry_after, words_of
+from ingest.providers.yahoo import HEADERS, PROVIDER, checked, consent_wanted, read_document, retry_after, words_of
 from ingest.verdicts import Reading, Verdict
 from lake.errors import InvalidValueError
 
@@ -99,13 +99,13 @@ def read_cookie(response: Response) -> Reading:
     """Return what the answer to a request for a cookie means: the page itself is 404, what counts is the cookie."""
     if response.status == 429:
         return Reading(Verdict.THROTTLED, words_of(response.body), retry_after(response))
+    if (asked := consent_wanted(response)) is not None:
+        return asked  # a redirection to the form brings cookies of its own
     if "set-cookie" in response.headers:
         return Reading(Verdict.OK, "a cookie")
     if (broken := response.broken(words_of(response.body), retry_after(response))) is not None:
         return broken
-    return Reading(
-        Verdict.AUTH, f"HTTP {response.status} without a cookie: from the EU Yahoo asks for consent first, in a browser"
-    )
+    return Reading(Verdict.AUTH, f"HTTP {response.status} without a cookie: {words_of(response.body)}")
 
 
 def read_crumb(response: Response) -> str | Reading:
@@ -231,6 +231,7 @@ def _objects(entries: object) -> list[Object]:
     return [each for each in entries if isinstance(each, dict)] if isinstance(entries, list) else []
 
 
+_SESSION = (_COOKIE_REQUEST.endpoint, _CRUMB_REQUEST.endpoint)
 _ALL = frozenset({"equity", "etf", "index", "fx", "crypto", "future"})
 _STOCKS = frozenset({"equity", "etf"})
 _QUOTES = "normalized.quotes"
@@ -245,9 +246,20 @@ OFFERS: tuple[Offer, ...] = (
         _ALL,
         symbols_per_call=MOST_QUOTES,
         data="quotes",
+        session=_SESSION,
     ),
-    Offer(PROVIDER, "quote", "chain", _QUOTES, "options", lambda: Crumbed(Options()), frozenset({"option"}), data="options"),
-    Offer(PROVIDER, "quote", "screener", _QUOTES, "screener", lambda: Crumbed(Screener()), _STOCKS),
+    Offer(
+        PROVIDER,
+        "quote",
+        "chain",
+        _QUOTES,
+        "options",
+        lambda: Crumbed(Options()),
+        frozenset({"option"}),
+        data="options",
+        session=_SESSION,
+    ),
+    Offer(PROVIDER, "quote", "screener", _QUOTES, "screener", lambda: Crumbed(Screener()), _STOCKS, session=_SESSION),
     Offer(PROVIDER, "search", "news", "normalized.news", "search", Search, _STOCKS),
 )
 """What it offers beside charts."""

@@ -24,6 +24,15 @@ _QUOTE, _OPTIONS, _SEARCH = "/v7/finance/quote", "/v7/finance/options/", "/v1/fi
 _SCREENER = "/v1/finance/screener/predefined/saved"
 
 
+_CONSENT = (
+    b'<!DOCTYPE html><html lang="de"><head><title>Yahoo ist Teil der Yahoo Markenfamilie</title></head><body>'
+    b'<form method="post" class="consent-form" action="/v2/collectConsent?sessionId=3_cc-session_simulated">'
+    b'<input type="hidden" name="csrfToken" value="simulated"><button type="submit" name="agree" value="agree">Alle'
+    b" akzeptieren</button></form></body></html>"
+)
+"""Made by its words: nobody gave a recording away."""
+
+
 def yahoo_routes() -> list[Route]:
     """Return the routes of what is not a chart."""
 
@@ -38,10 +47,12 @@ def yahoo_routes() -> list[Route]:
 
 
 def yahoo_refusal(path: str, status: int) -> tuple[int, bytes, str] | None:
-    """Return the (status, body, content type) with which Yahoo refuses a session; None for anything else."""
-    if not path.startswith(YAHOO_PATHS) or status != 401:
+    """Return the (status, body, content type) with which Yahoo refuses: a session, or (200) by a form that asks for consent."""
+    if path != "/" and not path.startswith(YAHOO_PATHS):
         return None
-    return 401, _refused("Unauthorized", "Invalid Crumb"), JSON
+    if status == 200:
+        return 200, _CONSENT, "text/html"
+    return (401, _refused("Unauthorized", "Invalid Crumb"), JSON) if status == 401 else None
 
 
 def yahoo_answer(path: str, query: Mapping[str, str], headers: Mapping[str, str]) -> Response:

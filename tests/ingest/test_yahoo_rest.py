@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from ingest.asks import Address, Ask, Pages, Request, Response
 from ingest.capture import CaptureReport, capture_pages
+from ingest.providers import yahoo
 from ingest.providers.registry import provider_named
 from ingest.providers.yahoo_rest import HOSTS, Crumbed, Options, Quotes, Screener, Search, read_cookie, read_crumb
 from ingest.reach import themselves
@@ -54,7 +55,7 @@ def begun(pages: Pages, symbol: str) -> Request:
     [
         (WITH_COOKIE, Verdict.OK),
         (Response(404, {}, b""), Verdict.AUTH),
-        (Response(302, {"location": "https://guce.yahoo.com/consent"}, b""), Verdict.AUTH),
+        (Response(302, {"location": "https://guce.yahoo.com/consent"}, b""), Verdict.NOT_ENTITLED),
         (Response(429, {"set-cookie": "A3=d=x"}, b"Too Many Requests"), Verdict.THROTTLED),
         (Response(502, {}, b"<html>"), Verdict.UPSTREAM_5XX),
     ],
@@ -231,6 +232,45 @@ def test_answers_become_rows_and_the_session_stands_nowhere(shared_lake: Lake, l
         ("yahoo", "search", "news"): 4,
     }  # fmt: skip
     assert decoded_of(log, "yahoo", "quote").refused["rule"].to_pylist() == ["malformed"]
+
+
+def test_a_form_for_consent_ends_the_capture_and_nobody_agrees(shared_lake: Lake, log: SegmentLog, waits: Waits) -> None:
+    for path, calls in (("getcrumb", {"OK": 1, "NOT_ENTITLED": 1}), ("/v7/finance/quote", {"OK": 2, "NOT_ENTITLED": 1})):
+        with Simulator(Faults(http=(HttpFault("status", path=path, status=200),)), markets=(), streams=()) as sim:
+            report = captured(shared_lake, log, sim, "quotes", [ask("AAPL"), ask("BABA")], waits)
+        assert report.ended.startswith("refused: NOT_ENTITLED Yahoo asks for consent")
+        assert report.verdicts == calls
+    assert waits.asked == []
+    told = [row["payload"] for row in messages_of(log) if b"collectConsent" in row["payload"]]
+    assert len(told) == 2
+    assert decoded_of(log, "yahoo", "quote").refused.num_rows == 0
+
+
+CONSENT = "https://guce.yahoo.com/consent?brandType=nonEu&gcrumb=x"
+
+
+@pytest.mark.parametrize(
+    ("location", "body", "verdict"),
+    [
+        (CONSENT, b"", Verdict.NOT_ENTITLED),
+        ("https://consent.yahoo.com/v2/collectConsent?sessionId=1", b"redirecting", Verdict.NOT_ENTITLED),
+        ("https://de.consent.yahoo.com", b"", Verdict.NOT_ENTITLED),
+        ("https://example.org/?to=https://consent.yahoo.com/", b"", Verdict.UPSTREAM_5XX),
+        ("https://notguce.yahoo.com/", b"", Verdict.UPSTREAM_5XX),
+        (
+            "",
+            b'<html><a href="https://guce.yahoo.com/privacy-dashboard">Privacy</a> Will be right back</html>',
+            Verdict.UPSTREAM_5XX,
+        ),
+        ("", b'\n<html><form class="consent-form">', Verdict.NOT_ENTITLED),
+        ("", b'{"consent-form":"collectConsent"}', Verdict.MALFORMED),
+    ],
+)
+def test_who_asks_for_consent_is_told_from_an_outage(location: str, body: bytes, verdict: Verdict) -> None:
+    response = Response(302 if location else 200, {"location": location} if location else {}, body)
+    assert yahoo.read_chart(response).verdict is verdict
+    cookie = read_cookie(Response(302, {"set-cookie": "GUCS=x", "location": location}, body))
+    assert cookie.verdict is (verdict if verdict is Verdict.NOT_ENTITLED else Verdict.OK)
 
 
 def test_a_session_refused_twice_ends_the_capture(shared_lake: Lake, log: SegmentLog, waits: Waits) -> None:
