@@ -149,8 +149,12 @@ class _Asking:
         spans = windows(question.start, question.end, offer.longest(question.interval))
         self._rows, span_s = _rows_a_symbol(question), (question.end - question.start).total_seconds()
         shares = [(end - start).total_seconds() / span_s for start, end in spans]
+        least = [1 if offer.parts is None else offer.parts(start, end) for start, end in spans]
         sizes = {len(group) for group in self._groups()}
-        self._pages = {size: [_pages(offer, self._rows * size * share) for share in shares] for size in sizes}
+        self._pages = {
+            size: [max(few, _pages(offer, self._rows * size * share)) for few, share in zip(least, shares, strict=True)]
+            for size in sizes
+        }
 
     @property
     def rows(self) -> int:
@@ -180,12 +184,12 @@ def _pages(offer: Offer, rows: float) -> int:
 
 def _estimate(question: Question, offer: Offer, purse: Purse, now: datetime, budget_usd: float | None) -> Estimate:
     plan, asking = purse.quotas.plan(offer.provider), _Asking(question, offer)
-    calls = asking.calls
+    calls = asking.calls + len(offer.session)
     byte_count = asking.rows * _BYTES_A_ROW.get(offer.kind, 200) + calls * _BYTES_A_CALL
     usd = calls * plan.usd_per_call + byte_count / 1e9 * plan.usd_per_gb
     why_not = _why_not(question, offer, purse, now)
-    weight = plan.weight(Request("GET", "", endpoint=offer.endpoint))
-    played, refused = _played(purse, plan, offer, weight, asking, calls)
+    weight = _weight(plan, offer.endpoint)
+    played, refused = _played(purse, plan, offer, asking)
     why_not = why_not or refused
     if not why_not and budget_usd is not None and usd > budget_usd:
         why_not = f"costs {usd:.2f} USD, more than {budget_usd:.2f}"
@@ -206,16 +210,15 @@ def _why_not(question: Question, offer: Offer, purse: Purse, now: datetime) -> s
     return purse.lacks(offer.provider)
 
 
-def _played(purse: Purse, plan: Plan, offer: Offer, weight: int, asking: _Asking, calls: int) -> tuple[float | None, str]:
+def _played(purse: Purse, plan: Plan, offer: Offer, asking: _Asking) -> tuple[float | None, str]:
     """Return the seconds that the calls take one after the other, by playing the book forward; or None and why it cannot be."""
     book, start_ns = purse.quotas.book(offer.provider, purse.key(offer.provider)), purse.quotas.clock()
     latency_ns, now_ns, done = round(purse.latency_s(offer) * NANOS_PER_SECOND), start_ns, 0
-    at_once = plan.batch(offer.endpoint, weight)[0]
-    for symbols, left in asking.pages():
-        if done >= _PLAYED:
-            break
+    for endpoint, symbols, pages in _in_turn(offer, asking):
+        left, weight = pages, _weight(plan, endpoint)
+        at_once = plan.batch(endpoint, weight)[0]
         while left and done < _PLAYED:
-            wanted = Wanted(offer.endpoint, purse.purpose, weight, min(left, at_once), symbols)
+            wanted = Wanted(endpoint, purse.purpose, weight, min(left, at_once), symbols)
             granted = book.reserve(now_ns, wanted, "plan", 0)
             if granted.never:
                 return None, granted.why
@@ -225,12 +228,24 @@ def _played(purse: Purse, plan: Plan, offer: Offer, weight: int, asking: _Asking
             now_ns += latency_ns * granted.calls
             book.settle(now_ns, "plan", wanted, granted.calls)
             done, left = done + granted.calls, left - granted.calls
-    took_s = (now_ns - start_ns) / NANOS_PER_SECOND
-    if done == calls:
+        if done >= _PLAYED:
+            break
+    took_s, calls, weight = (now_ns - start_ns) / NANOS_PER_SECOND, asking.calls, _weight(plan, offer.endpoint)
+    if done == calls + len(offer.session):
         return took_s, ""
     slowest = _slowest(plan, offer.endpoint, calls * weight)
     least_s = 0.0 if slowest is None else calls * weight / plan.limit(slowest, purse.purpose) * _length_s(slowest)
     return max(took_s * calls / done, least_s), ""
+
+
+def _in_turn(offer: Offer, asking: _Asking) -> Iterator[tuple[str, tuple[str, ...], int]]:
+    """Return what is called, one after the other: the endpoint, the symbols named, how many pages."""
+    yield from ((endpoint, (), 1) for endpoint in offer.session)
+    yield from ((offer.endpoint, symbols, pages) for symbols, pages in asking.pages())
+
+
+def _weight(plan: Plan, endpoint: str) -> int:
+    return plan.weight(Request("GET", "", endpoint=endpoint))
 
 
 def _rows_a_symbol(question: Question) -> float:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import orjson
 
@@ -41,6 +43,7 @@ REPEATS_UNTIL_QUOTA = 3
 """A refusal for speed is over after a minute; so many in a row are the day's quota."""
 _LISTS = ("data", "bestMatches", "feed", "markets", "top_gainers", "top_losers", "most_actively_traded")
 """Where answers that are lists have them."""
+_ZONE = ZoneInfo("America/New_York")
 _CSV_HEADS = (b"timestamp,", b"time,", b"symbol,", b"contractid,")
 
 
@@ -128,8 +131,7 @@ class Query:
         function, raw = ("function", "TIME_SERIES_INTRADAY"), (("adjusted", "false"), ("extended_hours", "true"))
         if not self._is_full:
             return [function, *_subject(ask, pair, "symbol"), interval, *raw, size]
-        months = range(ask.start.year * 12 + ask.start.month - 1, ask.end.year * 12 + ask.end.month)
-        first, *self._months = [f"{number // 12:04d}-{number % 12 + 1:02d}" for number in months]
+        first, *self._months = months_of(ask.start, ask.end)
         return [function, *_subject(ask, pair, "symbol"), interval, *raw, size, ("month", first)]
 
     def read(self, response: Response) -> Page:
@@ -140,6 +142,19 @@ class Query:
         kept = tuple(param for param in self._request.params if param[0] != "month")
         self._request = replace(self._request, params=(*kept, ("month", self._months.pop(0))))
         return Page(reading, self._request)
+
+
+def months_of(start: datetime, end: datetime) -> list[str]:
+    """Return the months to ask for the minutes of `[start, end)`, at least one, as `month=` names them.
+
+    They are New York's. A window that begins at midnight UTC on the 1st begins with that month: the hour of evening trade
+    before it, in winter, is not worth a call of 25 a day.
+    """
+    last = (end - timedelta(microseconds=1)).astimezone(_ZONE)
+    begins = start.astimezone(UTC)
+    first = begins if (begins.year, begins.month) <= (last.year, last.month) else last
+    months = range(first.year * 12 + first.month - 1, last.year * 12 + last.month)
+    return [f"{number // 12:04d}-{number % 12 + 1:02d}" for number in months]
 
 
 class Company(OneAnswer):

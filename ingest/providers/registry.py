@@ -157,7 +157,7 @@ def _alpha_vantage_offers() -> tuple[Offer, ...]:
     series.append(
         Offer(
             provider, stocks, "bars", _BARS, "TIME_SERIES_INTRADAY", partial(alpha_vantage.Query, is_full=True), _EQUITIES,
-            minutes, basis="as_traded",
+            minutes, basis="as_traded", parts=lambda start, end: len(alpha_vantage.months_of(start, end)),
         )
     )  # fmt: skip
     series += [

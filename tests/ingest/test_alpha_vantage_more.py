@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ingest.asks import Ask, Pages, Response
 from ingest.capture import CaptureReport, capture_pages
-from ingest.providers.alpha_vantage import Query
+from ingest.providers.alpha_vantage import Query, months_of
 from ingest.providers.alpha_vantage_more import ECONOMIC, EVERY, NAMED, QUESTIONS, Answers, Digital, Economic
 from ingest.providers.registry import OFFERS, provider_named
 from ingest.simulator import Faults, HttpFault, Simulator
@@ -64,6 +64,25 @@ def test_intraday_history_is_asked_month_by_month() -> None:
         asked.append(page.next)
         page = pages.read(answer(b"{}"))
     assert [dict(each.params)["month"] for each in asked] == ["2023-12", "2024-01", "2024-02"]
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "months"),
+    [
+        ("2024-01-01T00:00Z", "2024-02-01T00:00Z", ["2024-01"]),
+        ("2024-06-01T00:00Z", "2024-07-01T00:00Z", ["2024-06"]),
+        ("2024-02-01T05:00Z", "2024-03-01T05:00Z", ["2024-02"]),  # midnight in New York
+        ("2024-02-01T05:00Z", "2024-03-01T05:01Z", ["2024-02", "2024-03"]),
+        ("2023-12-31T23:00Z", "2024-02-01T00:00Z", ["2023-12", "2024-01"]),
+        ("2024-02-01T00:10Z", "2024-02-01T00:30Z", ["2024-01"]),  # the evening before in New York
+    ],
+)
+def test_a_window_takes_the_months_that_it_reaches_into_and_its_end_is_in_none(start: str, end: str, months: list[str]) -> None:
+    window = datetime.fromisoformat(start), datetime.fromisoformat(end)
+    assert months_of(*window) == months
+    offer = next(each for each in OFFERS if each.endpoint == "TIME_SERIES_INTRADAY")
+    assert offer.parts is not None and offer.parts(*window) == len(months)
+    assert dict(Query(is_full=True).first(Ask("IBM", "5m", *window)).params)["month"] == months[0]
 
 
 @pytest.mark.parametrize(

@@ -186,7 +186,7 @@ def test_pages_follow_each_other_and_never_in_a_circle() -> None:
 
 def test_intraday_history_is_asked_month_by_month_and_unadjusted() -> None:
     pages = Query(is_full=True)
-    asked = [pages.first(Ask("IBM", "5m", datetime(2021, 11, 3, tzinfo=UTC), datetime(2022, 1, 4, tzinfo=UTC)))]
+    asked = [pages.first(Ask("IBM", "5m", datetime(2021, 11, 3, tzinfo=UTC), datetime(2022, 1, 2, tzinfo=UTC)))]
     page = pages.read(answer(b"{}"))
     while page.next is not None:
         asked.append(page.next)

@@ -101,6 +101,7 @@ PAIRS = [
     ("alpha_vantage", PLANS["alpha_vantage"][1], "bars", 100, PREMIUM),
     ("finnhub", PLANS["finnhub"][0], "quotes", 80, LIMITS["finnhub"]),
     ("yahoo", PLANS["yahoo"][0], "bars", 60, LIMITS["yahoo"]),
+    ("yahoo", PLANS["yahoo"][0], "latest_quotes", 120, LIMITS["yahoo"]),  # 50 a call, after a cookie and a crumb
     ("alpaca", replace(PLANS["alpaca"][0], live_share=0.5), "bars", 12_000, LIMITS["alpaca"]),
     ("alpaca", PLANS["alpaca"][1], "bars", 8_000, (Limit(10_000, 60.0),)),
     ("polygon", PLANS["polygon"][0], "bars", 14, LIMITS["polygon"]),
@@ -178,6 +179,8 @@ def test_windows_and_history_of_an_offer_count(state: State, hand: Hand) -> None
     minutes = Question("bars", "equity", ("AAPL", "MSFT"), "1m", NOW - timedelta(days=20), NOW)
     (planned,) = estimates(minutes, yahoo, purse)
     assert planned.calls == 2 * 3  # eight days a request
+    (months,) = estimates(replace(minutes, start=NOW - timedelta(days=80)), [offer_of("alpha_vantage", "bars", "5m")], purse)
+    assert months.calls == 2 * 4  # August to November: 19 November less 80 days is 31 August
     (old,) = estimates(replace(minutes, start=NOW - timedelta(days=90)), yahoo, purse)
     assert old.why_not == "reaches back to 2026-10-20 only"
     (none,) = estimates(replace(minutes, interval="7m"), [offer_of("alpaca", "bars", "1d")], purse)
