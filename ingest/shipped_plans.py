@@ -14,7 +14,7 @@ from lake.errors import InvalidValueError
 _ALPACA_TOLD = Told("60 s", "x-ratelimit-limit", "x-ratelimit-remaining", reset="x-ratelimit-reset")
 _BINANCE_WEIGHTS = {
     "depth?limit=5000": 250, "depth?limit=1000": 50, "depth?limit=500": 25, "depth": 20, "klines": 10, "aggTrades": 20,
-    "historicalTrades": 25, "trades": 25, "exchangeInfo": 20, STREAM: 1,
+    "historicalTrades": 25, "trades": 25, "ticker/bookTicker": 2, "exchangeInfo": 20, STREAM: 1,
 }  # fmt: skip
 """The heavier of the two markets': their endpoints have one name."""
 _US_DAY = "America/New_York"

@@ -1,8 +1,9 @@
-"""Binance by REST: bars, trades by their ids, depth; spot and USD-margined futures. Machine: no I/O.
+"""Binance by REST: bars, trades by their ids, depth, the newest trade and quote; spot and USD-margined futures. Machine: no I/O.
 
 No key is wanted. Trades of a window are found in two steps, for only aggregates can be asked by time: `aggTrades` tells the
-first id, `historicalTrades` the trades themselves. Limits are weights a minute, told back in X-MBX-USED-WEIGHT-1M; 429 means
-wait, 418 that nobody did. Source: developers.binance.com, REST API of spot and of USDⓈ-M futures.
+first id, `historicalTrades` the trades themselves. The price ticker is not asked: it tells neither size nor (of spot) time, the
+newest trade both. Limits are weights a minute, told back in X-MBX-USED-WEIGHT-1M; 429 means wait, 418 that nobody did.
+Source: developers.binance.com, REST API of spot and of USDⓈ-M futures.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ INTERVALS = {
 }
 """Interval of an ask -> Binance's word."""
 PAGE_ROWS = 1_000
+BOOK_TICKER = "ticker/bookTicker"
 _PATHS: dict[Market, str] = {"spot": "/api/v3/", "usdm": "/fapi/v1/"}
 _SYMBOL = re.compile(r"[A-Z0-9_]{2,30}\Z")
 _HEADERS = (("accept-encoding", "identity"), ("accept", "application/json"))
@@ -180,6 +182,41 @@ class Depth(_Asked):
     def read(self, response: Response) -> Page:
         """Return what an answer means; there is never a next page."""
         return Page(read_book(response))
+
+
+class NewestTrade(_Asked):
+    """The newest trade of one symbol, as the stream told it (`Pages`); interval and window do not matter."""
+
+    def first(self, ask: Ask) -> Request:
+        """Return the request for one trade. Raises InvalidValueError."""
+        return self._ask(ask, "trades", ("limit", 1))
+
+    def read(self, response: Response) -> Page:
+        """Return what an answer means; there is never a next page."""
+        rows = read_rows(response)
+        if isinstance(rows, Reading):
+            return Page(rows)
+        if not all(isinstance(row, dict) and type(row.get("id")) is int and type(row.get("time")) is int for row in rows):
+            return Page(Reading(Verdict.MALFORMED, "not a list of trades with id and time"))
+        return Page(Reading(Verdict.OK if rows else Verdict.EMPTY_VALID, f"{len(rows)} trades"))
+
+
+class NewestQuote(_Asked):
+    """The best bid and offer of one symbol as they are now (`Pages`); interval and window do not matter."""
+
+    def first(self, ask: Ask) -> Request:
+        """Return the request. Raises InvalidValueError."""
+        return self._ask(ask, BOOK_TICKER)
+
+    def read(self, response: Response) -> Page:
+        """Return what an answer means; there is never a next page."""
+        found = read_document(response)
+        if isinstance(found, Reading):
+            return Page(found)
+        symbol = dict(self._request.params).get("symbol")
+        if not isinstance(found, dict) or found.get("symbol") != symbol or not {"bidPrice", "askPrice"} <= found.keys():
+            return Page(Reading(Verdict.MALFORMED, f"no bid and ask of {symbol}"))
+        return Page(Reading(Verdict.OK, "a quote"))
 
 
 def window_ms(ask: Ask) -> tuple[int, int]:

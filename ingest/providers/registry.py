@@ -214,7 +214,14 @@ def _binance_offers() -> tuple[Offer, ...]:
                 rows_per_page=1_000,
             ),
             Offer(binance.PROVIDER, market, "book", "normalized.book_events", "depth", depth, classes),
-        ]
+            Offer(
+                binance.PROVIDER, market, "latest_quotes", _QUOTES, binance_rest.BOOK_TICKER,
+                partial(binance_rest.NewestQuote, market), classes,
+            ),
+            Offer(
+                binance.PROVIDER, market, "latest_trades", _TRADES, "trades", partial(binance_rest.NewestTrade, market), classes
+            ),
+        ]  # fmt: skip
     trades = partial(binance_rest.Trades, "spot")  # of futures a key is wanted
     offers.append(Offer(binance.PROVIDER, "spot", "trades", _TRADES, "historicalTrades", trades, crypto, rows_per_page=1_000))
     return tuple(offers)

@@ -1,4 +1,5 @@
-"""The simulator's REST side of Binance: depth as recorded; trades by id, aggregates and bars of the recorded trade frames.
+"""The simulator's REST side of Binance: depth as recorded; trades by id, aggregates and bars of the recorded trade frames,
+best bid and offer of the newest recorded one.
 
 Nobody recorded these lists: their form is the documentation's, their content the recorded stream's. So a trade looked up is
 the very trade that the stream told, as it is with the real one.
@@ -44,7 +45,7 @@ class _Trade:
 
 def binance_routes(markets: Sequence[Market], excerpt: int | None) -> list[Route]:
     """Return the routes of the markets that are played."""
-    return [Route(_PATHS[market] + "{kind}", _endpoint(market, excerpt)) for market in markets]
+    return [Route(_PATHS[market] + "{kind:path}", _endpoint(market, excerpt)) for market in markets]
 
 
 def binance_refusal(path: str, status: int) -> tuple[int, bytes, str] | None:
@@ -67,7 +68,7 @@ def _endpoint(market: Market, excerpt: int | None) -> Any:
 
 def binance_answer(market: Market, kind: str, query: Mapping[str, str], excerpt: int | None = None) -> Response:
     """Return Binance's answer to a request of a market."""
-    if kind not in ("depth", "historicalTrades", "aggTrades", "klines"):
+    if kind not in ("depth", "historicalTrades", "aggTrades", "klines", "trades", "ticker/bookTicker"):
         return Response(b"<html><body><h1>404 Not Found</h1></body></html>", 404, media_type="text/html")
     if not query.get("symbol"):
         return _error(-1102, "Mandatory parameter 'symbol' was not sent, was empty/null, or malformed.")
@@ -75,6 +76,8 @@ def binance_answer(market: Market, kind: str, query: Mapping[str, str], excerpt:
         return _error(-1121, "Invalid symbol.")
     if kind == "depth":
         return Response(binance(market, excerpt).snapshot, media_type=JSON)
+    if kind == "ticker/bookTicker":
+        return Response(orjson.dumps(_newest_quote(market, excerpt)), media_type=JSON)
     try:
         limit = min(_MOST_ROWS, int(query.get("limit", "500")))
         bounds = {name: int(query[name]) for name in ("fromId", "startTime", "endTime") if name in query}
@@ -85,6 +88,8 @@ def binance_answer(market: Market, kind: str, query: Mapping[str, str], excerpt:
     trades = _wanted(_trades(market, excerpt), bounds)
     if kind == "klines":
         return _list(_klines(trades, _INTERVALS_MS[query["interval"]] * _MINUTE_MS)[:limit])
+    if kind == "trades":
+        return _list([_looked_up(trade) for trade in trades[-limit:]])
     return _list([(_looked_up if kind == "historicalTrades" else _aggregate)(trade) for trade in trades[:limit]])
 
 
@@ -96,6 +101,15 @@ def _trades(market: Market, excerpt: int | None) -> tuple[_Trade, ...]:
             told = orjson.loads(frame.payload)["data"]
             found[told["t"]] = _Trade(told["t"], told["T"], told["p"], told["q"], told["m"])
     return tuple(found[number] for number in sorted(found))
+
+
+@cache
+def _newest_quote(market: Market, excerpt: int | None) -> dict[str, Any]:
+    frames = [frame.payload for frame in binance(market, excerpt).frames if frame.stream.endswith("@bookTicker")]
+    told = orjson.loads(frames[-1])["data"]
+    words = {"symbol": "s", "bidPrice": "b", "bidQty": "B", "askPrice": "a", "askQty": "A"}
+    found = {name: told[word] for name, word in words.items()}
+    return found if market == "spot" else {**found, "lastUpdateId": told["u"], "time": told["T"]}
 
 
 def _wanted(trades: Sequence[_Trade], bounds: Mapping[str, int]) -> list[_Trade]:

@@ -100,7 +100,7 @@ def _binance_weight(path: str, query: Mapping[str, str]) -> int:
         return next((weight for most, weight in _BINANCE_DEPTH if asked <= most), 250)
     if kind == "aggTrades":
         return 20 if path.startswith("/fapi/") else 4
-    return {"klines": 2, "trades": 25, "historicalTrades": 25, "exchangeInfo": 20}.get(kind, 1)
+    return {"klines": 2, "trades": 25, "historicalTrades": 25, "bookTicker": 2, "exchangeInfo": 20}.get(kind, 1)
 
 
 @dataclass(slots=True)

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import random
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
 import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.asks import Ask, Pages, Response
+from ingest.asks import Ask, Pages, Request, Response
 from ingest.capture import capture_pages
-from ingest.providers.binance_rest import Depth, Klines, Trades
+from ingest.providers.binance import Market
+from ingest.providers.binance_rest import BOOK_TICKER, Depth, Klines, NewestQuote, NewestTrade, Trades
+from ingest.shipped_plans import PLANS
 from ingest.simulator import Faults, HttpFault, Simulator
 from ingest.simulator.binance_web import binance_answer
+from ingest.simulator.limits import Limit, Limits
 from ingest.verdicts import Verdict
 from lake.catalog import Lake
 from lake.errors import InvalidValueError
@@ -58,6 +62,55 @@ def test_answers_mean(body: bytes, status: int, verdict: Verdict, wait_s: float 
     pages.first(BTC)
     page = pages.read(answer(body, status, retry_after="7"))
     assert (page.reading.verdict, page.reading.retry_after_s, page.next) == (verdict, wait_s, None)
+
+
+QUOTED = b'{"symbol":"BTCUSDT","bidPrice":"1","bidQty":"1","askPrice":"2","askQty":"1"}'
+
+
+@pytest.mark.parametrize(
+    ("pages", "body", "verdict"),
+    [
+        (NewestTrade, b'[{"id":1,"price":"1","qty":"1","time":1723075200001,"isBuyerMaker":true}]', Verdict.OK),
+        (NewestTrade, b"[]", Verdict.EMPTY_VALID),
+        (NewestTrade, b'[{"id":"1","time":2}]', Verdict.MALFORMED),
+        (NewestTrade, QUOTED, Verdict.MALFORMED),
+        (NewestTrade, b'{"code":-1121,"msg":"Invalid symbol."}', Verdict.UNKNOWN_SYMBOL),
+        (NewestQuote, QUOTED, Verdict.OK),
+        (NewestQuote, QUOTED.replace(b"BTC", b"ETH"), Verdict.MALFORMED),  # another's
+        (NewestQuote, b'{"symbol":"BTCUSDT"}', Verdict.MALFORMED),
+        (NewestQuote, b"[" + QUOTED + b"]", Verdict.MALFORMED),
+        (NewestQuote, b'{"code":-1008,"msg":"Server is currently overloaded."}', Verdict.THROTTLED),
+    ],
+)
+def test_the_newest_is_one_answer(pages: type[NewestTrade | NewestQuote], body: bytes, verdict: Verdict) -> None:
+    asking = pages("usdm")
+    assert asking.first(BTC).path == f"/fapi/v1/{'trades' if pages is NewestTrade else 'ticker/bookTicker'}"
+    page = asking.read(answer(body, 400 if body.startswith(b'{"code"') else 200))
+    assert (page.reading.verdict, page.next) == (verdict, None)
+
+
+@pytest.mark.parametrize("market", ["spot", "usdm"])
+def test_the_newest_is_asked_through_the_socket_for_what_it_weighs(
+    lake: Lake, log: SegmentLog, waits: Waits, market: Market
+) -> None:
+    limits = Limits(lake.clock, {"binance": (Limit(100, 3_600.0),)})
+    with Simulator(markets=(market,), streams=(), excerpt=600, limits=limits) as sim:
+        reports = [
+            capture_pages(
+                lake, log, pages, [Ask("btcusdt", "1d", *DAY)], sim.binance(market), provider="binance", feed=market, sleep=waits
+            )
+            for pages in (NewestQuote(market), NewestTrade(market))
+        ]
+        frames = [orjson.loads(each.payload) for each in sim.recording(market).frames]
+    assert [report.verdicts for report in reports] == [{"OK": 1}, {"OK": 1}]
+    plan = PLANS["binance"][0]
+    weights = [plan.weight(Request("GET", "", endpoint=each)) for each in (BOOK_TICKER, "trades")]
+    assert [window["most"] for window in limits.report()[0]["windows"]] == [sum(weights)]
+    found = decoded_of(log, "binance", market).tables
+    quote, trade = ([each["data"] for each in frames if each["stream"].endswith(end)][-1] for end in ("@bookTicker", "@trade"))
+    (row,) = found["normalized.quotes"].to_pylist()
+    assert (f"{row['bid_price']:.8f}", f"{row['ask_price']:.8f}") == (f"{Decimal(quote['b']):.8f}", f"{Decimal(quote['a']):.8f}")
+    assert [row["trade_id"] for row in found["normalized.trades"].to_pylist()] == [str(trade["t"])]
 
 
 def asked_of_the_simulator(pages: Pages, ask: Ask, most: int = 50) -> tuple[list[dict[str, str]], list[object], Verdict]:

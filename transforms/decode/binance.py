@@ -1,4 +1,4 @@
-"""Binance spot and USDⓈ-M futures: trades, best bid and offer, depth updates; by REST depth snapshots, bars, trades by id.
+"""Binance spot and USDⓈ-M futures: trades, best bid and offer, depth updates; by REST depth, bars, trades, the newest quote.
 
 Prices and sizes are JSON strings taken digit by digit. `T` (trade or transaction time) becomes ts_event, `E` where there is
 no `T`; spot's bookTicker has neither, so its ts_event is null. `m` says that the buyer was the maker: then the aggressor
@@ -213,7 +213,7 @@ def _quote_table(
         **_of_symbol(*symbol),
         "ts_event": _stamps(ms),
         "ts_event_nanos": _nanos(ms),
-        "sequence": pa.array(sequence),
+        "sequence": _told(sequence),
         "bid_price": _prices(bid[0]),
         "bid_size": _sizes(bid[1]),
         "ask_price": _prices(ask[0]),

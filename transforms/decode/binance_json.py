@@ -18,6 +18,8 @@ from transforms.decode.json_digits import asked
 from transforms.numbers import PRICE_SCALE, SIZE_SCALE, NumberRefusedError, scaled_digits
 
 NOT_TOLD = -1
+_BOOK_TICKER = {"symbol": "s", "bidPrice": "b", "bidQty": "B", "askPrice": "a", "askQty": "A"}
+"""Words of a quote that was asked for -> those of the stream. Its number is left out: only the stream's are without a hole."""
 SNAPSHOT_CHANNEL = "depth_snapshot"
 """The channel of a REST depth snapshot, which comes on no stream."""
 BARE_CHANNEL = "depth"
@@ -114,6 +116,8 @@ class JsonFrames:
             self._read_trade(message, 0, found)
         elif kind == "bookTicker" or (kind is None and {"u", "s", "b", "B", "a", "A"} <= found.keys()):
             self._read_quote(message, found)
+        elif kind is None and found.keys() >= _BOOK_TICKER.keys():
+            self._read_quote(message, _as_streamed(found), is_numbered=False)
         elif kind == "depthUpdate":
             self._read_update(message, found, channel or BARE_CHANNEL)
         elif kind is None and "lastUpdateId" in found:
@@ -156,9 +160,9 @@ class JsonFrames:
         into.conditions.append(conditions)
         into.ordinal.append(ordinal)
 
-    def _read_quote(self, message: int, found: dict[str, object]) -> None:
+    def _read_quote(self, message: int, found: Mapping[str, object], *, is_numbered: bool = True) -> None:
         try:
-            sequence, symbol = _whole(found, "u"), _text(found, "s")
+            sequence, symbol = _whole(found, "u") if is_numbered else NOT_TOLD, _text(found, "s")
             ms = _ms(found, "T") if "T" in found else NOT_TOLD
             prices = [scaled_digits(found.get(key), PRICE_SCALE) for key in ("b", "a")]
             sizes = [scaled_digits(found.get(key), SIZE_SCALE) for key in ("B", "A")]
@@ -243,6 +247,12 @@ def symbol_asked(request: str | None) -> str | None:
         if isinstance(symbol, str) and symbol:
             return symbol.upper()
     return None
+
+
+def _as_streamed(found: Mapping[str, object]) -> dict[str, object]:
+    """Return a quote that was asked for in the words of the stream; spot tells no time of it."""
+    told = {name: found.get(word) for word, name in _BOOK_TICKER.items()}
+    return told | ({"T": found["time"]} if "time" in found else {})
 
 
 def _is_control(found: Mapping[str, object]) -> bool:

@@ -49,6 +49,24 @@ def test_trades_looked_up_are_numbered_by_their_place() -> None:
     assert [(row["ordinal"], row["rule"]) for row in found.refused.to_pylist()] == [(2, "malformed_number")]
 
 
+BOOK_TICKER = {"symbol": "BTCUSDT", "bidPrice": "61837.97", "bidQty": "2.5", "askPrice": "61837.98", "askQty": "0.00100"}
+
+
+def test_a_quote_asked_for_has_the_time_that_is_told_and_no_number() -> None:
+    future = {**BOOK_TICKER, "lastUpdateId": 1_027_024, "time": 1_723_075_200_001}
+    for body, at in ((BOOK_TICKER, None), (future, datetime(2024, 8, 8, 0, 0, 0, 1_000, tzinfo=UTC))):
+        (row,) = decoded(body, "ticker/bookTicker", symbol="BTCUSDT").tables["normalized.quotes"].to_pylist()
+        assert (row["symbol"], row["ts_event"], row["sequence"], row["ordinal"]) == ("BTCUSDT", at, None, 0)
+        assert [row[name] for name in ("bid_price", "bid_size", "ask_price", "ask_size")] == [
+            Decimal(text) for text in ("61837.97", "2.5", "61837.98", "0.001")
+        ]
+    for broken, rule in (({"bidPrice": "x"}, "malformed_number"), ({"askQty": None}, "malformed_number"),
+                         ({"symbol": ""}, "missing_field"), ({"time": -1}, "malformed_number")):  # fmt: skip
+        assert decoded(BOOK_TICKER | broken, "ticker/bookTicker").refused["rule"].to_pylist() == [rule]
+    streamed = {"u": "x", "s": "BTCUSDT", "b": "1", "B": "1", "a": "2", "A": "1"}
+    assert decoded(streamed, "ticker/bookTicker").refused["rule"].to_pylist() == ["malformed_number"]
+
+
 def test_aggregates_are_control_and_an_empty_list_says_nothing() -> None:
     assert decoded([{"a": 1, "f": 1, "l": 3}], "aggTrades", symbol="BTCUSDT").control == 1
     assert decoded([], "klines", symbol="BTCUSDT", interval="1m").control == 1
