@@ -6,6 +6,7 @@ the only sign of life. Source: PROVIDERS.md section 5, yfinance's live.py.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import orjson
@@ -24,6 +25,9 @@ STALE_AFTER_NS = 300 * NANOS_PER_SECOND
 HEARTBEAT_NS = 15 * NANOS_PER_SECOND
 MOST_SYMBOLS = 100
 """On one socket: more are not known to be refused, nor to be served."""
+_QUOTES, _PRICES = "quotes", "prices"
+_UNQUOTED = re.compile(r"\^|.*-[A-Z]{3}\Z")
+"""Indices and pairs of crypto: Yahoo tells a price of them, and neither bid nor ask."""
 
 
 class PriceStream(Unnumbered):
@@ -39,6 +43,9 @@ class PriceStream(Unnumbered):
         if not symbols:
             raise InvalidValueError("the price stream needs at least one symbol")
         self._subscription = orjson.dumps({"subscribe": [checked(symbol) for symbol in symbols]})
+        channels = {_PRICES: [symbol for symbol in symbols if _UNQUOTED.match(symbol)]}
+        channels[_QUOTES] = [symbol for symbol in symbols if symbol not in channels[_PRICES]]
+        self.wanted = {name: told for name, told in channels.items() if told}
         self._said_ns = 0
 
     def connected(self, now_ns: int) -> None:
@@ -66,8 +73,13 @@ class PriceStream(Unnumbered):
             return [message]
         symbol = None if told is None else told.get("symbol")
         if told is not None and isinstance(symbol, str):
-            self._event(symbol, "quotes" if told.get("bid") or told.get("ask") else "prices", str(told.get("time")))
+            self._event(symbol, _QUOTES if told.get("bid") or told.get("ask") else _PRICES, str(told.get("time")))
         return [message]
+
+    def _is_heard(self, symbol: str, name: str) -> None:
+        """Learn that a symbol spoke for the first time: on which of its channels cannot be known before."""
+        for each in (_QUOTES, _PRICES):
+            super()._is_heard(symbol, each)
 
 
 def open_stream(symbols: Sequence[str], keys: Sequence[str]) -> PriceStream:

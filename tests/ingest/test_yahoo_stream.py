@@ -68,6 +68,26 @@ def test_gaps_begin_at_the_last_event_of_each_channel() -> None:
     assert session.gaps() == []  # all are open already
 
 
+def test_what_never_spoke_is_missing_since_listening_began_and_what_spoke_on_either_channel_is_not() -> None:
+    session = PriceStream([*SYMBOLS, "QUIET", "^QUIET", "QUIET-USD", "BRK-B"])
+    assert {name: set(told) - set(SYMBOLS) for name, told in session.wanted.items()} == {
+        "quotes": {"QUIET", "BRK-B"}, "prices": {"^QUIET", "QUIET-USD"},
+    }  # fmt: skip
+    session.listening(1_000_000_000)
+    session.connected(2_000_000_000)
+    for frame in FRAMES:
+        session.receive(frame, 3_000_000_000)
+    session.disconnected(4_000_000_000, "drop")
+    since = "1970-01-01T00:00:01+00:00"
+    gaps = {(gap.symbol, gap.channel): gap.first_missing for gap in session.gaps()}
+    silent = {("QUIET", "quotes"), ("BRK-B", "quotes"), ("^QUIET", "prices"), ("QUIET-USD", "prices")}
+    assert {who for who, first in gaps.items() if first == since} == silent
+    assert {symbol for symbol, _ in gaps} == {*SYMBOLS, *(symbol for symbol, _ in silent)}
+    session.connected(5_000_000_000)
+    session.disconnected(6_000_000_000, "drop")
+    assert session.gaps() == []  # told once
+
+
 @given(st.binary(max_size=80) | st.sampled_from([b'{"type":"pricing"}', b"{}", b"CgFYMAc=", b'{"type":"pricing","message":5}']))
 def test_any_frame_is_one_message(frame: bytes) -> None:
     session = PriceStream(["AAPL"])
@@ -92,7 +112,9 @@ def test_frames_become_rows_and_a_drop_is_a_gap(shared_lake: Lake, log: SegmentL
         )
     assert (report.ended, report.drops, report.messages) == ("end of recording", 1, len(FRAMES) + 1)
     opened = [row for row in history_of(log, "quality.gaps") if row["status"] == "open"]
-    assert len(opened) == 4 + 2  # at the drop; at the frame that cannot be read, of those that had come back
+    assert len(opened) == 4 + 2 + 2  # at the drop; then of those that had not spoken; at the unreadable frame, of those back
+    listened = [row["symbol"] for row in opened if ":" in row["first_missing"]]
+    assert len(listened) == 2 and set(listened) <= set(SYMBOLS)
     told = messages_of(log)
     assert sum("repeats" in str(row["request"]) for row in told) == 2
     assert row_counts(log, ("yahoo", "stream")) == {
