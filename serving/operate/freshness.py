@@ -27,14 +27,14 @@ from lake.tallies import Key
 from serving.operate.configured import open_configured
 from serving.operate.scheduled import Planned, planned, polled_since
 from serving.operate.telling import tell
+from transforms.decode.exchange_symbols import US
+from transforms.feeds import feed_of as feed_of_data
 from transforms.market_hours import hours_at
 
 LOOK_S = 5.0
 STREAM = "stream:"
 """How the jobs of streams begin."""
 _US = "XNYS"
-_NEVER_CLOSED = frozenset({"binance"})
-"""Venues of crypto, whose futures are traded day and night like the rest."""
 
 
 class Freshness(StrEnum):
@@ -90,9 +90,9 @@ class _Watched:
             return False
         if self.way == ASKED:
             return True
-        calendar = _US if self.plan is None else self.plan.schedule.calendar or _US
+        told = "" if self.plan is None else self.plan.schedule.calendar
         classes = _classes(self.provider, self.feed) if self.plan is None else {self.plan.asset_class}
-        return all(hours_at(now, None if each in ("crypto", "fx") else calendar, each).is_open for each in classes)
+        return all(hours_at(now, told or _market(self.provider, self.feed), each).is_open for each in classes)
 
 
 def judged(state: State, configuration: Configuration, now_ns: int) -> list[Fresh]:
@@ -195,11 +195,18 @@ def _feed(plan: Planned) -> str:
 
 def _classes(provider: str, feed: str) -> frozenset[str]:
     """Return the asset classes that a feed may be about: where nobody told, those of its provider."""
-    if provider in _NEVER_CLOSED:
-        return frozenset({"crypto"})
     offers = PROVIDERS[provider].offers if provider in PROVIDERS else ()
     mine = [offer.asset_classes for offer in offers if offer.feed == feed] or [offer.asset_classes for offer in offers]
     return frozenset().union(*mine)
+
+
+def _market(provider: str, feed: str) -> str:
+    """Return the market of all symbols of a feed, as its reader tells it; New York where it tells none.
+
+    One without a calendar never closes: Binance trades its futures day and night like the rest.
+    """
+    known = feed_of_data(provider, feed)
+    return _US if known is None or known.venue in (None, US) else known.venue
 
 
 def _number(value: object) -> int:

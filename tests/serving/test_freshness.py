@@ -110,20 +110,33 @@ def test_a_silent_stream_is_stale_after_as_long_as_is_configured_and_fresh_with_
     assert stale_feeds(lake.state, configured.in_force(), lake.clock()) == {("binance", "spot")}
 
 
-def test_a_closed_market_is_quiet_and_crypto_never_closes(lake: Lake, clock: Clock, configured: Configured) -> None:
-    for provider, feed in (("alpaca", "iex"), ("binance", "usdm"), ("finnhub", "trades")):
-        listens(lake, provider, feed, 40 * 3_600.0)
-    clock.now_ns = to_ns(datetime(2032, 3, 10, 22, tzinfo=UTC))
-    closed = stands(lake, configured)
-    assert closed == {
-        "alpaca/iex/listened": Freshness.QUIET,
-        "binance/usdm/listened": Freshness.STALE,
-        "finnhub/trades/listened": Freshness.QUIET,
-    }  # fmt: skip
-    clock.now_ns = to_ns(datetime(2032, 3, 11, 14, 31, tzinfo=UTC))  # a minute after the opening nobody is late
-    assert stands(lake, configured)["alpaca/iex/listened"] is Freshness.QUIET
+MARKETS = {
+    "alpaca/iex": (22, 48), "finnhub/trades": (22, 48), "polygon/market": (22, 48),  # the exchange's hours
+    "tiingo/fx": (48,), "yahoo/stream": (22, 48),
+    "binance/spot": (), "binance/usdm": (), "alpaca/crypto": (), "tiingo/crypto": (),
+}  # fmt: skip
+"""Feeds -> the hours from a Wednesday's midnight UTC at which they may be silent: its evening, and (days on) the weekend."""
+
+
+def test_the_hours_of_a_feed_are_those_of_what_it_is_about(lake: Lake, clock: Clock, configured: Configured) -> None:
+    clock.now_ns = to_ns(datetime(2032, 3, 10, 16, tzinfo=UTC))
+    for subject in MARKETS:
+        listens(lake, *subject.split("/"), 40 * 3_600.0)
+    assert set(stands(lake, configured).values()) == {Freshness.STALE}  # a Wednesday at noon: all are open
+    for hour, when in ((22, datetime(2032, 3, 10, 22, tzinfo=UTC)), (48, datetime(2032, 3, 13, 16, tzinfo=UTC))):
+        clock.now_ns = to_ns(when)
+        quiet = {subject for subject, stands_so in stands(lake, configured).items() if stands_so is Freshness.QUIET}
+        assert quiet == {f"{subject}/listened" for subject, hours in MARKETS.items() if hour in hours}
+
+
+def test_nobody_is_late_before_the_market_has_been_open_for_as_long_as_is_allowed(
+    lake: Lake, clock: Clock, configured: Configured
+) -> None:
+    listens(lake, "alpaca", "iex", 40 * 3_600.0)
+    clock.now_ns = to_ns(datetime(2032, 3, 11, 14, 31, tzinfo=UTC))  # a minute after the opening
+    assert stands(lake, configured) == {"alpaca/iex/listened": Freshness.QUIET}
     clock.move(31)
-    assert stands(lake, configured)["alpaca/iex/listened"] is Freshness.STALE
+    assert stands(lake, configured) == {"alpaca/iex/listened": Freshness.STALE}
 
 
 def test_a_poll_may_be_silent_for_its_pause_and_that_long_more(lake: Lake, clock: Clock, configured: Configured) -> None:
