@@ -9,14 +9,14 @@ from __future__ import annotations
 import hashlib
 from collections import OrderedDict, deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
 import orjson
 
 from ingest.asks import Finding, Gap, Leaving, Request
 from ingest.liveness import Liveness
-from ingest.silence import STRAY_S, Silences, seconds_of
+from ingest.silence import STRAY_S, Heard, Silences, seconds_of
 from ingest.subscriptions import Subscriptions
 from ingest.verdicts import Reading
 from lake.instants import NANOS_PER_SECOND, to_datetime
@@ -50,13 +50,18 @@ def repeat_note(first: int) -> str:
     return orjson.dumps({"repeats": first}).decode()
 
 
+_MOST_MS = 10**15
+
+
 @dataclass(slots=True)
 class _Channel:
+    """Where one channel stands; `is_lost` from a drop until the first event after it: a second drop before adds no gap."""
+
     symbol: str
-    last: str
+    last: str | int
     is_lost: bool = False
-    """From a drop until the first event after it: a second drop before that adds no gap."""
     events: int = 0
+    heard: Heard = field(default_factory=Heard)
 
 
 class Conversation:
@@ -232,7 +237,7 @@ class Unnumbered(Conversation):
         for (_, name), channel in self._channels.items():
             if not channel.is_lost:
                 channel.is_lost = True
-                self._gaps.append(Gap(self._take_gap(), channel.symbol, name, "open", reason, channel.last, None))
+                self._gaps.append(Gap(self._take_gap(), channel.symbol, name, "open", reason, str(channel.last), None))
         self._lose_unheard(reason)
 
     def _message(self, data: bytes, ts_recv_ns: int, *, may_repeat: bool) -> Message:
@@ -242,26 +247,32 @@ class Unnumbered(Conversation):
         first = self._memory.first_of(data, number) if may_repeat else None
         return Message(number, ts_recv_ns, self.content_type, data, None if first is None else repeat_note(first))
 
-    def _event(self, symbol: str, name: str, at: str) -> None:
-        """Follow a channel: where it stands, and that it came back after a drop."""
+    def _event(self, symbol: str, name: str, at: str | int) -> None:
+        """Follow a channel: where it stands, and that it came back after a drop.
+
+        at   as the feed told it: text, or milliseconds, which costs a busy feed less
+        """
         channel = self._channels.get((symbol, name))
         if channel is None:
             channel = self._channels[symbol, name] = _Channel(symbol, at)
             self._is_heard(symbol, name)
-        at_s = seconds_of(at) if self.is_paced else None
-        if at_s is not None and abs(self._now_ns / NANOS_PER_SECOND - at_s) < STRAY_S:
-            self._judge_silence(channel, name, at_s)
+        if self.is_paced:
+            at_s = at / 1_000 if type(at) is int and 0 <= at < _MOST_MS else seconds_of(str(at))
+            if at_s is not None and (channel.is_lost or not self._silences.follows(channel.heard, at_s)):
+                self._judge_silence(channel, name, at_s)
         channel.last, channel.is_lost = at, False
         channel.events += 1
 
     def _judge_silence(self, channel: _Channel, name: str, at_s: float) -> None:
         """Open gaps where the silence that an event ends was far longer than usual: of every channel, or of its own."""
-        words = self._silences.whole(at_s)
+        if abs(self._now_ns / NANOS_PER_SECOND - at_s) >= STRAY_S:
+            return
+        words = self._silences.whole(channel.heard, at_s)
         if words:
             self._lose(words)
-        words = self._silences.own((channel.symbol, name), at_s, is_whole=not channel.is_lost)
+        words = self._silences.own(channel.heard, at_s, is_whole=not channel.is_lost)
         if words:
-            self._gaps.append(Gap(self._take_gap(), channel.symbol, name, "open", words, channel.last, None))
+            self._gaps.append(Gap(self._take_gap(), channel.symbol, name, "open", words, str(channel.last), None))
 
     def _counted(self) -> Mapping[tuple[str, str], int]:
         return {key: channel.events for key, channel in self._channels.items()}

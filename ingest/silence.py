@@ -10,9 +10,9 @@ in a burst of one other symbol only the count is far beyond. A whole connection 
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from dataclasses import dataclass
 from datetime import datetime
-from math import expm1
+from math import expm1, inf
 
 FLOOR_S, WHOLE_FLOOR_S = 10.0, 20.0
 """Shorter silence is none: of one channel among others, and of a whole connection."""
@@ -29,6 +29,9 @@ GROWTH = 1.25
 """A silence counts as a pause at most so much longer than the longest: a slower market is learned after a few of them."""
 HALF_EVENTS, HALF_S = 64, 300.0
 """A pace is that of the last one to two times so many events, and seconds."""
+AT_ONCE_S = 0.25
+"""Events of a channel that follow so closely are learned together: such pauses are far below every floor, and judging each of
+them took twice the time of all else that is done with a busy feed's frame."""
 STRAY_S = 3_600.0
 """Instants farther from ours are no live feed's (a recording, the midnight of a daily bar): they tell no pace."""
 
@@ -90,6 +93,11 @@ class Pauses:
         self._longest = max(self._longest, kept)
         return pause if is_silence else 0.0
 
+    def passed(self, at: float, count: int) -> None:
+        """Learn so many beats up to `at`, with pauses as usual."""
+        self._recent += count
+        self._at = max(self._at, at)
+
     def skip(self, at: float) -> None:
         """Go on from `at`: what lay before it was no pause."""
         passed = max(0.0, at - self._at)
@@ -101,24 +109,53 @@ class Pauses:
         self._middle, self._recent, self._recent_longest = self._at, 0, 0.0
 
 
+@dataclass(slots=True)
+class Heard:
+    """What was heard of one channel.
+
+    judged_s      instant of the event that was judged last
+    last_s, last  instant, and number on the connection, of the last one of those that followed it at once
+    unjudged      how many of those there were
+    """
+
+    judged_s: float = -inf
+    last_s: float = -inf
+    last: int = 0
+    unjudged: int = 0
+    seconds: Pauses | None = None
+    others: Pauses | None = None
+
+
 class Silences:
-    """The paces of one connection after another: of each channel, and of all together."""
+    """The paces of one connection after another: of each channel, and of all together.
+
+    An event is told to `follows`; one that does not follow at once is judged: by `whole`, then by `own`.
+    """
 
     def __init__(self) -> None:
         self._heard = 0
         self._whole: Pauses | None = None
         self._is_fresh = True
-        self._channels: dict[Hashable, tuple[Pauses, Pauses]] = {}
 
     def begun(self) -> None:
         """Begin a connection: the time since the last one was no pause."""
         self._is_fresh = True
 
-    def whole(self, at_s: float) -> str:
-        """Learn that something was told at an instant of the feed; return in words the silence before it, or nothing."""
+    def follows(self, channel: Heard, at_s: float) -> bool:
+        """Return whether an event follows the last judged one of its channel at once: then it is counted, and that is all."""
+        if self._is_fresh or not 0.0 <= at_s - channel.judged_s < AT_ONCE_S:
+            return False
+        self._heard += 1
+        channel.last_s, channel.last = at_s, self._heard
+        channel.unjudged += 1
+        return True
+
+    def whole(self, channel: Heard, at_s: float) -> str:
+        """Learn that a channel spoke at an instant of the feed; return in words the silence of all before it, or nothing."""
         self._heard += 1
         if self._is_fresh or self._whole is None:
             return self._go_on(at_s)
+        self._whole.passed(channel.last_s, channel.unjudged)
         silence_s = self._whole.beat(at_s)
         if not silence_s:
             return ""
@@ -131,16 +168,19 @@ class Silences:
         self._whole.skip(at_s)
         return ""
 
-    def own(self, key: Hashable, at_s: float, *, is_whole: bool) -> str:
+    def own(self, channel: Heard, at_s: float, *, is_whole: bool) -> str:
         """Learn that a channel spoke, after `whole`; return in words its silence while others spoke, or nothing.
 
         is_whole   nothing is known to be missing before it; else its pause counts for nothing
         """
-        found = self._channels.get(key)
-        if found is None:
-            self._channels[key] = Pauses(at_s, FLOOR_S), Pauses(self._heard, LEAST_OTHERS, OTHERS_DOUBT, 0.0)
+        seconds, others = channel.seconds, channel.others
+        channel.judged_s, (last_s, last, count) = at_s, (channel.last_s, channel.last, channel.unjudged)
+        channel.unjudged = 0
+        if seconds is None or others is None:
+            channel.seconds, channel.others = Pauses(at_s, FLOOR_S), Pauses(self._heard, LEAST_OTHERS, OTHERS_DOUBT, 0.0)
             return ""
-        seconds, others = found
+        seconds.passed(last_s, count)
+        others.passed(last, count)
         if not is_whole:
             seconds.skip(at_s)
             others.skip(self._heard)

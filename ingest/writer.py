@@ -7,6 +7,7 @@ or a message of each of a hundred quiet ones. What is recorded and not yet durab
 
 from __future__ import annotations
 
+import gc
 import sys
 import threading
 import time
@@ -118,6 +119,7 @@ class Writer:
     def __enter__(self) -> Self:
         self._slice_s = sys.getswitchinterval()
         sys.setswitchinterval(SLICE_S)
+        gc.freeze()  # what is there already is not looked through again: of everything imported that took 0.2 s, now and then
         self._thread.start()
         return self
 
@@ -126,6 +128,7 @@ class Writer:
             self._is_stopping = True
             self.changed.notify_all()
         self._thread.join()
+        gc.unfreeze()
         sys.setswitchinterval(self._slice_s)
 
     @property

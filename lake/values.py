@@ -61,7 +61,7 @@ class Capture:
     """JSON: what was asked (universe, file name and sha256, delivery instant); never a secret."""
 
 
-class Message(msgspec.Struct, frozen=True):
+class Message(msgspec.Struct, frozen=True, gc=False):
     """One message as received; `request` and `headers` are JSON without secrets. A struct, for speed."""
 
     message_seq: int

@@ -118,12 +118,12 @@ def _wait_s(response: Response) -> float | None:
         return None
 
 
-class _Entry(msgspec.Struct):
+class _Entry(msgspec.Struct, gc=False):
     s: str
     t: int
 
 
-class _Frame(msgspec.Struct):
+class _Frame(msgspec.Struct, gc=False):
     type: str
     data: list[_Entry] = []
     msg: str = ""
@@ -156,7 +156,7 @@ class TradeStream(Unnumbered):
         message = self._message(data, ts_recv_ns, may_repeat=frame.type == "trade")
         if frame.type == "trade":
             for symbol, at in {entry.s: entry.t for entry in frame.data}.items():
-                self._event(symbol, "trade", str(at))
+                self._event(symbol, "trade", at)
         elif frame.type == "error":
             self._told(frame.msg)
         return [message]

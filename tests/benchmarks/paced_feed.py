@@ -18,36 +18,37 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.frames import Frame, Opcode
 
 STEP_S = 0.001
-_T = 1_672_515_782_136
 
 
-def frames(kind: str, count: int) -> list[bytes]:
-    """Return so many different frames as they stand on the wire."""
+def frames(kind: str, rate: int, count: int) -> list[bytes]:
+    """Return so many different frames as they stand on the wire, their instants those of now: what is told late costs less."""
+    now_ms = time.time_ns() // 1_000_000
+    times = [now_ms + number * 1_000 // rate for number in range(count)]
     if kind == "single":
         bodies = [
             b'{"stream":"btcusdt@trade","data":{"e":"trade","E":%d,"s":"BTCUSDT","t":%d,"p":"16500.10000000",'
-            b'"q":"0.00100000","T":%d,"m":true,"M":true}}' % (_T + number // 50, 10**9 + number, _T + number // 50)
-            for number in range(count)
+            b'"q":"0.00100000","T":%d,"m":true,"M":true}}' % (at, 10**9 + number, at)
+            for number, at in enumerate(times)
         ]
     else:
         bodies = [
             orjson.dumps(
                 {
                     "data": [
-                        {"c": ["1"], "p": 7296.89 + each, "s": f"SYM{each}", "t": _T + number, "v": 0.011467 + number}
+                        {"c": ["1"], "p": 7296.89 + each, "s": f"SYM{each}", "t": at, "v": 0.011467 + number}
                         for each in range(10)
                     ],
                     "type": "trade",
                 }
             )
-            for number in range(count)
+            for number, at in enumerate(times)
         ]
     return [Frame(Opcode.TEXT, body).serialize(mask=False) for body in bodies]
 
 
 async def feed(kind: str, rate: int, seconds: float) -> None:
     """Serve one connection: frames at `rate` a second from its first word on, or at once where the address subscribes."""
-    wire = await asyncio.to_thread(frames, kind, int(rate * seconds))
+    wire = await asyncio.to_thread(frames, kind, rate, int(rate * seconds))
     done = asyncio.Event()
     stamps = array("q")
     late_s = 0.0

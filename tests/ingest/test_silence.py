@@ -69,6 +69,32 @@ def test_a_channel_that_was_mute_for_a_minute_leaves_one_gap_from_its_last_event
     assert listen(whole) == []
 
 
+@pytest.mark.parametrize("pause", [0.02, 0.1, 0.4])
+def test_a_busy_channel_whose_events_are_learned_together_leaves_the_same_gap(pause: float) -> None:
+    whole = market({"AAPL": pause, "MSFT": pause}, 200.0)
+    heard = without(whole, 90.0, 105.0, "AAPL")
+    (gap,) = listen(heard)
+    last = max(at for at, symbol in heard if symbol == "AAPL" and at < 90.0)
+    back = min(at for at, symbol in heard if symbol == "AAPL" and at > 90.0)
+    others = sum(symbol == "MSFT" and last <= at < back for at, symbol in heard)
+    assert (gap.symbol, gap.first_missing) == ("AAPL", ms(last))
+    assert gap.reason.startswith(f"silence of {back - last:.0f} s while others spoke")
+    told = int(gap.reason.split(" times,")[0].rsplit(" ", 1)[1])
+    assert abs(told - others) <= 1, gap.reason
+    assert float(gap.reason.split("lasts ")[1].split(" s")[0]) == pytest.approx(pause, abs=0.08)
+    assert listen(whole) == []
+
+
+def test_instants_beyond_all_time_are_followed_and_tell_no_pace() -> None:
+    session = TradeStream(["AAPL"])
+    session.connected(0)
+    for at in (-1, 10**15, 10**400, 1_795_185_000_000):
+        (message,) = session.receive(b'{"type":"trade","data":[{"s":"AAPL","p":1,"v":1,"t":%d}]}' % at, 0)
+        assert message.payload.endswith(b"%d}]}" % at)
+    session.disconnected(1, "socket dropped")
+    assert [gap.first_missing for gap in session.gaps()] == ["1795185000000"]
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_a_connection_that_was_mute_leaves_a_gap_of_each_channel(seed: int) -> None:
     heard = without(market(PACE, 900.0, seed), 400.0, 430.0, "AAPL", "MSFT")
