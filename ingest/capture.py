@@ -21,7 +21,7 @@ from ingest.streams import capture_stream as capture_stream
 from ingest.streams import capture_streams as capture_streams
 from ingest.tallies import Tally
 from ingest.transport.backoff import Backoff
-from ingest.transport.http import HttpTransport, is_loopback
+from ingest.transport.http import WHOLE_S, HttpTransport, is_loopback
 from ingest.verdicts import REFUSED
 from lake.catalog import Lake
 from lake.log.log import Log
@@ -42,6 +42,7 @@ def capture_pages(
     rng: random.Random | None = None,
     backoff: Backoff = PATIENCE,
     timeout_s: float = 30.0,
+    whole_s: float = WHOLE_S,
     pause_s: float = 0.0,
     permits: Permits = FREE,
 ) -> CaptureReport:
@@ -65,7 +66,15 @@ def capture_pages(
     report.ended = ALL_ASKED
     rng = random.Random() if rng is None else rng
     with HttpTransport(
-        address, ledger, clock=lake.clock, sleep=sleep, rng=rng, backoff=backoff, timeout_s=timeout_s, permits=permits
+        address,
+        ledger,
+        clock=lake.clock,
+        sleep=sleep,
+        rng=rng,
+        backoff=backoff,
+        timeout_s=timeout_s,
+        whole_s=whole_s,
+        permits=permits,
     ) as transport:
         for number, (ask, words) in enumerate(zip(asks, asked, strict=True)):
             if number and pause_s > 0:

@@ -20,6 +20,7 @@ from ingest.health import SCARCE, Health, HealthEvent, Kind
 from ingest.offers import Offer
 from ingest.permits import Permits
 from ingest.transport.backoff import Backoff
+from ingest.transport.http import WHOLE_S
 from ingest.verdicts import Verdict
 from lake.catalog import Lake
 from lake.errors import InvalidValueError
@@ -185,6 +186,7 @@ class Asking:
     rng: random.Random | None = None
     backoff: Backoff = field(default_factory=Backoff)
     timeout_s: float = 30.0
+    whole_s: float = WHOLE_S
 
     def words(self, offer: Offer, ask: Ask) -> Ask:
         """Return an ask in the words of an offer's provider. Raises InvalidValueError when it cannot be asked that."""
@@ -210,6 +212,7 @@ class Asking:
             rng=self.rng,
             backoff=self.backoff,
             timeout_s=self.timeout_s,
+            whole_s=self.whole_s,
             permits=self.permits(offer),
         )
 

@@ -189,7 +189,9 @@ class ReadThrough:
             scope = f" by {wanted.provider}" if wanted.provider else ""
             raise NotFoundError(f"no provider that may be asked{scope} offers {_named(wanted, subject)}")
         backoff = Backoff(attempts=1, ceiling_s=policy.timeout_s / 2)
-        asking = replace(self._asking, symbol=subject.symbol, backoff=backoff, timeout_s=policy.timeout_s)
+        asking = replace(
+            self._asking, symbol=subject.symbol, backoff=backoff, timeout_s=policy.timeout_s, whole_s=policy.timeout_s
+        )
         before = positions_of(log)
         asked = ask_with_failover(asking, choices, ask, kind=CaptureKind.POLL)
         if asked.report is None or asked.answered is None:

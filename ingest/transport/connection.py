@@ -50,6 +50,12 @@ class FrameConnection(ClientConnection):
         return self._is_lost
 
     @property
+    def fault(self) -> str:
+        """What the server sent that no frame may be, such as one that is too long: then it is we who ended; empty: nothing."""
+        error = self.protocol.parser_exc
+        return "" if error is None or isinstance(error, EOFError) else f"{type(error).__name__}: {error}"
+
+    @property
     def pending_bytes(self) -> int:
         """Bytes of payload read and not taken."""
         return self._pending_bytes

@@ -18,7 +18,7 @@ import httpx
 from ingest.asks import Address, Credentials, Request, Response
 from ingest.permits import FREE, Permits, awaited
 from ingest.transport.backoff import Backoff
-from ingest.transport.http import LEAVE_S, Call, Ledger, is_loopback, response_of
+from ingest.transport.http import LEAVE_S, Call, Ledger, client_of, response_of
 from ingest.verdicts import RETRYABLE, Reading, Verdict
 from lake.durable import sync_file, sync_folder
 from lake.instants import Clock
@@ -53,12 +53,7 @@ class Download:
 
     def fetch(self, request: Request, target: Path) -> Reading:
         """Download the answer to a request into `target`; OK when it is whole, else why not. Attempts that go on count anew."""
-        with httpx.Client(
-            timeout=self._timeout_s,
-            follow_redirects=False,
-            trust_env=not is_loopback(self._address.http),
-            headers={**self._address.headers, **dict(self._address.credentials.headers)},
-        ) as client:
+        with client_of(self._address, self._timeout_s) as client:
             attempt = 0
             while True:
                 leave = awaited(self._permits, request, self._sleep, max(self._backoff.ceiling_s, LEAVE_S))

@@ -19,12 +19,16 @@ import httpx
 from ingest.asks import BLOT, Address, Ask, Credentials, Page, Pages, Request, Response
 from ingest.permits import FREE, Permits, awaited
 from ingest.transport.backoff import Backoff
+from ingest.transport.deadline import Deadline, Socket
 from ingest.verdicts import RETRYABLE, Reading, Verdict
+from lake.errors import SettingsError
 from lake.instants import Clock
 
 MAX_BODY_BYTES = 256 * 1024 * 1024
 """An answer longer than this is broken off: it would not fit memory beside everything else."""
 MAX_PAGES = 10_000
+WHOLE_S = 110.0
+"""An answer not whole by then is broken off: a little before `Plan.max_call_s`, when the quota ledger takes a call for over."""
 LEAVE_S = 120.0
 """Leave to call is waited for at least so long, whatever the patience with failures: a window of a minute takes a minute."""
 
@@ -63,6 +67,7 @@ class HttpTransport:
     sleep      called with the seconds to wait between attempts
     rng        source of the jitter
     timeout_s  for connecting, and for each wait for more bytes
+    whole_s    for the whole answer, however steadily its bytes drip
     permits    asked for leave before each call: longer waits than the backoff's ceiling and LEAVE_S are not waited here
     """
 
@@ -76,17 +81,13 @@ class HttpTransport:
         rng: random.Random,
         backoff: Backoff,
         timeout_s: float = 30.0,
+        whole_s: float = WHOLE_S,
         permits: Permits = FREE,
     ) -> None:
-        self._permits = permits
+        self._permits, self._whole_s, self._socket = permits, whole_s, Socket()
         self._address, self._ledger, self._secrets = address, ledger, address.credentials
         self._clock, self._sleep, self._rng, self._backoff = clock, sleep, rng, backoff
-        self._client = httpx.Client(
-            timeout=timeout_s,
-            follow_redirects=False,
-            trust_env=not is_loopback(address.http),
-            headers={**address.headers, **dict(address.credentials.headers)},
-        )
+        self._client = client_of(address, timeout_s)
         for name in ("httpx", "httpcore"):  # they log whole addresses, and headers of answers that may quote a key
             logging.getLogger(name).setLevel(logging.WARNING)
 
@@ -154,17 +155,33 @@ class HttpTransport:
         head: httpx.Response | None = None
         secrets = self._secrets.and_those_of(request.session)
         sent, headers = secrets.added_to(url), {**dict(request.headers), **dict(request.session.headers)}
-        try:
-            with self._client.stream(request.method, sent, headers=headers) as head:
-                for chunk in head.iter_bytes():
-                    body += chunk
-                    if len(body) > MAX_BODY_BYTES:
-                        return response_of(head, body, secrets, is_complete=False)
-            return response_of(head, body, secrets, is_complete=True)
-        except (httpx.HTTPError, httpx.StreamError) as error:
-            if head is None:
-                return Reading(Verdict.NO_ANSWER, secrets.blotted_text(f"{type(error).__name__}: {error}"))
-            return response_of(head, body, secrets, is_complete=False)
+        extensions = {"trace": self._socket.trace}
+        with Deadline(self._socket, self._whole_s) as deadline:
+            try:
+                with self._client.stream(request.method, sent, headers=headers, extensions=extensions) as head:
+                    for chunk in head.iter_bytes():
+                        body += chunk
+                        if len(body) > MAX_BODY_BYTES:
+                            return response_of(head, body, secrets, is_complete=False)
+                return response_of(head, body, secrets, is_complete=not deadline.is_past)
+            except (httpx.HTTPError, httpx.StreamError) as error:
+                told = f"no whole answer in {self._whole_s:g} s: " if deadline.is_past else ""
+                if head is None:
+                    return Reading(Verdict.NO_ANSWER, secrets.blotted_text(f"{told}{type(error).__name__}: {error}"))
+                return response_of(head, body, secrets, is_complete=False)
+
+
+def client_of(address: Address, timeout_s: float) -> httpx.Client:
+    """Return a client for one address, by the proxies of the environment unless it is on this machine. Raises SettingsError."""
+    try:
+        return httpx.Client(
+            timeout=timeout_s,
+            follow_redirects=False,
+            trust_env=not is_loopback(address.http),
+            headers={**address.headers, **dict(address.credentials.headers)},
+        )
+    except (ValueError, ImportError, httpx.InvalidURL) as error:  # the words may hold the proxy's password
+        raise SettingsError(f"no client for {address.http}: {type(error).__name__}: mend the proxy of the environment") from None
 
 
 def response_of(head: httpx.Response, body: bytearray, secrets: Credentials, *, is_complete: bool) -> Response:

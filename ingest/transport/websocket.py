@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidProxy, InvalidStatus, InvalidURI
 
 from ingest.asks import Credentials, Finding, Gap, Request, Session
 from ingest.permits import FREE, Leave, Permits
@@ -21,7 +21,7 @@ from ingest.transport.backoff import Backoff
 from ingest.transport.connection import FrameConnection, open_connection
 from ingest.transport.http import Call, is_loopback
 from ingest.verdicts import RETRYABLE, Reading, Verdict
-from lake.errors import InvalidValueError, ProviderUnavailableError
+from lake.errors import InvalidValueError, ProviderUnavailableError, SettingsError
 from lake.instants import NANOS_PER_MICRO, NANOS_PER_SECOND, Clock
 from lake.values import Message
 
@@ -166,6 +166,10 @@ class StreamTransport:
         except InvalidURI as error:
             self._permits.unspent(request)
             raise InvalidValueError(f"{url} is not a WebSocket address: {error.msg}") from None  # the whole has the key
+        except (InvalidProxy, ImportError) as error:  # it is none, or of a kind that we cannot speak to; it may hold a password
+            self._permits.unspent(request)
+            words = f"{type(error).__name__}: mend the proxy of the environment"
+            raise SettingsError(f"no connection to {self._address}: {words}") from None
         except (OSError, InvalidHandshake, ConnectionClosed, EOFError) as error:
             reading = self._not_connected(error)
             call = Call("CONNECT", url, attempt, asked_ns, self._clock(), reading)
@@ -293,5 +297,8 @@ class StreamTransport:
         if code == 1000 and reason == END_OF_RECORDING:
             return _Told(END_OF_RECORDING, is_over=True)
         told = self._secrets.blotted_text(reason or "")
+        if connection.fault:
+            words = f"left: the server sent no valid frame: {self._secrets.blotted_text(connection.fault)}"
+            return _Told(words, has_data=has_data)
         words = "socket dropped" if code in (None, _ABNORMAL) else f"closed by the server: {code} {told}"
         return _Told(words, has_data=has_data)
