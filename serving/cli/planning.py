@@ -67,6 +67,15 @@ def plan(
         raise typer.Exit(1)
 
 
+def in_words(able: list[Estimate]) -> str:
+    """Return what there is to choose from: the cheapest, then each that costs more and is quicker."""
+    worth: list[Estimate] = []
+    for each in able:
+        if not worth or (each.seconds or 0.0) < (worth[-1].seconds or 0.0):
+            worth.append(each)
+    return ", or ".join(f"{one.words()} ({one.provider} {one.feed})" for one in worth)
+
+
 def _print(console: Console, question: Question, found: list[Estimate], spent: list[dict[str, Any]]) -> None:
     if not found:
         from serving.operate import estimating
@@ -93,6 +102,4 @@ def _print(console: Console, question: Question, found: list[Estimate], spent: l
     if not able:
         console.print("No provider suffices; the last column says what each lacks.")
         return
-    following = f"; then {', '.join(dict.fromkeys(each.provider for each in able[1:]))}" if able[1:] else ""
-    words = f"Cheapest that suffices: {able[0].provider} {able[0].feed}, {able[0].words()}{following}."
-    console.print(Text(words, style="bold"), soft_wrap=True)
+    console.print(Text(f"Cheapest that suffices: {in_words(able)}.", style="bold"), soft_wrap=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -96,3 +97,33 @@ def test_each_thing_is_said_once(home: Path, capsys: pytest.CaptureFixture[str])
     assert "has no bars of 3m, only of 1d, 1wk, 1mo" in alpha
     run(["plan", "weather", "-s", "AAPL", *days])
     assert "of equity there are bars, " in capsys.readouterr().out
+
+
+def test_money_buys_time_and_both_are_told(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Ours at 25 a day for nothing, or in the time that two calls a minute take, for 16 cents each."""
+    monkeypatch.setenv("ALPHAVANTAGE_API_KEY", "a-fresh-key-of-this-test")
+    monkeypatch.setenv("POLYGON_API_KEY", "another-key-of-this-test")
+    configured = home / "tickhouse.toml"
+    configured.write_text(
+        "[providers.yahoo]\nenabled = false\n[providers.alpha_vantage]\nreserve_for_live = 0.0\n[providers.polygon]\n"
+        'cost_per_call_usd = 0.16\nwindows = [{calls = 2, per = "minute"}]\n[providers.tiingo]\nenabled = false\n'
+    )
+    try:
+        symbols = [word for number in range(75) for word in ("-s", f"S{number:02}")]
+        weeks = ["--start", "2025-01-01", "--end", "2025-02-01"]
+        assert run(["plan", "bars", *symbols, *weeks, "--home", str(home)]) == 0
+        told = capsys.readouterr().out
+        code, cheap = planned(home, capsys, "bars", *symbols, *weeks, "--budget", "11.99")
+    finally:
+        configured.unlink()
+    days, minutes = (
+        r"(?:[12]\.\d days|\d\d\.\d hours) at 25 calls a day \(America/New_York\), free",
+        r"3\d\.\d minutes at 2 calls a minute, 12\.00 USD",
+    )
+    expected = rf"Cheapest that suffices: {days} \(alpha_vantage \w+\), or {minutes} \(polygon \w+\)\."
+    assert re.search(expected, told), told
+    assert code == 0 and [each["why_not"] for each in cheap["others"] if each["provider"] == "polygon"] == [
+        "costs 12.00 USD, more than 11.99"
+    ]
