@@ -17,6 +17,7 @@ from ingest.asks import Request
 from ingest.permits import GRANTED, Leave
 from ingest.plans import UNLIMITED, Plan, Purpose, Window
 from ingest.quota_book import Book, Granted, Use, Wanted
+from ingest.quota_clock import set_back
 from ingest.verdicts import Reading, Verdict
 from lake.instants import NANOS_PER_SECOND, Clock, to_datetime
 from lake.restored import restored_at_ns
@@ -87,10 +88,19 @@ class Quotas:
         return 0 if found[2].get(provider, 0) >= found[1] else found[1]
 
     def declare_known(self, provider: str, who: str, reason: str) -> None:
-        """Take an operator's word that nobody asked a provider between the backup and the restore: its ledger is whole."""
+        """Take an operator's word that nobody asked a provider between the backup and the restore: its ledger is whole.
+
+        A ledger that is ahead of our clock is set back to it: the clock that it followed was wrong.
+        """
         self._state.audit(who, "quota is known", reason, {"provider": provider})
         self._state.save_document(KNOWN, provider, {"at_ns": self._clock()})
         self._unknown = None
+        for name in self._state.documents(KIND, f"{provider}/"):
+
+            def mended(document: dict[str, Any] | None) -> dict[str, Any]:
+                return set_back(document or {}, self.plan(provider), self._clock())
+
+            self._state.change_document(KIND, name, mended)
 
     def change(self, provider: str, key: str, act: Callable[[Book, int], _T]) -> _T:
         """Return what `act(book, now)` does, in one transaction with what it makes of the book. Raises CommitUnknownError."""

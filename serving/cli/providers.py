@@ -25,7 +25,8 @@ def providers(
     quota_known: Annotated[
         bool,
         typer.Option(
-            "--quota-known", help="After a restore: nobody asked these providers meanwhile, their quota counts as told."
+            "--quota-known",
+            help="After a restore, or a clock that was ahead: nobody else asked these providers, their quota counts as told.",
         ),
     ] = False,
     reason: Annotated[str | None, typer.Option("--reason", help="Why; written to the audit log.", show_default=False)] = None,

@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from ingest.asks import Request
 from ingest.plans import Plan, Window
 from ingest.quota_book import Book, Wanted
+from ingest.quota_clock import set_back
 from ingest.quotas import Quotas
+from ingest.verdicts import Reading, Verdict
 from lake.backup.backing_up import back_up
 from lake.backup.replicas import promote, sync
 from lake.backup.restoring import restore
@@ -113,3 +116,55 @@ def test_a_restore_and_a_promotion_leave_the_mark(tmp_path: Path, capsys: pytest
     assert "yahoo" in capsys.readouterr().out
     with Lake.open(settings_at(tmp_path / "there"), system_clock) as lake, Quotas(lake.state, {}, system_clock) as quotas:
         assert (quotas.unknown_ns("yahoo"), quotas.unknown_ns("finnhub") > 0) == (0, True)
+
+
+MONTHLY = Plan("month", (Window(25, calendar="month", zone=US), Window(4, 60.0)))
+
+
+@pytest.mark.parametrize(("plan", "days", "spent"), [(DAILY, 1, 6), (DAILY, 90, 25), (MONTHLY, 40, 6), (MONTHLY, 90, 25)])
+def test_a_clock_that_was_ahead_is_set_back_by_word_and_no_quota_is_exceeded(
+    state: State, clock: Clock, plan: Plan, days: int, spent: int
+) -> None:
+    """Two calls; three by a clock days ahead, one that was killed and a throttle by it too; then it is right again."""
+    with Quotas(state, {"alpha_vantage": plan}, clock) as quotas:
+        assert spend(quotas, 2) == 2
+        clock.move(days * 86_400)
+        assert spend(quotas, 3) == 3
+        quotas.change("alpha_vantage", "k", lambda book, now: book.reserve(now, ASKED, "killed", NANOS_PER_SECOND))
+        throttled = Reading(Verdict.THROTTLED, "slow down", 30.0)
+        quotas.change("alpha_vantage", "k", lambda book, now: book.told(now, throttled, {}, 0, "live"))
+        clock.move(61 - days * 86_400)
+        assert spend(quotas, 1) == 0
+        refused = quotas.permits("alpha_vantage", "k", "live").before(Request("GET", "/x"))
+        assert refused.refused.startswith("quota: throttled: slow down; our clock is ") and "--quota-known" in refused.refused
+        quotas.declare_known("alpha_vantage", "me", "the clock was wrong")
+        (standing,) = quotas.standings()
+        assert (min(standing.windows[0].used, 25), standing.windows[1].used >= 4) == (spent, True)
+        assert (sum(standing.month.values()), standing.blocked_until_ns) == (5, clock() + 30 * NANOS_PER_SECOND)
+        assert spend(quotas, 1) == 0
+        clock.move(200)
+        assert spend(quotas, 1) == (spent < 25)
+        before = state.document("quota", "alpha_vantage/k")
+        quotas.declare_known("alpha_vantage", "me", "and again: it is not ahead any more")
+        assert state.document("quota", "alpha_vantage/k") == before
+
+
+def test_symbols_of_a_month_that_were_forgotten_block_the_key_until_it_ends() -> None:
+    plan = Plan("free", (Window(500, calendar="month", zone=US, counts="symbols"),))
+    ahead = {"now_ns": NOON + 90 * 86_400 * NANOS_PER_SECOND, "spent": {}, "names": {}}
+    book = Book(plan, set_back(ahead, plan, NOON))
+    refused = book.reserve(NOON, Wanted("x", "live", symbols=("A",)), "one", 0)
+    assert (refused.calls, refused.at_ns) == (0, to_ns(datetime(2032, 4, 1, 4, tzinfo=UTC)))
+    assert refused.why == f"which symbols count in symbols a month in {US} was forgotten"
+
+
+def test_what_is_not_ahead_stays_as_it_is() -> None:
+    document = {"now_ns": NOON, "spent": {"60 s": {str(NOON): [1, 0]}}}
+    assert set_back(document, DAILY, NOON) == document
+    gone = {
+        "now_ns": NOON + 1,
+        "spent": {"a window of an old plan": {str(NOON + 1): [1, 0]}},
+        "names": {"x": {str(NOON + 9): ["A"]}},
+    }
+    moved = set_back(gone, DAILY, NOON)
+    assert (moved["spent"], moved["names"]) == ({"a window of an old plan": {str(NOON): [1, 0]}}, {"x": {str(NOON): ["A"]}})
