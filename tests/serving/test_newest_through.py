@@ -7,18 +7,24 @@ from datetime import UTC, datetime
 
 import pytest
 
+from ingest.asks import Ask
+from ingest.capture import capture_pages
+from ingest.landing import land
 from ingest.offers import Offer
 from ingest.permits import Permits
 from ingest.plans import Plan, Window
+from ingest.providers.binance_rest import NewestTrade
 from ingest.providers.registry import OFFERS
 from ingest.quotas import Quotas
 from ingest.routing import Preferences
-from ingest.simulator import HttpFault
+from ingest.simulator import HttpFault, Simulator
 from lake.catalog import Lake
 from lake.errors import ProviderUnavailableError
 from lake.instants import to_ns
 from lake.log.segments import SegmentLog
+from lake.scan import Where, read
 from lake.settings import load_settings
+from quality_checks.promotion import promote
 from serving.read_through import Wanted, kinds_of
 from tests.ingest.standing_state import Clock
 from tests.serving.market_lake import served
@@ -64,6 +70,27 @@ def test_the_newest_comes_from_whoever_has_it(
     failovers = fetched.asked.failovers
     assert [one.offer.provider for one in failovers] == failed
     assert all(one.verdict.value == "UPSTREAM_5XX" and "502" in one.detail for one in failovers)
+
+
+def test_binance_tells_the_newest_of_a_pair_that_the_lake_knows(world: World) -> None:
+    with Simulator(markets=("spot",), streams=(), excerpt=600) as sim:
+        day = Ask("BTCUSDT", "1d", datetime(2024, 8, 8, tzinfo=UTC), datetime(2024, 8, 9, tzinfo=UTC))
+        capture_pages(world.lake, world.log, NewestTrade("spot"), [day], sim.binance("spot"), provider="binance", feed="spot")
+    land(world.lake, world.log)
+    promote(world.lake, "binance")
+    (known,) = read(world.lake, "normalized.trades", where=[Where("provider", "=", "binance")]).to_pylist()
+    faults = [HttpFault("status", "/ticker/bookTicker", 418, times=9)]
+    with world.through(providers=("binance", "alpaca"), feeds=("spot", "crypto"), markets=("spot",)) as through:
+        quote, trade = (through.fetch(Wanted(kind, "BTCUSDT")) for kind in ("quotes", "trades"))
+    assert [each.metadata()["provider"] for each in (quote, trade)] == ["binance", "binance"]
+    (row,) = quote.rows.to_pylist()
+    assert (row["symbol"], row["ts_event"], row["sequence"], row["bid_price"] < row["ask_price"]) == ("BTCUSDT", None, None, True)
+    assert trade.rows["trade_id"].to_pylist() == [known["trade_id"]]
+    with (
+        world.through(faults, providers=("binance",), feeds=("spot",), markets=("spot",)) as through,
+        pytest.raises(ProviderUnavailableError, match="binance: THROTTLED banned"),
+    ):
+        through.fetch(Wanted("quotes", "BTCUSDT"))
 
 
 def test_quotas_hold_and_a_spent_one_is_the_reason_why_the_next_is_asked(world: World) -> None:

@@ -17,6 +17,7 @@ from ingest.health import Health
 from ingest.landing import land
 from ingest.offers import Offer
 from ingest.permits import FREE, Leave, Permits
+from ingest.providers.binance import Market
 from ingest.providers.registry import OFFERS
 from ingest.reach import simulated
 from ingest.routing import Asking, Preferences, Router
@@ -61,12 +62,13 @@ class World:
         at_once: int = 8,
         feeds: Sequence[str] = ("chart", "iex"),
         preferences: Callable[[], Preferences] = lambda: Preferences(priority={"yahoo": 1}),
+        markets: Sequence[Market] = (),
     ) -> Iterator[ReadThrough]:
         """Give a way through to some providers."""
         health = Health(self.lake.state, self.clock, self.log)
         offers = [one for one in OFFERS if one.provider in providers and one.feed in feeds]
         leave = permits if callable(permits) else lambda one: permits
-        with Simulator(Faults(tuple(faults)), markets=(), streams=()) as sim:
+        with Simulator(Faults(tuple(faults)), markets=markets, streams=(), excerpt=600) as sim:
             reach = simulated(sim.addresses(), sim.keys)
             asking = Asking(
                 self.lake, self.log, health, lambda one: reach.asked(one.provider, one.feed), leave,
