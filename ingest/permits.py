@@ -27,6 +27,10 @@ class Leave:
         """Whether the call may be made now."""
         return not self.refused and self.wait_s <= 0.0
 
+    def later_than_waited_for(self) -> Leave:
+        """Return it as refused, by whoever cannot wait so long."""
+        return Leave(self.wait_s, self.refused or f"leave to call comes in {self.wait_s:.0f} s, later than is waited for")
+
 
 GRANTED = Leave()
 
@@ -74,13 +78,26 @@ class Together:
             permit.unspent(request)
 
 
+class Impatient:
+    """Permits of somebody who cannot wait: leave that comes later than `most_s` is refused."""
+
+    def __init__(self, permits: Permits, most_s: float) -> None:
+        self._permits, self._most_s = permits, most_s
+        self.after, self.unspent = permits.after, permits.unspent
+
+    def before(self, request: Request) -> Leave:
+        """Return leave for one call."""
+        leave = self._permits.before(request)
+        return leave if leave.wait_s <= self._most_s else leave.later_than_waited_for()
+
+
 def awaited(permits: Permits, request: Request, sleep: Callable[[float], None], most_s: float) -> Leave:
     """Return leave that was given, waited for; else one that says why it was not: refused, or to come later than `most_s`."""
     while not (leave := permits.before(request)).is_given:
         if leave.refused:
             return leave
         if leave.wait_s > most_s:
-            return Leave(leave.wait_s, f"leave to call comes in {leave.wait_s:.0f} s, later than is waited for")
+            return leave.later_than_waited_for()
         sleep(leave.wait_s)
     return leave
 

@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from ingest.asks import Ask
 from ingest.offers import Offer
+from ingest.permits import Impatient
 from ingest.routing import Asked, Asking, Choice, Router, ask_with_failover
 from ingest.transport.backoff import Backoff
 from ingest.verdicts import Verdict
@@ -190,7 +191,12 @@ class ReadThrough:
             raise NotFoundError(f"no provider that may be asked{scope} offers {_named(wanted, subject)}")
         backoff = Backoff(attempts=1, ceiling_s=policy.timeout_s / 2)
         asking = replace(
-            self._asking, symbol=subject.symbol, backoff=backoff, timeout_s=policy.timeout_s, whole_s=policy.timeout_s
+            self._asking,
+            symbol=subject.symbol,
+            backoff=backoff,
+            timeout_s=policy.timeout_s,
+            whole_s=policy.timeout_s,
+            permits=lambda offer: Impatient(self._asking.permits(offer), policy.timeout_s / 2),
         )
         before = positions_of(log)
         asked = ask_with_failover(asking, choices, ask, kind=CaptureKind.POLL)

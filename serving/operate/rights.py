@@ -31,6 +31,8 @@ RECORDED = "simulator"
 """What stands for a key in the ledger where a simulator is asked."""
 _SCORED = timedelta(days=7)
 _SCORES_FOR_NS = 300 * NANOS_PER_SECOND
+_SOON_NS = 5 * NANOS_PER_SECOND
+"""A window that is whole again by then is waited for: one of a second that is full is no quota used up."""
 
 
 class PlansInForce(Mapping[str, Plan]):
@@ -96,10 +98,10 @@ class Rights:
     def preferences(self) -> Preferences:
         """Return what configuration, ledger and past say about providers now; little quota left is told."""
         configuration, plans = self.configured.in_force(), PlansInForce(self.configured)
-        left: dict[str, float] = {}
+        left, soon_ns = dict[str, float](), self.lake.clock() + _SOON_NS
         for standing in self.quotas.standings():
             if standing.key == key_name(self.reach.keys.get(standing.provider, ())):
-                shares = [1.0 - use.used / use.limit for use in standing.windows]
+                shares = [1.0 - use.used / use.limit for use in standing.windows if use.whole_at_ns > soon_ns]
                 left[standing.provider] = 0.0 if standing.blocked_until_ns is not None else min(shares, default=1.0)
         for provider, share in left.items():
             self.health.quota_left(provider, share)

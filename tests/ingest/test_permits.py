@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from ingest.asks import Request
-from ingest.permits import GRANTED, Leave, Together
+from ingest.permits import GRANTED, Impatient, Leave, Together
 
 QUOTE = Request("GET", "/api/v1/quote", endpoint="quote")
 
@@ -38,3 +38,15 @@ def test_all_must_give_leave_and_what_was_given_is_given_back():
 def test_a_refusal_is_no_leave_whatever_the_wait():
     assert not Leave(0.0, "the breaker is open").is_given
     assert Request("GET", "/path").what == "/path"
+
+
+def test_who_cannot_wait_is_refused_leave_that_comes_later_and_the_next_provider_may_be_asked():
+    inner = Scripted([Leave(1.0), Leave(61.0), Leave(61.0, "the breaker is open"), GRANTED])
+    impatient = Impatient(inner, 2.5)
+    assert impatient.before(QUOTE) == Leave(1.0)
+    assert impatient.before(QUOTE) == Leave(61.0, "leave to call comes in 61 s, later than is waited for")
+    assert impatient.before(QUOTE).refused == "the breaker is open"
+    assert impatient.before(QUOTE).is_given
+    impatient.after(QUOTE, None)
+    impatient.unspent(QUOTE)
+    assert inner.told == [*["before quote"] * 4, "after quote", "unspent quote"]

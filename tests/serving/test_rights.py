@@ -32,6 +32,7 @@ read_through_open_s = 7.0
 
 [providers.alpaca]
 priority = 1
+windows = [{ calls = 2, per = "second" }]
 
 [providers.yahoo]
 enabled = false
@@ -73,6 +74,13 @@ def test_configuration_keys_and_ledger_decide_who_is_asked(lake: Lake, log: Segm
         assert not permits.before(QUOTE).is_given
         assert found.preferences().left["finnhub"] == 0.0
         assert found.health.alerts.is_open("quota_low", "finnhub")
+        a_second = found.permits("alpaca", "live")
+        for _ in range(2):
+            assert a_second.before(QUOTE).is_given
+            a_second.after(QUOTE, call(Verdict.OK))
+        assert 0 < a_second.before(QUOTE).wait_s <= 1
+        assert found.preferences().left["alpaca"] == 1.0  # a second is waited for: no reason to ask another, or to alert
+        assert not found.health.alerts.is_open("quota_low", "alpaca")
         for _ in range(2):
             found.breakers.answered("alpaca", "stocks/bars", call(Verdict.NO_ANSWER), "me")
         assert found.breakers.find("alpaca", "stocks/bars").position is Position.OPEN
