@@ -128,12 +128,16 @@ class Response:
     blots: int = 0
 
     def broken(self, words: str, retry_after_s: float | None = None) -> Reading | None:
-        """Return the reading of an answer that failed on the way, whoever gives it: a 5xx, or half a body; else None.
+        """Return the reading of an answer that failed on the way, whoever gives it; else None: a 5xx, half a body, or one that
+        sends elsewhere, where nobody goes with a key.
 
         words   the provider's own
         """
         if self.status >= 500:
             return Reading(Verdict.UPSTREAM_5XX, f"HTTP {self.status}: {words}", retry_after_s)
+        if 300 <= self.status < 400:
+            there = self.headers.get("location", "")[:100]
+            return Reading(Verdict.UPSTREAM_5XX, f"HTTP {self.status} to {there or 'nowhere'}: not followed", retry_after_s)
         if not self.is_complete:
             return Reading(Verdict.MALFORMED, f"the connection broke after {len(self.body)} bytes of the body")
         return None

@@ -174,6 +174,8 @@ class MarketData:
             return {name: len(by_name)} if isinstance(by_name, list) else {} if name in found and by_name is None else None
         if not isinstance(by_name, dict):
             return {} if name in found and by_name is None else None
+        if any(not isinstance(told, list | dict | None) for told in by_name.values()):
+            return None
         return {name: len(told) if isinstance(told, list) else int(told is not None) for name, told in by_name.items()}
 
 

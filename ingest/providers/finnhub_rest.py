@@ -64,7 +64,8 @@ class _Question:
 
 
 def _listed(found: object) -> int | None:
-    return len(found) if isinstance(found, list) else None
+    """Return how many entries a list has; None where it is none of entries."""
+    return len(found) if isinstance(found, list) and all(isinstance(each, dict) for each in found) else None
 
 
 def _named(name: str, found: object) -> int | None:

@@ -152,6 +152,8 @@ def _read_list(body: bytes, words: str) -> Reading:
         return Reading(Verdict.MALFORMED, "expected a list of prices")
     if any(isinstance(each, str) for each in found):
         return error_told(words)
+    if not all(isinstance(each, dict) for each in found):
+        return Reading(Verdict.MALFORMED, f"expected a list of prices: {words[:100]}")
     rows = sum(len(told) if isinstance(told := _of_pair(each), list) else 1 for each in found)
     return Reading(Verdict.OK if rows else Verdict.EMPTY_VALID, f"{rows} rows")
 

@@ -118,10 +118,10 @@ def read_document(response: Response) -> object:
     """Return the JSON of an answer, or (a Reading) what one without data means. Any bytes give either."""
     if response.status == 429 or b"Too Many Requests" in response.body[:200]:
         return Reading(Verdict.THROTTLED, words_of(response.body), retry_after(response))
-    if (broken := response.broken(words_of(response.body), retry_after(response))) is not None:
-        return broken
     if (asked := consent_wanted(response)) is not None:
         return asked
+    if (broken := response.broken(words_of(response.body), retry_after(response))) is not None:
+        return broken
     if not response.body.strip() or response.body.lstrip()[:1] == b"<":
         return Reading(Verdict.UPSTREAM_5XX, f"no JSON: {words_of(response.body) or 'empty body'}")
     try:

@@ -18,7 +18,7 @@ import httpx
 from ingest.asks import Address, Credentials, Request, Response
 from ingest.permits import FREE, Permits, awaited
 from ingest.transport.backoff import Backoff
-from ingest.transport.http import LEAVE_S, Call, Ledger, client_of, response_of
+from ingest.transport.http import LEAVE_S, Call, Ledger, chunks_of, client_of, response_of
 from ingest.verdicts import RETRYABLE, Reading, Verdict
 from lake.durable import sync_file, sync_folder
 from lake.instants import Clock
@@ -96,7 +96,7 @@ class Download:
         """Record an answer that holds no file; return what it means and the number of its message."""
         body, is_complete = bytearray(), True
         try:
-            for chunk in head.iter_bytes():
+            for chunk in chunks_of(head):
                 body += chunk
                 if len(body) > _LONGEST_REFUSAL:
                     is_complete = False

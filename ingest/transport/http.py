@@ -8,7 +8,7 @@ from __future__ import annotations
 import ipaddress
 import logging
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Protocol, Self
@@ -20,6 +20,7 @@ from ingest.asks import BLOT, Address, Ask, Credentials, Page, Pages, Request, R
 from ingest.permits import FREE, Permits, awaited
 from ingest.transport.backoff import Backoff
 from ingest.transport.deadline import Deadline, Socket
+from ingest.transport.encodings import GZIP, gunzipped
 from ingest.verdicts import RETRYABLE, Reading, Verdict
 from lake.errors import SettingsError
 from lake.instants import Clock
@@ -159,7 +160,7 @@ class HttpTransport:
         with Deadline(self._socket, self._whole_s) as deadline:
             try:
                 with self._client.stream(request.method, sent, headers=headers, extensions=extensions) as head:
-                    for chunk in head.iter_bytes():
+                    for chunk in chunks_of(head):
                         body += chunk
                         if len(body) > MAX_BODY_BYTES:
                             return response_of(head, body, secrets, is_complete=False)
@@ -184,14 +185,24 @@ def client_of(address: Address, timeout_s: float) -> httpx.Client:
         raise SettingsError(f"no client for {address.http}: {type(error).__name__}: mend the proxy of the environment") from None
 
 
+def chunks_of(head: httpx.Response) -> Iterator[bytes]:
+    """Return the chunks of a body, gzip as it came: `response_of` reads it, for httpx takes one cut short for whole."""
+    return head.iter_raw() if _is_gzip(head) else head.iter_bytes()
+
+
 def response_of(head: httpx.Response, body: bytearray, secrets: Credentials, *, is_complete: bool) -> Response:
-    """Return an answer without the secrets that it quotes."""
+    """Return an answer of the chunks that came, without the secrets that it quotes."""
     headers: dict[str, str] = {}
     for name, value in head.headers.multi_items():
         value = secrets.blotted_text(value)
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
-    told, blots = secrets.blotted(bytes(body))
-    return Response(head.status_code, headers, told, is_complete, blots)
+    kept, is_whole = gunzipped(bytes(body), MAX_BODY_BYTES) if _is_gzip(head) else (bytes(body), True)
+    told, blots = secrets.blotted(kept)
+    return Response(head.status_code, headers, told, is_complete and is_whole, blots)
+
+
+def _is_gzip(head: httpx.Response) -> bool:
+    return head.headers.get("content-encoding", "").strip().lower() in GZIP
 
 
 def is_loopback(address: str) -> bool:

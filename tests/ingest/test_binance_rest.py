@@ -51,7 +51,7 @@ def answer(body: bytes, status: int = 200, **headers: str) -> Response:
         (b'{"code":-1001,"msg":"Internal error; unable to process your request."}', 200, Verdict.UPSTREAM_5XX, None),
         (b"<html>502 Bad Gateway</html>", 502, Verdict.UPSTREAM_5XX, 7.0),
         (b"<html>Will be right back</html>", 200, Verdict.MALFORMED, None),
-        (b"<html>moved</html>", 302, Verdict.BAD_REQUEST, None),
+        (b"<html>moved</html>", 302, Verdict.UPSTREAM_5XX, 7.0),
         (b'[[2,"1"],[1,"1"]]', 200, Verdict.MALFORMED, None),
         (b"{}", 200, Verdict.MALFORMED, None),
         (b"", 200, Verdict.MALFORMED, None),

@@ -140,7 +140,7 @@ def test_files_are_imported_once_by_the_container_path(lake: Lake, log: SegmentL
         (b'{"detail":{"case":"data_schema_not_fully_available"}}', 422, Verdict.BAD_REQUEST, None),
         (b"Too many requests.", 429, Verdict.THROTTLED, 3.0),
         (b"<html>504</html>", 504, Verdict.UPSTREAM_5XX, 3.0),
-        (b"moved", 302, Verdict.BAD_REQUEST, None),
+        (b"moved", 302, Verdict.UPSTREAM_5XX, 3.0),
     ],
 )
 def test_databentos_refusals_mean(body: bytes, status: int, verdict: Verdict, wait_s: float | None) -> None:
