@@ -20,7 +20,7 @@ from ingest.capture import capture_pages
 from ingest.ledger import PATIENCE
 from ingest.offers import Offer
 from ingest.permits import Permits
-from ingest.reconcile import UNRECONCILABLE, paused, tell, tell_refused
+from ingest.reconcile import UNRECONCILABLE, feed_of, is_known_to_agree, paused, tell, tell_refused
 from ingest.transport.backoff import Backoff
 from ingest.verdicts import RETRYABLE, Verdict
 from lake.catalog import Lake
@@ -113,6 +113,8 @@ class Backfill:
         self._lake, self._log, self._supply, self._ledger = lake, log, supply, ledger
         self._sleep, self._rng, self._backoff = sleep, random.Random() if rng is None else rng, backoff
         self._timeout_s = timeout_s
+        self._tried_out: set[str] = set()
+        """Feeds of which a span is under way, in this round of work."""
 
     def work(
         self,
@@ -127,7 +129,9 @@ class Backfill:
         """
         report = BackfillReport()
         self._ledger.refresh()
-        for gap in sorted(self._ledger.under_way(), key=lambda one: one.is_reconcile):
+        gaps = sorted(self._ledger.under_way(), key=lambda one: one.is_reconcile)
+        self._tried_out = {feed_of(gap) for gap in gaps if gap.is_reconcile and gap.status is GapStatus.FILLING}
+        for gap in gaps:
             if is_stopped():
                 break
             if gap.is_final or not wanted(gap):
@@ -168,6 +172,9 @@ class Backfill:
         why_not = paused(self._lake, gap) if gap.is_reconcile else ""
         if why_not:
             return self._ledger.step(gap.gap_id, _closed_unasked) if why_not == UNRECONCILABLE else None
+        is_second = gap.is_reconcile and not gap.tried and feed_of(gap) in self._tried_out
+        if is_second and not is_known_to_agree(self._lake, gap):
+            return None  # one span first shows whether the history says in the same words what the feed pushes
         known = bounded(self._lake, gap, now)
         if known is None:
             return None
@@ -183,7 +190,9 @@ class Backfill:
         if chosen.offer.provider != gap.provider and _may_answer_later(known):
             return self._ledger.step(gap.gap_id, lambda held: self._waits(_told(held, known), now))
         report.asked += 1
-        report.spans += gap.is_reconcile
+        if gap.is_reconcile:
+            report.spans += 1
+            self._tried_out.add(feed_of(gap))
         if gap.tried and gap.fills:
             self._supply.failed_over(gap.fills[-1], chosen.name)
         words = f"asked of {chosen.name}" + (f" after {gap.reason}" if gap.tried else "")

@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from ingest.backfill_asks import HISTORY
@@ -25,6 +26,7 @@ from quality_checks.alerts import Alerts, Severity
 from quality_checks.gap_bounds import NUMBERED
 from quality_checks.gaps import RECONCILE, GapLedger, GapStatus, KnownGap, newest_gaps
 from quality_checks.heard import Heard, Window, heard, without
+from quality_checks.missing_numbers import look as look_at_numbers
 from quality_checks.reconciled import Reconciled
 
 UNRECONCILABLE = "unreconcilable"
@@ -34,7 +36,7 @@ DIFFERS = "reconcile_differs"
 MISSED = "missed_in_silence"
 """Kind of the findings and alerts about what a feed never pushed and reconciling found."""
 _LOOKING = "reconcile:look"
-_TOLD = "reconcile"
+_TOLD, _AGREES = "reconcile_told", "reconcile_agrees"
 _NEW_YORK, _UTC = ZoneInfo("America/New_York"), ZoneInfo("UTC")
 
 
@@ -42,7 +44,7 @@ _NEW_YORK, _UTC = ZoneInfo("America/New_York"), ZoneInfo("UTC")
 class Looked:
     """What a look came to.
 
-    opened          spans that are to be reconciled from now on
+    opened          spans that are to be reconciled from now on, and runs of numbers that are missing
     waiting         spans whose provider's history is not said to be whole yet
     unreconcilable  provider, feed and table that nobody can be asked for, in words
     """
@@ -51,11 +53,18 @@ class Looked:
     waiting: int = 0
     unreconcilable: list[str] = field(default_factory=list)
 
+    def document(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        opened = [gap.gap_id for gap in self.opened]
+        return {"opened": opened, "not_whole_yet": self.waiting, "unreconcilable": self.unreconcilable}
+
 
 def look(
     lake: Lake, log: Log, ledger: GapLedger, offers: Sequence[Offer], rules: Reconcile, since: datetime | None = None
 ) -> Looked:
     """Open a gap for each span that can be reconciled now and never was; safe to repeat, and for several at once.
+
+    Feeds that number their events need no question: what is missing between two numbers is opened as a gap of its own.
 
     since   looks so far back; None: as far as the rules say
 
@@ -70,13 +79,16 @@ def look(
         ledger.refresh()
         known = _known(lake, ledger, since)
         for key, windows in sorted(heard(lake, since).items(), key=lambda one: str(one[0])):
-            if key.provider in rules.without or (key.provider, key.table) in NUMBERED:
+            if key.provider in rules.without:
+                continue
+            settled = now - timedelta(seconds=rules.settled_s(key.provider))
+            if (key.provider, key.table) in NUMBERED:
+                found.opened += look_at_numbers(lake, ledger, key, windows, settled, now)
                 continue
             offer = _own_offer(key, offers)
             if offer is None:
                 none_offered[_subject(key)] = None
                 continue
-            settled = now - timedelta(seconds=rules.settled_s(key.provider))
             for span in _spans(windows, _zone(offer)):
                 for left in without(span, known[key]):
                     found.waiting += left.end > settled
@@ -89,6 +101,8 @@ def look(
 
 def tell(lake: Lake, log: Log, gap: KnownGap, told: Reconciled) -> None:
     """Tell what reconciling a span found: what the feed never pushed, and where its history says something else."""
+    if told.agreed and not told.is_alarming:
+        lake.state.save_document(_AGREES, feed_of(gap), {"gap_id": gap.gap_id})
     found = {}
     day, feed = f"{gap.gap_start:%Y-%m-%d}", f"{gap.provider}/{gap.feed}"
     if told.missed:
@@ -107,6 +121,16 @@ def tell(lake: Lake, log: Log, gap: KnownGap, told: Reconciled) -> None:
         elif told.is_alarming:
             words += "; no more spans of it are asked for until `tickhouse alerts` has this one resolved"
             alerts.raise_alert(kind, feed, Severity.ERROR, words)
+
+
+def feed_of(gap: KnownGap) -> str:
+    """Return what a span is of, in words: provider, feed and table."""
+    return f"{gap.provider}/{gap.feed} {_noun(gap)}"
+
+
+def is_known_to_agree(lake: Lake, gap: KnownGap) -> bool:
+    """Return whether some span of the same feed was reconciled, and its history told what was heard in the same words."""
+    return lake.state.document(_AGREES, feed_of(gap)) is not None
 
 
 def tell_refused(lake: Lake, log: Log, gap: KnownGap) -> None:

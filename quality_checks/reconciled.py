@@ -26,6 +26,7 @@ class Reconciled:
     """Counts of one span.
 
     facts     what the history tells
+    agreed    those of them that were heard, or asked for before, in the same words
     missed    those of them that nobody had heard or asked for before, and that stand in the lake now
     absent    those of them that the lake does not have, although the gate did not refuse them
     refused   those of them that the gate refused
@@ -35,6 +36,7 @@ class Reconciled:
     """
 
     facts: int
+    agreed: int
     missed: int
     absent: int
     refused: int
@@ -58,6 +60,7 @@ def reconciled(lake: Lake, gap: KnownGap, fills: Sequence[Fill]) -> Reconciled:
     for frame, name in ((held, "held"), (own, "heard")):
         counted = counted.join(_counted(frame, content, name), on=content, how="full", coalesce=True, nulls_equal=True)
     row = counted.fill_null(0).select(
+        agreed=pl.min_horizontal("told", "heard").sum(),
         missed=_beyond(pl.min_horizontal("told", "held"), pl.col("heard")),
         absent=_beyond(pl.col("told"), pl.col("held")),
         unknown=_beyond(pl.col("heard"), pl.col("told")),
@@ -69,8 +72,8 @@ def reconciled(lake: Lake, gap: KnownGap, fills: Sequence[Fill]) -> Reconciled:
     is_early = newest_heard is not None and (newest_told is None or newest_told < newest_heard)
     ends_at = (newest_told or gap.gap_start) if is_early else None
     return Reconciled(
-        facts=len(told), missed=counts["missed"], absent=max(0, counts["absent"] - refused), refused=refused,
-        unknown=counts["unknown"], doubled=counts["doubled"], ends_at=ends_at,
+        facts=len(told), agreed=counts["agreed"], missed=counts["missed"], absent=max(0, counts["absent"] - refused),
+        refused=refused, unknown=counts["unknown"], doubled=counts["doubled"], ends_at=ends_at,
     )  # fmt: skip
 
 

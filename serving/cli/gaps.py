@@ -18,7 +18,11 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from ingest.backfill import BackfillReport
+    from ingest.reconcile import Looked
+    from quality_checks.gaps import KnownGap
 
+RECONCILE = "reconcile"
+"""The word for what feeds without numbers were listened to."""
 Provider = Annotated[
     str | None, typer.Option("--provider", help="Only of this provider; of a range: asked first.", show_default=False)
 ]
@@ -63,7 +67,8 @@ def gaps(
 
 def backfill(
     kind: Annotated[
-        str | None, typer.Argument(help="Of a range: bars, trades or quotes.", metavar="[KIND]", show_default=False)
+        str | None,
+        typer.Argument(help="Of a range: bars, trades or quotes; or `reconcile`.", metavar="[KIND]", show_default=False),
     ] = None,
     home: Home = None,
     symbols: Symbols = None,
@@ -79,26 +84,32 @@ def backfill(
 ) -> None:
     """Ask providers for a range of history or for open gaps, within quotas; prove by counts that it came. Safe to run twice.
 
-    What is asked first is the gap's own provider, then others. Exit code 1 when something is not closed yet.
+    What is asked first is the gap's own provider, then others. `backfill reconcile` asks again for what feeds without numbers
+    were listened to (--start: since then), and finds what a silence swallowed. Exit code 1 when something is not closed yet.
     """
     from serving.operate import asking, backfilling
     from serving.operate.configured import open_configured
 
     output = Output(as_json=json)
-    span = None if is_of_gaps else _span(kind, symbols, bound(start, "start"), bound(end, "end"))
+    is_reconcile = kind == RECONCILE
+    span = None if is_of_gaps or is_reconcile else _span(kind, symbols, bound(start, "start"), bound(end, "end"))
     with open_lake(home) as lake, asking.reached(source, open_configured(lake).in_force) as reach:
         log = open_log(lake.settings)
         with backfilling.supplied(lake, log, reach) as supply:
             ids: set[str] | None = None
+            found = backfilling.open_spans(lake, log, supply.offers, bound(start, "start")) if is_reconcile else None
             if span is not None and kind is not None:
                 wanted = backfilling.WantedRange(kind, tuple(symbols or ()), *span, interval, provider, feed)
                 ids = set(backfilling.open_wanted(lake, log, wanted, supply.offers))
             with output.working("Backfilling"):
-                done = backfilling.fill(
-                    lake, log, supply, lambda gap: (provider in (None, gap.provider)) if ids is None else gap.gap_id in ids,
-                    promotes=not no_promote, say=output.say,
-                )  # fmt: skip
-    output.answer(done.document(), lambda console: _print(console, done))
+
+                def is_wanted(gap: KnownGap) -> bool:
+                    is_mine = provider in (None, gap.provider) and (gap.is_reconcile or not is_reconcile)
+                    return is_mine if ids is None else gap.gap_id in ids
+
+                done = backfilling.fill(lake, log, supply, is_wanted, promotes=not no_promote, say=output.say)
+    told = done.document() | ({} if found is None else found.document())
+    output.answer(told, lambda console: _print(console, done, found))
     if done.waiting and not no_promote:
         raise typer.Exit(1)
 
@@ -109,7 +120,11 @@ def _span(kind: str | None, symbols: list[str] | None, start: datetime | None, e
     return start, end
 
 
-def _print(console: Console, done: BackfillReport) -> None:
+def _print(console: Console, done: BackfillReport, found: Looked | None) -> None:
+    if found is not None:
+        console.print(f"{len(found.opened)} new spans to be reconciled; {found.waiting} whose history is not whole yet.")
+        for words in found.unreconcilable:
+            console.print(Text(f"  {words}"), soft_wrap=True)
     console.print(f"{done.words()}.")
     for story in done.stories:
         console.print(Text(f"  {story['gap_id']}: {story['status']}, {story['reason']}"), soft_wrap=True)

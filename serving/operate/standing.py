@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from ingest import connections
@@ -26,22 +28,33 @@ from serving.operate.freshness import Fresh, Freshness
 _NS = NANOS_PER_SECOND
 
 
+@dataclass(slots=True)
+class GapCounts:
+    """Gaps of one provider that nothing has closed, spans to be reconciled apart, and rows that reconciling found missing."""
+
+    open_gaps: int = 0
+    open_spans: int = 0
+    missed_in_silence: int = 0
+
+
 class Standings:
     """How the providers of one lake stand; open gaps are counted again when their table has changed. Safe between threads."""
 
     def __init__(self, lake: Lake, configured: Configured) -> None:
         self._lake, self._configured = lake, configured
-        self._gaps: tuple[object, Mapping[tuple[str, str], int]] = (None, {})
+        self._gaps: tuple[object, Mapping[str, GapCounts]] = (None, {})
 
-    def open_gaps(self) -> Mapping[tuple[str, str], int]:
-        """Return how many gaps are open by provider and feed."""
+    def gaps(self) -> Mapping[str, GapCounts]:
+        """Return what the ledger of gaps counts, by provider."""
         snapshot, kept = self._lake.head("quality.gaps").snapshot_id, self._gaps
         if kept[0] == snapshot:
             return kept[1]
-        counts: dict[tuple[str, str], int] = {}
+        counts: dict[str, GapCounts] = defaultdict(GapCounts)
         for gap in newest_gaps(self._lake):
-            if not gap.is_final:
-                counts[gap.provider, gap.feed] = counts.get((gap.provider, gap.feed), 0) + 1
+            mine = counts[gap.provider]
+            mine.open_gaps += not gap.is_final and not gap.is_reconcile
+            mine.open_spans += not gap.is_final and gap.is_reconcile
+            mine.missed_in_silence += (gap.found_count or 0) if gap.is_reconcile else 0
         self._gaps = snapshot, counts
         return counts
 
@@ -53,7 +66,7 @@ class Standings:
         """Return every provider that can be asked, is configured, or ever was asked, by name."""
         state, now_ns = self._lake.state, self._lake.clock()
         configuration = self._configured.in_force()
-        counted, gaps = tallies.read(state), self.open_gaps()
+        counted, gaps = tallies.read(state), self.gaps()
         plans = plans_of(configuration)
         quotas = [each.document() for each in self.quotas().standings()]
         breakers, standings = Breakers(state, self._lake.clock).standing(), state.documents(STANDING)
@@ -89,7 +102,7 @@ class Standings:
                         for (provider, endpoint), breaker in breakers.items()
                         if provider == name
                     ],
-                    "open_gaps": sum(count for (provider, _), count in gaps.items() if provider == name),
+                    **asdict(gaps.get(name, GapCounts())),
                     "usd_this_month": round(sum(float(str(each["usd"])) for each in quotas if each["provider"] == name), 4),
                     "clock": _clock(offsets.get(name), now_ns),
                 }

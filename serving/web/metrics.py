@@ -41,6 +41,8 @@ _EXAMPLE: dict[str, Any] = {
             "quotas": [{"window": "60 s", "used": 12, "limit": 200, "whole_at": "2026-11-21T09:31:00+00:00"}],
             "breakers": [{"endpoint": "stocks/bars", "position": "closed"}],
             "open_gaps": 0,
+            "open_spans": 2,
+            "missed_in_silence": 13,
             "usd_this_month": 0.0,
         }
     ]
@@ -144,6 +146,10 @@ def _of_limits(found: Iterable[Mapping[str, Any]]) -> Iterator[Metric]:
         "tickhouse_provider_breaker_state", "1 where the breaker stands.", labels=["provider", "endpoint", "state"]
     )
     gaps = GaugeMetricFamily("tickhouse_provider_open_gaps", "Gaps that nothing has closed.", labels=["provider"])
+    spans = GaugeMetricFamily("tickhouse_provider_open_spans", "Spans that are to be reconciled.", labels=["provider"])
+    missed = GaugeMetricFamily(
+        "tickhouse_provider_missed_in_silence", "Rows that a feed never pushed and reconciling found.", labels=["provider"]
+    )
     enabled = GaugeMetricFamily("tickhouse_provider_enabled", "Whether it may be asked.", labels=["provider"])
     cost = GaugeMetricFamily("tickhouse_provider_cost_usd", "Spent this month.", labels=["provider"])
     for each in found:
@@ -156,9 +162,11 @@ def _of_limits(found: Iterable[Mapping[str, Any]]) -> Iterator[Metric]:
             for position in _POSITIONS:
                 state.add_metric([name, breaker["endpoint"], position], breaker["position"] == position)
         gaps.add_metric([name], each["open_gaps"])
+        spans.add_metric([name], each["open_spans"])
+        missed.add_metric([name], each["missed_in_silence"])
         enabled.add_metric([name], each["is_enabled"])
         cost.add_metric([name], each["usd_this_month"])
-    yield from (left, limit, state, gaps, enabled, cost)
+    yield from (left, limit, state, gaps, spans, missed, enabled, cost)
 
 
 def _of_clock(lake: Lake) -> Iterator[Metric]:

@@ -8,16 +8,19 @@ from __future__ import annotations
 import json
 import random
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ingest.asks import Ask
 from ingest.backfill import Backfill, BackfillReport, Supply
 from ingest.landing import land
+from ingest.ledger import begun
 from ingest.offers import Offer
 from ingest.permits import FREE
 from ingest.providers.registry import OFFERS
 from ingest.reach import simulated
+from ingest.recorder import Recorder
+from ingest.simulator.day.tape import MINUTE_NS
 from ingest.simulator.keyed import Keys
 from lake.catalog import Lake
 from lake.instants import Clock, system_clock, to_datetime
@@ -25,6 +28,7 @@ from lake.log.log import Log
 from lake.log.segments import SegmentLog
 from lake.scan import read
 from lake.settings import load_settings
+from lake.values import CaptureKind
 from quality_checks.gaps import GapLedger
 from quality_checks.promotion import promote
 from tests.ingest.conftest import FAST
@@ -74,6 +78,18 @@ def opened(home: Path, clock: Clock = system_clock) -> tuple[Lake, SegmentLog]:
     """The lake and the log at `home`, made where there are none."""
     log = SegmentLog(home / "log", clock, min_free_bytes=1)
     return Lake.create(load_settings(home=home), clock), log
+
+
+def announced(lake: Lake, log: Log, provider: str, feed: str, wanted: Mapping[str, Sequence[str]]) -> Recorder:
+    """A capture that was killed after a minute of the day, as its process left it."""
+    recorder, _ = begun(
+        lake, log, provider, feed, CaptureKind.LIVE, {"wanted": wanted},
+        lambda capture: Recorder(log, capture, clock=lake.clock, steps=lake.steps, sleep=lambda seconds: None),
+    )  # fmt: skip
+    told_at_ns = lake.clock() + MINUTE_NS
+    job = {"capture_id": recorder.capture.capture_id, "ended": None, "provider": provider, "feed": feed}
+    lake.state.save_job(f"stream:{provider}-{feed}", {**job, "begun_ns": lake.clock(), "told_at_ns": told_at_ns})
+    return recorder
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import signal
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +17,6 @@ from ingest.backfill import Backfill, BackfillReport, Supply
 from ingest.capture import capture_stream
 from ingest.configuration import Reconcile
 from ingest.configuration_text import read_configuration
-from ingest.ledger import begun
 from ingest.plans import Plan, Window
 from ingest.providers.alpaca_stream import MarketStream as Alpaca
 from ingest.providers.finnhub import TradeStream
@@ -25,7 +24,6 @@ from ingest.providers.polygon_stream import MarketStream as Polygon
 from ingest.providers.registry import OFFERS
 from ingest.quotas import Quotas
 from ingest.reconcile import MISSED, UNRECONCILABLE, look
-from ingest.recorder import Recorder
 from ingest.simulator.day.incidents import Incident
 from ingest.simulator.day.tape import MINUTE_NS, Day, Tape
 from ingest.simulator.keyed import Keys
@@ -35,11 +33,10 @@ from lake.errors import WrongConfigurationError
 from lake.instants import NANOS_PER_SECOND, to_ns
 from lake.log.segments import SegmentLog
 from lake.scan import read
-from lake.values import CaptureKind
 from quality_checks.alerts import Alerts
 from quality_checks.gaps import GapLedger, GapStatus, KnownGap, newest_gaps
 from tests.ingest.conftest import FAST
-from tests.ingest.filling import opened, supply_of, turn
+from tests.ingest.filling import announced, opened, supply_of, turn
 from tests.ingest.made_day import MadeDay, StillClock
 from tests.ingest.test_backfill_kills import KILL_AT, work
 from tests.soak.simulating import OPEN_NS
@@ -211,18 +208,6 @@ def limited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Lake, Se
         turn(lake, log)
         clock.sleep(180.0 + SETTLE_S)
         yield lake, log, clock
-
-
-def announced(lake: Lake, log: SegmentLog, provider: str, feed: str, wanted: Mapping[str, Sequence[str]]) -> Recorder:
-    """A capture that was killed after a minute of the day, as its process left it."""
-    recorder, _ = begun(
-        lake, log, provider, feed, CaptureKind.LIVE, {"wanted": wanted},
-        lambda capture: Recorder(log, capture, clock=lake.clock, steps=lake.steps, sleep=lambda seconds: None),
-    )  # fmt: skip
-    told_at_ns = lake.clock() + MINUTE_NS
-    job = {"capture_id": recorder.capture.capture_id, "ended": None, "provider": provider, "feed": feed}
-    lake.state.save_job(f"stream:{provider}-{feed}", {**job, "begun_ns": lake.clock(), "told_at_ns": told_at_ns})
-    return recorder
 
 
 def test_a_spent_quota_is_waited_for_and_never_exceeded(limited: tuple[Lake, SegmentLog, StillClock]) -> None:

@@ -12,13 +12,15 @@ from typing import Any
 
 import pytest
 
+from ingest.landing import land
 from ingest.simulator import Simulator
 from lake.catalog import Lake
-from lake.instants import system_clock
+from lake.instants import NANOS_PER_SECOND, system_clock
 from lake.settings import load_settings
 from quality_checks.gaps import GapLedger, GapStatus, KnownGap
 from serving.cli.app import run
 from serving.operate.logs import open_log
+from tests.ingest.filling import announced
 from tests.serving.market_lake import served
 
 RANGE = ("backfill", "bars", "-s", "AAPL", "--start", "2020-08-31", "--end", "2020-11-07", "--json")
@@ -68,6 +70,21 @@ def test_a_range_is_asked_once_proved_and_shown(home: Path, capsys: pytest.Captu
 def test_what_is_no_range_is_refused(home: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...]) -> None:
     assert run([*words, "--home", str(home)]) == 2
     assert "a range wants KIND" in capsys.readouterr().err
+
+
+def test_what_was_listened_to_is_reconciled_by_its_verb(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Two dead captures of yesterday: of Binance's trades numbers tell, and of IEX's trades Tiingo keeps no history."""
+    yesterday_ns = system_clock() - 86_400 * NANOS_PER_SECOND
+    with Lake.open(load_settings(home=home), lambda: yesterday_ns) as lake:
+        log = open_log(lake.settings)
+        announced(lake, log, "tiingo", "iex", {"trades": ["AAPL"]})
+        announced(lake, log, "binance", "spot", {"btcusdt@trade": ["BTCUSDT"]})
+        land(lake, log)
+    code, first = told(capsys, home, "backfill", "reconcile", "--json")
+    assert (code, first["opened"], first["questions"], first["not_whole_yet"]) == (0, [], 0, 0)
+    assert [words.partition(":")[0] for words in first["unreconcilable"]] == ["tiingo/iex trades cannot be reconciled"]
+    assert run(["backfill", "reconcile", "--home", str(home)]) == 0
+    assert "tiingo/iex trades cannot be reconciled: nobody offers its history" in capsys.readouterr().out
 
 
 def test_nobody_offers_it(home: Path, capsys: pytest.CaptureFixture[str]) -> None:

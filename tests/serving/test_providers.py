@@ -10,6 +10,7 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from ingest.asks import Request
 from ingest.breaker import Breakers
 from ingest.capture import CaptureReport, capture_pages, capture_stream
 from ingest.clock_offset import Bounds, Offset
@@ -21,6 +22,7 @@ from ingest.quotas import Quotas
 from ingest.shipped_plans import PLANS
 from ingest.simulator import Faults, HttpFault, Simulator
 from ingest.tallies import BUCKETS_MS, CLOCK_OFFSET
+from ingest.verdicts import Verdict
 from lake.catalog import Lake
 from lake.instants import NANOS_PER_SECOND, system_clock
 from lake.log.segments import SegmentLog
@@ -30,6 +32,7 @@ from serving.operate.configured import open_configured
 from serving.operate.doctor import examine
 from serving.operate.standing import Standings, quantile
 from tests.ingest.conftest import FAST
+from tests.ingest.standing_state import call
 from tests.serving.market_lake import served
 
 Captured = pytest.CaptureFixture[str]
@@ -121,9 +124,50 @@ def test_prometheus_reads_what_was_counted(captured: tuple[Lake, CaptureReport, 
     assert ("tickhouse_provider_staleness_seconds", spot) not in values  # it has ended: nothing is waited for
     assert 1.9 < values["tickhouse_clock_surely_wrong_seconds", ()] <= 2.0
     assert {"tickhouse_provider_quota_left", "tickhouse_provider_breaker_state", "tickhouse_provider_open_gaps"} <= set(families)
+    assert {"tickhouse_provider_open_spans", "tickhouse_provider_missed_in_silence"} <= set(families)
     assert len(values) < 400
     openmetrics = client.get("/metrics", headers={"Accept": "application/openmetrics-text; version=1.0.0"})
     assert openmetrics.text.endswith("# EOF\n") and "openmetrics" in openmetrics.headers["content-type"]
+
+
+def scraped(client: httpx.Client, name: str, **labels: str) -> float:
+    """Return one value of a scrape."""
+    found = [
+        sample.value
+        for family in text_string_to_metric_families(client.get("/metrics").text)
+        for sample in family.samples
+        if sample.name == name and labels.items() <= sample.labels.items()
+    ]
+    assert len(found) == 1, (name, labels, found)
+    return float(found[0])
+
+
+def test_metrics_and_the_verb_follow_calls_quotas_and_breakers(
+    captured: tuple[Lake, CaptureReport, CaptureReport], client: httpx.Client, capsys: Captured
+) -> None:
+    lake, (who, endpoint) = captured[0], ("tiingo", "daily")
+    left = {"provider": who, "key": "k", "window": "3600 s"}
+    with Quotas(lake.state, {who: PLANS[who][0]}, system_clock) as quotas:
+        permits = Together([Breakers(lake.state, system_clock).permits(who), quotas.permits(who, "k", "live")])
+        for calls in (1, 2, 3):
+            request = Request("GET", f"/{calls}", endpoint=endpoint, symbols=("AAPL",))
+            assert permits.before(request).is_given
+            permits.after(request, call(Verdict.OK))
+            assert scraped(client, "tickhouse_provider_quota_left", **left) == 50 - calls
+    breakers = Breakers(lake.state, system_clock)
+    for failures in range(5):
+        assert breakers.find(who, endpoint).failures == failures
+        breakers.answered(who, endpoint, call(Verdict.UPSTREAM_5XX, detail="HTTP 502: bad gateway"), "me")
+    assert scraped(client, "tickhouse_provider_breaker_state", provider=who, endpoint=endpoint, state="open") == 1
+    assert scraped(client, "tickhouse_provider_breaker_state", provider=who, endpoint=endpoint, state="closed") == 0
+    words = ["providers", who, "--home", str(lake.settings.home)]
+    assert run(words) == 0
+    shown = capsys.readouterr().out
+    assert f"{who} {endpoint}: breaker open, asked again at " in shown and "after UPSTREAM_5XX: HTTP 502" in shown
+    breakers.reset(who, endpoint, "me", "tried by hand: it is well")
+    assert scraped(client, "tickhouse_provider_breaker_state", provider=who, endpoint=endpoint, state="closed") == 1
+    assert run(words) == 0
+    assert "breaker open" not in capsys.readouterr().out
 
 
 def test_the_doctor_tells_a_wrong_clock_and_a_refused_file(captured: tuple[Lake, CaptureReport, CaptureReport]) -> None:
