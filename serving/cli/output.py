@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _PLAIN_ENOUGH = (2, 3)
 """Exit codes of errors whose message already says what to do: a wrong value, a name that does not exist."""
+_LONGEST_NAME = 20
 _ANY_WIDTH = 100_000
 _ROWS_APART = 5
 """Rows printed one below the other, where their table would be wider than the terminal."""
@@ -105,12 +106,17 @@ def print_usage_error(message: str, *, as_json: bool) -> None:
 
 
 def listing(title: str | None, columns: Sequence[str], rows: Sequence[Sequence[object]], right: Sequence[str] = ()) -> Table:
-    """Return a Rich table of plain values; columns named in `right` are aligned to the right."""
+    """Return a Rich table of plain values; columns named in `right` are aligned to the right.
+
+    Short names in the first column are not broken where the terminal is narrow: by them a row is found.
+    """
     table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="bold cyan")
-    for column in columns:
-        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(_shown(value)) for value in row))
+    cells = [[_shown(value) for value in row] for row in rows]
+    for number, column in enumerate(columns):
+        is_name = number == 0 and all(len(row[0]) <= _LONGEST_NAME for row in cells)
+        table.add_column(column, justify="right" if column in right else "left", overflow="fold", no_wrap=is_name)
+    for row in cells:
+        table.add_row(*map(Text, row))
     return table
 
 

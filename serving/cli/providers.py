@@ -64,26 +64,20 @@ def _print(console: Console, found: list[dict[str, Any]]) -> None:
             each["plan"] or "·",
             _sessions(each),
             ", ".join(f"{count:,} {verdict}" for verdict, count in sorted(each["calls"].items())) or "·",
-            "·" if each["latency_s"]["p50"] is None else f"{each['latency_s']['p50']:.3f} / {each['latency_s']['p95']:.3f}",
-            ", ".join(f"{one['endpoint']} {one['position']}" for one in each["breakers"] if one["position"] != "closed") or "·",
+            "·" if each["latency_s"]["p50"] is None else f"{each['latency_s']['p50']:.2f} / {each['latency_s']['p95']:.2f}",
             each["open_gaps"],
             f"{each['usd_this_month']:.2f}",
         ]
         for each in found
     ]
-    columns = [
-        "provider",
-        "stands",
-        "key",
-        "plan",
-        "newest data",
-        "calls",
-        "p50 / p95 s",
-        "breakers not closed",
-        "open gaps",
-        "USD",
-    ]
-    console.print(listing(None, columns, cells, right=("open gaps", "USD")))
+    columns = ["provider", "stands", "key", "plan", "newest data", "calls", "p50 / p95 s", "gaps", "USD"]
+    console.print(listing(None, columns, cells, right=("gaps", "USD")))
+    for each in found:
+        for one in each["breakers"]:
+            if one["position"] != "closed":
+                again = "" if one["probe_at"] is None else f", asked again at {one['probe_at']:%H:%M:%S} UTC"
+                words = f"{each['provider']} {one['endpoint']}: breaker {one['position']}{again}, after {one['detail']}"
+                console.print(Text(words, "bold red"), soft_wrap=True)
     for each in found:
         for quota in each["quotas"]:
             windows = "; ".join(f"{one['window']}: {one['used']:,} of {one['limit']:,}" for one in quota["windows"])
@@ -102,7 +96,7 @@ def _print(console: Console, found: list[dict[str, Any]]) -> None:
     for each in found:
         if each["key"] == "missing":
             wanted = " and ".join(each["key_variables"])
-            console.print(Text(f"{each['provider']} can be asked once {wanted} is in the environment.", "dim"), soft_wrap=True)
+            console.print(Text(f"{each['provider']} can be asked once the environment has {wanted}.", "dim"), soft_wrap=True)
 
 
 def _sessions(each: Mapping[str, Any]) -> str:
