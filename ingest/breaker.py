@@ -80,12 +80,16 @@ class Breaker:
         """Return the breaker after `who` asked for leave to call, and the answer: an open one lets one probe through."""
         if self.position is Position.CLOSED:
             return self, GRANTED
-        if now_ns < self.until_ns:
+        if self.is_waiting(now_ns):
             wait_s = (self.until_ns - now_ns) / NANOS_PER_SECOND
             words = "is being probed" if self.position is Position.HALF_OPEN else f"is open after {self.detail}"
             return self, Leave(wait_s, f"the breaker {words}")
         until_ns = now_ns + int(limits.probe_s * NANOS_PER_SECOND)
         return replace(self, position=Position.HALF_OPEN, since_ns=now_ns, until_ns=until_ns, probe=who), GRANTED
+
+    def is_waiting(self, now_ns: int) -> bool:
+        """Return whether nobody may probe it yet; one that changed after now was changed by a clock that was wrong: it may be."""
+        return self.position is not Position.CLOSED and self.since_ns <= now_ns < self.until_ns
 
     def given_back(self, now_ns: int, who: str) -> Breaker:
         """Return the breaker after `who` did not use the leave to probe: the next one may."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ingest.asks import Address, Ask
-from ingest.breaker import Breaker, Breakers, Position
+from ingest.breaker import Breaker, Breakers
 from ingest.capture import CaptureReport, capture_pages
 from ingest.health import SCARCE, Health, HealthEvent, Kind
 from ingest.offers import Offer
@@ -116,7 +116,7 @@ class Router:
 
 
 def _refused(breaker: Breaker, left: float, now_ns: int) -> str:
-    if breaker.position is not Position.CLOSED and now_ns < breaker.until_ns:
+    if breaker.is_waiting(now_ns):
         return f"breaker {breaker.position.value} after {breaker.detail}"
     return "no quota left" if left <= 0.0 else ""
 

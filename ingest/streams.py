@@ -24,7 +24,7 @@ from ingest.tallies import LISTENED, Tally
 from ingest.transport.backoff import Backoff
 from ingest.transport.http import HttpTransport, is_loopback
 from ingest.transport.websocket import END_OF_RECORDING, STOPPED, StreamTransport
-from ingest.verdicts import Reading, Verdict
+from ingest.verdicts import Reading, Verdict, seconds_told
 from ingest.writer import LIMIT_BYTES, QueuedRecorder, Writer
 from lake.catalog import Lake
 from lake.errors import ProviderUnavailableError
@@ -302,8 +302,7 @@ def _begin(one: Listening, manner: _Manner) -> tuple[QueuedRecorder, CaptureRepo
 
 def _read_snapshot(response: Response) -> Page:
     """Judge a REST snapshot of a stream's provider by status and wholeness: its decoder judges the rest."""
-    retry_after = response.headers.get("retry-after", "")
-    wait_s = float(retry_after) if retry_after.isdigit() else None
+    wait_s = seconds_told(response.headers.get("retry-after", ""))
     if response.status in (418, 429):
         return Page(Reading(Verdict.THROTTLED, f"HTTP {response.status}", wait_s))
     if response.status >= 500:

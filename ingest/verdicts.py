@@ -37,13 +37,30 @@ REFUSED = frozenset({Verdict.AUTH, Verdict.NOT_ENTITLED, Verdict.QUOTA_EXHAUSTED
 """Verdicts that every further question of the same feed would get too, for now at least."""
 
 
+LONGEST_WAIT_S = 3 * 86_400.0
+"""The longest that any provider is known to shut somebody out (Binance's bans)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A verdict with what belongs to it: seconds to wait where told, and the provider's own words."""
+    """A verdict with what belongs to it: seconds to wait where told, and the provider's own words.
+
+    Whoever asks for more than LONGEST_WAIT_S (a reset in milliseconds, say) is waited for so long: then one call tells more.
+    """
 
     verdict: Verdict
     detail: str = ""
     retry_after_s: float | None = None
+
+    def __post_init__(self) -> None:
+        told = self.retry_after_s
+        if told is not None and not 0.0 <= told <= LONGEST_WAIT_S:
+            object.__setattr__(self, "retry_after_s", LONGEST_WAIT_S if told > 0.0 else None)
+
+
+def seconds_told(text: str) -> float | None:
+    """Return the seconds of a Retry-After header; None for a date, which none of our providers sends, and anything else."""
+    return float(text) if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text.strip()) else None
 
 
 _TROUBLE = re.compile(

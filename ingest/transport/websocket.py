@@ -20,7 +20,7 @@ from ingest.permits import FREE, Leave, Permits
 from ingest.transport.backoff import Backoff
 from ingest.transport.connection import FrameConnection, open_connection
 from ingest.transport.http import Call, is_loopback
-from ingest.verdicts import RETRYABLE, Reading, Verdict
+from ingest.verdicts import RETRYABLE, Reading, Verdict, seconds_told
 from lake.errors import InvalidValueError, ProviderUnavailableError, SettingsError
 from lake.instants import NANOS_PER_MICRO, NANOS_PER_SECOND, Clock
 from lake.values import Message
@@ -205,7 +205,7 @@ class StreamTransport:
         if status == 403:
             return Reading(Verdict.NOT_ENTITLED, told)
         if status == 429:
-            return Reading(Verdict.THROTTLED, told, float(after) if after.isdigit() else None)
+            return Reading(Verdict.THROTTLED, told, seconds_told(after))
         return Reading(Verdict.UPSTREAM_5XX if status >= 500 else Verdict.NO_ANSWER, told)
 
     async def _connect(self, url: str) -> FrameConnection:

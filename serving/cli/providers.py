@@ -29,6 +29,9 @@ def providers(
             help="After a restore, or a clock that was ahead: nobody else asked these providers, their quota counts as told.",
         ),
     ] = False,
+    close_breakers: Annotated[
+        bool, typer.Option("--close-breakers", help="Ask these providers again at once: they are said to be well.")
+    ] = False,
     reason: Annotated[str | None, typer.Option("--reason", help="Why; written to the audit log.", show_default=False)] = None,
     home: Home = None,
     json: Json = False,
@@ -41,8 +44,8 @@ def providers(
     from serving.operate.standing import Standings
 
     output = Output(as_json=json)
-    if quota_known and not (names and reason):
-        raise InvalidValueError("--quota-known takes the names of providers and a --reason")
+    if (quota_known or close_breakers) and not (names and reason):
+        raise InvalidValueError("--quota-known and --close-breakers take the names of providers and a --reason")
     with open_lake(home) as lake:
         standings = Standings(lake, open_configured(lake))
         known = [each["provider"] for each in standings.all()]
@@ -50,6 +53,8 @@ def providers(
             raise NotFoundError(f"no provider {', '.join(unknown)}; there are {', '.join(known)}")
         for name in names or () if quota_known else ():
             standings.quotas().declare_known(name, getpass.getuser(), str(reason))
+        for name in names or () if close_breakers else ():
+            standings.close_breakers(name, getpass.getuser(), str(reason))
         every = standings.all()
     found = [each for each in every if not names or each["provider"] in names]
     output.answer({"providers": found}, lambda console: _print(console, found))

@@ -9,10 +9,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ingest import connections
-from ingest.breaker import Breakers
+from ingest.breaker import Breakers, Position
 from ingest.clock_offset import Offset, widened
 from ingest.configured import Configured
-from ingest.health import STANDING
+from ingest.health import STANDING, Health
 from ingest.providers.registry import PROVIDERS
 from ingest.quotas import Quotas
 from ingest.shipped_plans import plans_of
@@ -61,6 +61,21 @@ class Standings:
     def quotas(self) -> Quotas:
         """Return the ledger by the plans in force."""
         return Quotas(self._lake.state, plans_of(self._configured.in_force()), self._lake.clock)
+
+    def close_breakers(self, provider: str, who: str, reason: str) -> None:
+        """Close every breaker of a provider by a person's word, which is audited; that is told as any other change is."""
+        health = Health(self._lake.state, self._lake.clock, watched=self._watched)
+        breakers = Breakers(self._lake.state, self._lake.clock, told=health)
+        for (_, endpoint), breaker in breakers.standing(provider).items():
+            if breaker.position is not Position.CLOSED:
+                breakers.reset(provider, endpoint, who, reason)
+
+    def _watched(self) -> tuple[list[str], int]:
+        """Return the providers that may be asked, and the fewest that must be active."""
+        told = self._configured.in_force()
+        usable = [name for name in PROVIDERS if told.provider(name).enabled]
+        keyed = [name for name in usable if _keys(name, told.provider(name).key_variables, os.environ)["key"] != "missing"]
+        return keyed, told.thresholds.min_active_providers
 
     def all(self) -> list[dict[str, Any]]:
         """Return every provider that can be asked, is configured, or ever was asked, by name."""

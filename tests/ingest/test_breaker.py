@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from ingest.breaker import Breaker, BreakerPermits, Breakers, Limits, Position
 from ingest.health import Health, HealthEvent, Kind
-from ingest.verdicts import REFUSED, RETRYABLE, Reading, Verdict
-from lake.instants import NANOS_PER_SECOND, system_clock
+from ingest.verdicts import REFUSED, RETRYABLE, Reading, Verdict, seconds_told
+from lake.instants import NANOS_PER_SECOND, system_clock, to_datetime
 from lake.settings import load_settings
 from lake.state import State
 from tests.ingest.standing_state import QUOTE, START_NS, Clock, call
@@ -256,3 +256,37 @@ def test_whatever_happens_one_probe_at_a_time_and_nobody_waits_for_ever(acts: li
             breaker = before.given_back(now_ns, who)
         assert (breaker.position is Position.HALF_OPEN) == bool(breaker.probe)
     assert breaker.asked(now_ns + int(LIMITS.probe_s * NANOS_PER_SECOND), "d", LIMITS)[1].is_given
+
+
+def test_a_clock_that_was_ahead_shuts_nobody_out_when_it_is_right_again(state: State, clock: Clock) -> None:
+    breakers = Breakers(state, clock)
+    clock.move(365 * 86_400)
+    for _ in range(5):
+        breakers.answered("finnhub", "quote", call(Verdict.NO_ANSWER), "me")
+    assert not breakers.asked("finnhub", "quote", "me").is_given
+    clock.move(-365 * 86_400)
+    assert breakers.asked("finnhub", "quote", "me").is_given
+    assert not breakers.asked("finnhub", "quote", "another").is_given, "one probe"
+
+
+@pytest.mark.parametrize("told", [1.8e12, 1e300, float("inf")])
+def test_a_wait_beyond_reason_is_bounded_and_can_be_told(state: State, clock: Clock, told: float) -> None:
+    """A reset told in milliseconds is a wait of 57,000 years."""
+    breakers = Breakers(state, clock)
+    for _ in range(5):
+        breakers.answered("finnhub", "quote", call(Verdict.THROTTLED, retry_after_s=told), "me")
+    probe_at = breakers.find("finnhub", "quote").document()["probe_at"]
+    assert probe_at == to_datetime(clock.now_ns + 3 * 86_400 * NANOS_PER_SECOND)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("30", 30.0), (" 1.5 ", 1.5), ("0", 0.0), ("", None), ("-1", None), ("²", None), ("9" * 400, None), ("inf", None)],
+)
+def test_seconds_of_a_header(text: str, seconds: float | None) -> None:
+    assert seconds_told(text) == seconds
+
+
+@pytest.mark.parametrize(("told", "kept"), [(None, None), (5.0, 5.0), (-1.0, None), (float("nan"), None), (1e9, 259_200.0)])
+def test_what_a_reading_keeps_of_a_wait(told: float | None, kept: float | None) -> None:
+    assert Reading(Verdict.THROTTLED, "", told).retry_after_s == kept

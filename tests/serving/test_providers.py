@@ -164,7 +164,9 @@ def test_metrics_and_the_verb_follow_calls_quotas_and_breakers(
     assert run(words) == 0
     shown = capsys.readouterr().out
     assert f"{who} {endpoint}: breaker open, asked again at " in shown and "after UPSTREAM_5XX: HTTP 502" in shown
-    breakers.reset(who, endpoint, "me", "tried by hand: it is well")
+    assert run([*words, "--close-breakers"]) == 2, "without a reason"
+    assert run([*words, "--close-breakers", "--reason", "tried by hand: it is well"]) == 0
+    assert lake.state.audit_log()[-1]["reason"] == "tried by hand: it is well"
     assert scraped(client, "tickhouse_provider_breaker_state", provider=who, endpoint=endpoint, state="closed") == 1
     assert run(words) == 0
     assert "breaker open" not in capsys.readouterr().out
