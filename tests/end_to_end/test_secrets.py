@@ -19,13 +19,16 @@ from pathlib import Path
 
 import fastavro
 import httpx
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import zstandard
 
 from ingest.asks import Address, Ask, Credentials
+from ingest.breaker import Breakers, Limits
 from ingest.capture import capture_pages, capture_stream
 from ingest.configured import write_file
+from ingest.health import Health
 from ingest.landing import land
 from ingest.providers.registry import provider_named
 from ingest.reach import Reach, themselves
@@ -43,6 +46,7 @@ from quality_checks.promotion import promote
 from serving import lineage
 from serving.cli.app import run as run_verb
 from serving.operate.configured import open_configured
+from serving.topics.publisher import publish
 from tests.end_to_end.echoing import answer_next, echoing, forms_of
 from tests.serving.market_lake import served
 
@@ -110,6 +114,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
             land(lake, log)
             for provider in PROVIDERS[:2]:
                 promote(lake, provider)
+            publish(lake, log, "here")
         for form, sink in texts.items():
             made.said[f"log {form}"] = sink.getvalue().encode()
         made.said |= _asked(lake) | _verbs(home)
@@ -123,19 +128,31 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
 def _captured(made: Run, log: SegmentLog, reach: Reach, provider: str, feed: str, data: str | None) -> bytes:
     """Capture until the provider has said everything; return the report, or the traceback of what ended it."""
     known, symbols, is_heard = provider_named(provider), ("AAPL", "MSFT"), Heard()
+    health = Health(made.lake.state, made.lake.clock, log)  # what providers say reaches events, alerts and topics by it
+    breakers = Breakers(made.lake.state, made.lake.clock, limits=lambda: Limits(failures=1, open_s=0.0), told=health)
+    permits = breakers.permits(provider)
     push = known.push(feed)
     try:
         if push is not None and data in (None, "stream"):
             session = push.session(symbols, reach.secrets(provider))
             address = reach.listened(provider, push)
             report = capture_stream(
-                made.lake, log, session, address, provider=provider, feed=feed, backoff=FAST, is_stopped=is_heard
+                made.lake, log, session, address, provider=provider, feed=feed, backoff=FAST, is_stopped=is_heard, permits=permits
             )
         else:
             asks = [Ask(symbol, "1d", *SPRING) for symbol in symbols * 4]
             pages, address = known.offers_of(feed, data)[0].pages(), reach.asked(provider, feed)
             report = capture_pages(
-                made.lake, log, pages, asks, address, provider=provider, feed=feed, backoff=FAST, sleep=lambda _: None
+                made.lake,
+                log,
+                pages,
+                asks,
+                address,
+                provider=provider,
+                feed=feed,
+                backoff=FAST,
+                sleep=lambda _: None,
+                permits=permits,
             )
         return json.dumps(report.document()).encode()
     except TickhouseError:
@@ -144,7 +161,18 @@ def _captured(made: Run, log: SegmentLog, reach: Reach, provider: str, feed: str
 
 def _asked(lake: Lake) -> dict[str, bytes]:
     """Return what HTTP answers about the run, errors included, and how each message is explained."""
-    paths = ("config", "config/history", "providers", "quality", "quality/findings", "gaps", "health", "bars/NOPE")
+    paths = (
+        "config",
+        "config/history",
+        "providers",
+        "alerts",
+        "health/events",
+        "quality",
+        "quality/findings",
+        "gaps",
+        "health",
+        "bars/NOPE",
+    )
     with served(lake) as client:
         told = {path: _bytes(client.get(f"/api/v1/{path}")) for path in paths}
         told["metrics"] = _bytes(client.get("/metrics"))
@@ -249,6 +277,21 @@ def test_no_block_of_the_log_has_a_key(run: Run) -> None:
                     found += leaks(str(rows.to_pylist()).encode())
                     seen += rows.num_rows
     assert seen > 40 and found == []
+
+
+def test_no_topic_has_a_key(run: Run) -> None:
+    """Of the embedded log, which has the records that Kafka gets: JSON events, and Arrow blocks."""
+    path, found, told = run.lake.settings.log_path, [], b""
+    with SegmentLog(path, system_clock, min_free_bytes=1) as log:
+        for topic in sorted(each.name for each in path.iterdir() if each.is_dir() and each.name.startswith("market.")):
+            for partition, bounds in log.bounds(topic).items():
+                for _, block in log.read(topic, partition, bounds.first, 1 << 28, 0.0).blocks:
+                    is_event = block.payload.startswith(b"{")
+                    whole = block.payload if is_event else str(pa.ipc.open_stream(block.payload).read_all().to_pylist()).encode()
+                    found += leaks(block.key.encode() + whole)
+                    told += whole
+    assert b'"breaker_opened"' in told and b"REDACTED" in told, "no words of providers are in the topics"
+    assert found == []
 
 
 @pytest.mark.parametrize("secret", [*SECRETS.values(), "Basic " + __import__("base64").b64encode(b"db-LEAKEDkey0:").decode()])
