@@ -104,7 +104,7 @@ def tell(lake: Lake, log: Log, gap: KnownGap, told: Reconciled) -> None:
     if told.agreed and not told.is_alarming:
         lake.state.save_document(_AGREES, feed_of(gap), {"gap_id": gap.gap_id})
     found = {}
-    day, feed = f"{gap.gap_start:%Y-%m-%d}", f"{gap.provider}/{gap.feed}"
+    day, feed = f"{gap.gap_start:%Y-%m-%d}", feed_of(gap)
     if told.missed:
         found[MISSED] = f"{told.missed} {_noun(gap)} of {gap.symbol} of {day} were missed in silence and came by asking again"
     if told.doubled or told.refused:
@@ -119,13 +119,13 @@ def tell(lake: Lake, log: Log, gap: KnownGap, told: Reconciled) -> None:
         if kind == MISSED:
             alerts.raise_alert(kind, feed, Severity.WARNING, words)
         elif told.is_alarming:
-            words += "; no more spans of it are asked for until `tickhouse alerts` has this one resolved"
+            words += "; nothing of the feed is reconciled until `tickhouse alerts --resolve` says so"
             alerts.raise_alert(kind, feed, Severity.ERROR, words)
 
 
 def feed_of(gap: KnownGap) -> str:
     """Return what a span is of, in words: provider, feed and table."""
-    return f"{gap.provider}/{gap.feed} {_noun(gap)}"
+    return f"{gap.provider}/{gap.feed}/{_noun(gap)}"
 
 
 def is_known_to_agree(lake: Lake, gap: KnownGap) -> bool:
@@ -135,14 +135,14 @@ def is_known_to_agree(lake: Lake, gap: KnownGap) -> bool:
 
 def tell_refused(lake: Lake, log: Log, gap: KnownGap) -> None:
     """Tell, once, that a provider does not give the history of a feed to this key."""
-    words = f"cannot be reconciled: {gap.reason}; later spans are asked for again once this alert is resolved"
-    Alerts(lake.state, lake.clock, log).raise_alert(UNRECONCILABLE, f"{gap.provider}/{gap.feed}", Severity.INFO, words)
+    words = f"cannot be reconciled: {gap.reason}; later spans are asked for once `tickhouse alerts --resolve` says so"
+    Alerts(lake.state, lake.clock, log).raise_alert(UNRECONCILABLE, feed_of(gap), Severity.INFO, words)
 
 
 def paused(lake: Lake, gap: KnownGap) -> str:
     """Return the kind of the alert for whose sake a feed is not reconciled now; empty when it is."""
     alerts = Alerts(lake.state, lake.clock)
-    return next((kind for kind in (UNRECONCILABLE, DIFFERS) if alerts.is_open(kind, f"{gap.provider}/{gap.feed}")), "")
+    return next((kind for kind in (UNRECONCILABLE, DIFFERS) if alerts.is_open(kind, feed_of(gap))), "")
 
 
 def _known(lake: Lake, ledger: GapLedger, since: datetime) -> Mapping[Heard, list[Window]]:
@@ -199,7 +199,7 @@ def _gap(key: Heard, window: Window, now: datetime) -> KnownGap:
 
 
 def _subject(key: Heard) -> str:
-    return f"{key.provider}/{key.feed} {key.table.partition('.')[2]}" + (f" {key.interval}" if key.interval else "")
+    return f"{key.provider}/{key.feed}/{key.table.partition('.')[2]}" + (f"/{key.interval}" if key.interval else "")
 
 
 def _none_offered(lake: Lake, alerts: Alerts, subject: str) -> str:

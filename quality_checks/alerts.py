@@ -136,17 +136,30 @@ class Alerts:
 
         Raises NotFoundError when no open alert has the name.
         """
-        key = name.partition("@")[0]
-        found = self._find(key)
-        if found is None or not found.is_open or name not in (found.name, found.alert_id):
-            raise NotFoundError(f"no open alert {name!r}; `tickhouse alerts` lists them")
+        found = self._open(name)
 
         def change(before: Alert | None) -> Alert:
             assert before is not None  # documents of alerts are replaced, never taken away
             return replace(before, status=Status.ACKNOWLEDGED, who=who, reason=reason) if before.is_open else before
 
         self._state.audit(who, "acknowledge alert", reason, {"alert": found.alert_id})
-        return self._changed(key, change)
+        return self._changed(found.name, change)
+
+    def close(self, name: str, who: str, reason: str) -> Alert:
+        """Resolve an open alert by a person's word, by `kind/subject` or its id: what it stopped goes on.
+
+        Raises NotFoundError when no open alert has the name.
+        """
+        found = self._open(name)
+        self._state.audit(who, "resolve alert", reason, {"alert": found.alert_id})
+        return self.resolve(found.kind, found.subject, reason, who) or found
+
+    def _open(self, name: str) -> Alert:
+        """Return the open alert of a name, `kind/subject` or its id. Raises NotFoundError."""
+        found = self._find(name.partition("@")[0])
+        if found is None or not found.is_open or name not in (found.name, found.alert_id):
+            raise NotFoundError(f"no open alert {name!r}; `tickhouse alerts` lists them")
+        return found
 
     def is_open(self, kind: str, subject: str) -> bool:
         """Return whether an alert of a kind about a subject stands."""

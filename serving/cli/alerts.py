@@ -1,4 +1,4 @@
-"""Verb of alerts: list, acknowledge, silence, tell."""
+"""Verb of alerts: list, acknowledge, resolve, silence, tell."""
 
 from __future__ import annotations
 
@@ -27,6 +27,10 @@ def alerts(
     acknowledge: Annotated[
         str | None, typer.Option("--acknowledge", help="Take note of this open alert, by kind/subject or id.", show_default=False)
     ] = None,
+    resolve: Annotated[
+        str | None,
+        typer.Option("--resolve", help="This open alert is dealt with: what it stopped goes on.", show_default=False),
+    ] = None,
     silence: Annotated[
         str | None,
         typer.Option("--silence", help="Tell nobody of alerts whose kind/subject fits (`breaker_open/*`).", show_default=False),
@@ -39,17 +43,19 @@ def alerts(
     ] = None,
     json: Json = False,
 ) -> None:
-    """List what a person should look at; acknowledge or silence it, with a reason; tell it by a command of yours."""
+    """List what a person should look at; acknowledge, resolve or silence it, with a reason; tell it by a command of yours."""
     from quality_checks.alerts import Alerts
     from serving.alerting import alerts_now, tell_by
 
     output = Output(as_json=json)
-    if (acknowledge or silence) and not reason:
-        raise InvalidValueError("to acknowledge or silence takes a --reason; it is written to the audit log")
+    if (acknowledge or resolve or silence) and not reason:
+        raise InvalidValueError("to acknowledge, resolve or silence takes a --reason; it is written to the audit log")
     with open_lake(home) as lake:
         known = Alerts(lake.state, lake.clock, open_log(lake.settings))
         if acknowledge:
             known.acknowledge(acknowledge, getpass.getuser(), str(reason))
+        if resolve:
+            known.close(resolve, getpass.getuser(), str(reason))
         if silence:
             known.silence(silence, seconds, getpass.getuser(), str(reason))
         told = None if tell is None else tell_by(tell, known)

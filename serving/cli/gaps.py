@@ -122,7 +122,8 @@ def _span(kind: str | None, symbols: list[str] | None, start: datetime | None, e
 
 def _print(console: Console, done: BackfillReport, found: Looked | None) -> None:
     if found is not None:
-        console.print(f"{len(found.opened)} new spans to be reconciled; {found.waiting} whose history is not whole yet.")
+        spans = sum(gap.is_reconcile for gap in found.opened)
+        console.print(f"{spans} new spans to be reconciled; {found.waiting} whose history is not whole yet.")
         for words in found.unreconcilable:
             console.print(Text(f"  {words}"), soft_wrap=True)
     console.print(f"{done.words()}.")

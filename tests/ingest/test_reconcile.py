@@ -156,7 +156,7 @@ def test_ten_silent_seconds_are_found_once_the_history_is_whole(silent: Silent) 
     words = [each["detail"] for each in findings if each["kind"] == MISSED]
     assert len(words) == len(FEEDS) and all("trades of AAPL of 2026-11-20 were missed in silence" in each for each in words)
     assert {alert.subject for alert in Alerts(lake.state, lake.clock).listed() if alert.kind == MISSED} == {
-        f"{name}/{feed}" for name, feed in FEEDS.items()
+        f"{name}/{feed}/trades" for name, feed in FEEDS.items()
     }
 
 
@@ -239,7 +239,7 @@ def test_a_key_that_may_not_ask_is_told_once(limited: tuple[Lake, SegmentLog, St
     found = spans(lake, "finnhub")
     assert {gap.status for gap in found.values()} == {GapStatus.UNFILLABLE} and len(found) == len(SYMBOLS)
     assert len(calls) == 1, "the other span is closed by the first one's answer"
-    (alert,) = [one for one in Alerts(lake.state, clock).listed() if one.subject == "finnhub/trades"]
+    (alert,) = [one for one in Alerts(lake.state, clock).listed() if one.subject == "finnhub/trades/trades"]
     assert (alert.kind, alert.count) == (UNRECONCILABLE, 1) and "access to this resource" in alert.detail
 
 
@@ -249,8 +249,8 @@ def test_a_feed_whose_history_nobody_offers_is_told_once(limited: tuple[Lake, Se
     for _ in range(2):
         found = look(lake, log, ledger, OFFERS, rules_with(without=("alpaca", "finnhub")))
         assert found.opened == [] and ["nobody offers its history" in words for words in found.unreconcilable] == [True]
-        Alerts(lake.state, clock, log).resolve(UNRECONCILABLE, "tiingo/iex trades")
-    assert not Alerts(lake.state, clock).is_open(UNRECONCILABLE, "tiingo/iex trades"), "nobody is told again"
+        Alerts(lake.state, clock, log).resolve(UNRECONCILABLE, "tiingo/iex/trades")
+    assert not Alerts(lake.state, clock).is_open(UNRECONCILABLE, "tiingo/iex/trades"), "nobody is told again"
 
 
 def test_the_configuration_says_what_is_not_reconciled() -> None:

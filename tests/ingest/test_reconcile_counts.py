@@ -23,6 +23,7 @@ from ingest.providers.registry import OFFERS
 from ingest.reconcile import DIFFERS, look
 from lake.catalog import Lake
 from lake.conditions import Where
+from lake.errors import NotFoundError
 from lake.instants import EPOCH, NANOS_PER_SECOND
 from lake.log.segments import SegmentLog
 from lake.scan import read
@@ -137,7 +138,9 @@ def _ask(lake: Lake, log: SegmentLog, address: str) -> None:
         for _ in range(rounds):
             worker.work(lambda gap, names=names: gap.symbol in names)  # type: ignore[misc]
             turn(lake, log)
-        Alerts(lake.state, lake.clock, log).resolve(DIFFERS, "finnhub/trades")
+        alerts = Alerts(lake.state, lake.clock, log)
+        for alert in [one for one in alerts.listed() if one.kind == DIFFERS]:
+            alerts.close(alert.name, "somebody", "looked at")
 
 
 def _standing(lake: Lake, log: SegmentLog) -> list[KnownGap]:
@@ -161,7 +164,10 @@ def test_a_span_is_closed_by_what_its_history_tells(asked: tuple[Lake, dict[str,
 def test_a_history_in_other_words_is_told_and_not_asked_on(asked: tuple[Lake, dict[str, KnownGap]]) -> None:
     lake, spans = asked
     (alert,) = [one for one in Alerts(lake.state, lake.clock).listed(only_open=False) if one.kind == DIFFERS]
-    assert alert.subject == "finnhub/trades" and "20 stand beside others" in alert.detail
+    assert alert.subject == "finnhub/trades/trades" and "20 stand beside others" in alert.detail
+    assert (alert.who, alert.reason) == ("somebody", "looked at")
+    with pytest.raises(NotFoundError, match="no open alert"):
+        Alerts(lake.state, lake.clock).close(alert.name, "somebody", "again")
     assert spans["ZZNEXT"].attempts is None, "one is asked first, and while its alert stands no other"
     late = spans["LATE"]
     assert late.next_attempt_at is not None and late.rounds == 1, "a history that is not whole is asked for later"

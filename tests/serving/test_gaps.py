@@ -82,9 +82,14 @@ def test_what_was_listened_to_is_reconciled_by_its_verb(home: Path, capsys: pyte
         land(lake, log)
     code, first = told(capsys, home, "backfill", "reconcile", "--json")
     assert (code, first["opened"], first["questions"], first["not_whole_yet"]) == (0, [], 0, 0)
-    assert [words.partition(":")[0] for words in first["unreconcilable"]] == ["tiingo/iex trades cannot be reconciled"]
+    assert [words.partition(":")[0] for words in first["unreconcilable"]] == ["tiingo/iex/trades cannot be reconciled"]
     assert run(["backfill", "reconcile", "--home", str(home)]) == 0
-    assert "tiingo/iex trades cannot be reconciled: nobody offers its history" in capsys.readouterr().out
+    assert "tiingo/iex/trades cannot be reconciled: nobody offers its history" in capsys.readouterr().out
+    (alert,) = told(capsys, home, "alerts", "--json")[1]["alerts"]
+    assert alert["name"] == "unreconcilable/tiingo/iex/trades"
+    assert run(["alerts", "--resolve", alert["name"], "--home", str(home)]) == 2, "a reason is wanted"
+    capsys.readouterr()
+    assert told(capsys, home, "alerts", "--resolve", alert["name"], "--reason", "known", "--json")[1]["alerts"] == []
 
 
 def test_nobody_offers_it(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
