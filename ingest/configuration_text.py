@@ -246,6 +246,7 @@ def _wrong_provider(path: Path, provider: Mapping[str, Any]) -> Iterator[tuple[P
 def _wrong_address(text: str, schemes: tuple[str, ...]) -> Iterator[str]:
     try:
         address = urlsplit(text)
+        (address.hostname or "").encode("idna")  # a label that is empty or too long is no host anywhere
         is_whole = bool(address.scheme in schemes and address.hostname) and (address.port is None or address.port > 0)
     except ValueError:
         is_whole = False

@@ -164,3 +164,14 @@ def test_a_patch_changes_what_it_names_and_keeps_the_comments() -> None:
     assert read_configuration(as_text(tomllib.loads(WHOLE))) == before
     with pytest.raises(InvalidValueError):
         merged(WHOLE, {"thresholds": {"stale_after_s": object()}})
+
+
+@pytest.mark.parametrize(
+    "host", ["a" * 64 + ".com", "ws..example.com", "é" * 60 + ".com"], ids=["long", "empty", "long in ASCII"]
+)
+def test_a_host_that_no_socket_can_ask_for_is_no_address(host: str) -> None:
+    with pytest.raises(WrongConfigurationError) as told:
+        read_configuration(f'[providers.yahoo]\nhttp = "https://{host}"\nstream = "wss://{host}/x"\n')
+    assert [each["line"] for each in told.value.mistakes] == [2, 3]
+    assert all("no address; expected" in str(each["what"]) for each in told.value.mistakes)
+    assert read_configuration('[providers.yahoo]\nhttp = "https://bücher.example"\n').provider("yahoo").http
