@@ -66,16 +66,9 @@ def capture_pages(
     report.ended = ALL_ASKED
     rng = random.Random() if rng is None else rng
     with HttpTransport(
-        address,
-        ledger,
-        clock=lake.clock,
-        sleep=sleep,
-        rng=rng,
-        backoff=backoff,
-        timeout_s=timeout_s,
-        whole_s=whole_s,
+        address, ledger, clock=lake.clock, sleep=sleep, rng=rng, backoff=backoff, timeout_s=timeout_s, whole_s=whole_s,
         permits=permits,
-    ) as transport:
+    ) as transport:  # fmt: skip
         for number, (ask, words) in enumerate(zip(asks, asked, strict=True)):
             if number and pause_s > 0:
                 sleep(pause_s)
