@@ -146,10 +146,10 @@ def paused(lake: Lake, gap: KnownGap) -> str:
 
 
 def _known(lake: Lake, ledger: GapLedger, since: datetime) -> Mapping[Heard, list[Window]]:
-    """Return what was asked for again before, or is to be: of spans of any outcome, of gaps those that were filled."""
+    """Return what was asked for again before, or is to be: of any span, of gaps those that their own provider filled."""
     found: dict[Heard, list[Window]] = defaultdict(list)
     for gap in [*newest_gaps(lake, [Where("recorded_at", ">=", since)]), *ledger.under_way()]:
-        is_told = gap.is_reconcile or gap.status is GapStatus.FILLED
+        is_told = gap.is_reconcile or (gap.status is GapStatus.FILLED and gap.reason.startswith(f"{gap.provider}/"))
         if is_told and gap.gap_start is not None and gap.gap_end is not None:
             key = Heard(gap.provider, gap.feed, str(gap.table_name), gap.symbol, gap.interval)
             found[key].append(Window(gap.gap_start, gap.gap_end))

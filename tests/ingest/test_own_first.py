@@ -10,8 +10,11 @@ import pytest
 from ingest.asks import Ask
 from ingest.backfill import OWN_ATTEMPTS
 from ingest.capture import capture_pages, capture_stream
+from ingest.configuration import Reconcile
 from ingest.providers.polygon_stream import MarketStream
+from ingest.providers.registry import OFFERS
 from ingest.providers.yahoo import Chart
+from ingest.reconcile import look
 from ingest.simulator.day.incidents import Incident
 from ingest.simulator.day.tape import MINUTE_NS, Day, Tape
 from ingest.simulator.keyed import Keys
@@ -67,6 +70,16 @@ def waited(lake: Lake, log: SegmentLog, clock: StillClock) -> None:
     clock.sleep((gap.next_attempt_at - to_datetime(clock())).total_seconds())
 
 
+def asked_again(lake: Lake, log: SegmentLog, clock: StillClock) -> list[KnownGap]:
+    """Return the spans that are to be reconciled a day later and lie across the gap."""
+    clock.sleep(86_400.0)
+    (gap,) = newest_gaps(lake)
+    assert gap.gap_start is not None and gap.gap_end is not None
+    spans = look(lake, log, GapLedger(lake, log, "look"), OFFERS, Reconcile()).opened
+    assert spans, "what was heard before and after the gap is asked again in any case"
+    return [span for span in spans if span.gap_start < gap.gap_end and gap.gap_start < span.gap_end]  # type: ignore[operator]
+
+
 def test_a_provider_that_is_down_for_a_while_tells_its_own_events_later(
     dropped: tuple[Lake, SegmentLog, StillClock],
 ) -> None:
@@ -82,6 +95,7 @@ def test_a_provider_that_is_down_for_a_while_tells_its_own_events_later(
     assert (told.status, told.reason.partition(":")[0]) == (GapStatus.FILLED, "polygon/market")
     at = read(lake, "normalized.trades", ["ts_event"], [Where("provider", "=", "polygon")])["ts_event"].to_pylist()
     assert sorted(at) == [to_datetime(trade.ts_ns) for trade in Tape(DAY, "AAPL").trades]
+    assert asked_again(lake, log, clock) == []
 
 
 def test_a_provider_that_stays_down_is_passed_over_in_the_end(dropped: tuple[Lake, SegmentLog, StillClock]) -> None:
@@ -96,3 +110,4 @@ def test_a_provider_that_stays_down_is_passed_over_in_the_end(dropped: tuple[Lak
     assert told.status is GapStatus.FILLED
     assert told.reason.partition("/")[0] not in ("polygon", "")
     assert told.attempts == OWN_ATTEMPTS + 1
+    assert asked_again(lake, log, clock) != []  # its own provider's word on it is still to be had
