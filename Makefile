@@ -62,7 +62,7 @@ up: install ## the whole system until Ctrl-C; KAFKA=kafka://host:port CATALOG=ur
 test: install ## every test; kernels in both forms where they are compiled
 ifeq ($(CAN_COMPILE),yes)
 	@echo "kernels, interpreted:"
-	@TICKHOUSE_KERNELS=interpreted $(BIN)/python -m pytest tests/transforms/decode tests/transforms/kernels
+	@TICKHOUSE_KERNELS=interpreted $(BIN)/python -m pytest $(PARALLEL) tests/transforms/decode tests/transforms/kernels
 	@echo "everything, kernels compiled:"
 else
 	@echo "everything, kernels interpreted (the compiled form is skipped: no C compiler with Python's headers)"
