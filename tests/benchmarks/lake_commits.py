@@ -1,15 +1,15 @@
-"""`python -m tests.benchmarks.lake_commits [N]`: does a commit take as long with history as without?
+"""`python -m tests.benchmarks.lake_commits [N [FOLDER]]`: does a commit take as long with history as without?
 
 Appends 100 rows N times (10,000 by default), 1,000 commits a session, with the pipeline's upkeep of the table (compaction,
-manifests, expiry, sweep) as often as the pipeline does it. At the 20th, the 2,000th and the 10,000th, 41 commits take turns
-with the first 41 of a new lake, so that a busy minute falls on both; printed are the medians, their CPU, that of upkeep a
-commit, and what the lake's databases and metadata weigh. In between each 1,000th tells the median CPU of the 100 before it.
+manifests, expiry, sweep) as often as the pipeline does it. At the 20th, the 2,000th, the 10,000th and the last, 41 commits take
+turns with the first 41 of a new lake, so that a busy minute falls on both; printed are the medians, their CPU, that of upkeep
+a commit, and what the lake's databases and metadata weigh. In between each 1,000th tells the median CPU of the 100 before it.
+FOLDER is kept, and a run that was stopped goes on there.
 """
 
 from __future__ import annotations
 
 import os
-import shutil
 import statistics
 import sys
 import tempfile
@@ -32,6 +32,7 @@ from lake.values import MessageRange
 from serving.operate.parts import UPKEEP_EVERY, UPKEEP_S
 from serving.operate.pipeline import UPKEEP_REWRITES
 from tests.benchmarks import ticks
+from tests.benchmarks.cases import folder_for
 from tests.benchmarks.engines.tickhouse import TRADES
 
 AROUND = 20
@@ -45,13 +46,15 @@ class Writer:
     """One lake that is appended to, and what its commits and its upkeep took."""
 
     home: Path
-    number: int = 0
+    number: int = field(init=False)
     commits: list[tuple[float, float]] = field(default_factory=list)
     """(seconds, seconds of CPU) of each commit."""
     upkeep: list[tuple[float, float]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.lake = Lake.create(load_settings(home=self.home), system_clock)
+        settings = load_settings(home=self.home)
+        self.lake = (Lake.open if self.home.exists() else Lake.create)(settings, system_clock)
+        self.number = self.lake.head(TRADES).vector(ticks.PROVIDER).get("0", 0)
         self.swept = time.perf_counter()
 
     def commit(self) -> None:
@@ -73,26 +76,24 @@ class Writer:
             self.upkeep.append(_since(begun))
 
 
-def main(commits: int) -> None:
+def main(commits: int, home: Path | None) -> None:
     """Run and print one line a mark."""
-    home = Path(tempfile.mkdtemp(prefix="bench-commits-"))
-    try:
-        old = Writer(home / "old")
-        with old.lake:
-            for mark in (mark for mark in MARKS if mark <= commits):
-                while old.number < mark - AROUND - 1:
-                    old.commit()
-                    if old.number % A_SESSION == 0:
-                        cpu = statistics.median(cpu for _, cpu in old.commits[-100:]) * 1e3
-                        print(f"commit {old.number:,}: {cpu:.1f} ms CPU; load {os.getloadavg()[0]:.0f}", flush=True)
-                young = Writer(home / f"young-{mark}")
+    folder = folder_for(home, "bench-commits")
+    old = Writer(folder / "old")
+    with old.lake:
+        for mark in sorted(mark for mark in {*MARKS, commits} if old.number < mark <= commits):
+            while old.number < mark - AROUND - 1:
+                old.commit()
+                if old.number % A_SESSION == 0:
+                    cpu = statistics.median(cpu for _, cpu in old.commits[-100:]) * 1e3
+                    print(f"commit {old.number:,}: {cpu:.1f} ms CPU; load {os.getloadavg()[0]:.0f}", flush=True)
+            with tempfile.TemporaryDirectory(prefix="bench-commits-young-") as made:
+                young = Writer(Path(made) / "home")
                 with young.lake:
                     for _ in range(2 * AROUND + 1):
                         young.commit()
                         old.commit()
-                _tell(mark, young, old)
-    finally:
-        shutil.rmtree(home)
+            _tell(mark, young, old)
 
 
 @cache
@@ -117,7 +118,7 @@ def _medians(taken: Sequence[tuple[float, float]]) -> tuple[float, float]:
 def _tell(mark: int, young: Writer, old: Writer) -> None:
     # The first commit of a lake, and whatever ran beside it, is not one of the 20th's neighbours.
     (young_wall, young_cpu), (old_wall, old_cpu) = (_medians(one.commits[-2 * AROUND :]) for one in (young, old))
-    rounds = old.upkeep[-A_SESSION // UPKEEP_EVERY :]
+    rounds = old.upkeep[-(A_SESSION // UPKEEP_EVERY) :]
     upkeep = statistics.mean(cpu for _, cpu in rounds) * 1e3 / UPKEEP_EVERY
     weight = {one.name: one.stat().st_size for one in old.home.glob("*.db")}
     metadata = sorted((old.home / "warehouse/normalized/trades/metadata").glob("*.json"), key=lambda one: one.stat().st_mtime)
@@ -131,4 +132,4 @@ def _tell(mark: int, young: Writer, old: Writer) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else MARKS[-1])
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else MARKS[-1], Path(sys.argv[2]) if len(sys.argv) > 2 else None)
