@@ -7,10 +7,10 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from tests.benchmarks.engines import APPENDS, LOADS, READERS, Engine, Given, place_for
+from tests.benchmarks.peak import forget_peak, peak_mb
 
 APPENDED_ROWS = 1_000
 
@@ -39,28 +39,16 @@ def main(kind: str, name: str, told: str) -> None:
     given = Given.heard(told)
     engine = {"read": READERS, "append": APPENDS, "load": LOADS}[kind][name]
     opens = engine.load()
-    imports = _peak_mb()
+    imports = peak_mb()
     opened: Any = opens(given) if kind == "read" else Writer(engine, name, given, APPENDED_ROWS if kind == "append" else None)
-    print(json.dumps({"imports_mb": imports, "opened_mb": _peak_mb()}), file=answers, flush=True)
+    print(json.dumps({"imports_mb": imports, "opened_mb": peak_mb()}), file=answers, flush=True)
     for line in sys.stdin:
         method, *arguments = json.loads(line)
-        held = _forget_peak()
+        held = forget_peak()
         wall, cpu = time.perf_counter(), time.process_time()
         units = getattr(opened, method)(*arguments)
         took = {"units": units, "wall_s": time.perf_counter() - wall, "cpu_s": time.process_time() - cpu}
-        print(json.dumps(took | {"held_mb": held, "peak_mb": _peak_mb()}), file=answers, flush=True)
-
-
-def _peak_mb() -> float:
-    """Return the most this process held; getrusage would count what its parent held when it forked."""
-    (line,) = [one for one in Path("/proc/self/status").read_text(encoding="ascii").splitlines() if one.startswith("VmHWM")]
-    return int(line.split()[1]) / 1024
-
-
-def _forget_peak() -> float:
-    """Let the kernel count the peak from what is held now, and return that."""
-    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-    return _peak_mb()
+        print(json.dumps(took | {"held_mb": held, "peak_mb": peak_mb()}), file=answers, flush=True)
 
 
 if __name__ == "__main__":
