@@ -135,7 +135,7 @@ def _turns(lake: Lake, stopping: threading.Event) -> None:
             done = pipeline.turn(lake, log, say=on_the_way, builds=builds)
         except _Stopped:
             return
-        except (CommitConflictError, ProviderUnavailableError) as error:
+        except (CommitConflictError, ProviderUnavailableError, StorageError) as error:
             tell("trouble", words=str(error))
         else:
             now = time.monotonic()
@@ -159,7 +159,7 @@ def _upkeep(lake: Lake, log: Log, say: Callable[[str], None], *, sweeps: bool) -
         report = pipeline.upkeep(lake, log, sweeps=sweeps, say=say)
     except _Stopped:
         return
-    except (CommitConflictError, CommitUnknownError, CorruptedError) as error:
+    except (CommitConflictError, CommitUnknownError, CorruptedError, StorageError) as error:
         tell("trouble", words=f"upkeep: {error}")
         return
     tell("upkeep", rewrites=sum(len(one.rewrites) for one in report.tables), freed_bytes=report.freed_bytes)
@@ -294,17 +294,19 @@ def _alerts(lake: Lake, chosen: argparse.Namespace, stopping: threading.Event) -
 
 
 def _recovery(lake: Lake, chosen: argparse.Namespace, stopping: threading.Event) -> None:
-    """Make backups, syncs of the replica and drills, each when its time has come."""
+    """Make backups, syncs of the replica and drills, each when its time has come; what cannot be done alerts."""
+    from quality_checks.alerts import Alerts
     from serving.operate import safekeeping
 
     log = safekeeping.own_log(lake.settings)
+    alerts = Alerts(lake.state, lake.clock, log)
     while not stopping.is_set():
         for kept in safekeeping.plan(lake, log):
             if stopping.is_set() or not kept.is_due:
                 continue
             try:
-                tell(kept.name, words=kept.act())
-            except (CommitConflictError, CommitUnknownError, CorruptedError, StorageError) as error:
+                tell(kept.name, words=safekeeping.keep(kept, alerts))
+            except TickhouseError as error:
                 tell("trouble", words=f"{kept.name}: {error}")
                 stopping.wait(min(kept.every_s, TROUBLE_S))
         stopping.wait(TURN_S)
