@@ -161,7 +161,7 @@ def _in_order(before: TableMetadata, after: TableMetadata) -> TableMetadata:
     """Return a table's metadata after a commit with times that do not go back, main's log included."""
     log = list(after.snapshot_log)
     if log and log[-1:] != list(before.snapshot_log[-1:]):
-        log[-1] = SnapshotLogEntry(snapshot_id=log[-1].snapshot_id, timestamp_ms=_stamp(before, log[-1].timestamp_ms))
+        log[-1] = log[-1].model_copy(update={"timestamp_ms": _stamp(before, log[-1].timestamp_ms)})
     return after.model_copy(update={"snapshot_log": log, "last_updated_ms": _stamp(before, after.last_updated_ms)})
 
 
