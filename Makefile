@@ -20,7 +20,7 @@ SEED ?= $(shell date +%s)
 CAN_COMPILE := $(shell command -v cc >/dev/null && [ -n "$(PYTHON)" ] && "$(PYTHON)" -c 'import pathlib, sysconfig, sys; \
 	sys.exit(not pathlib.Path(sysconfig.get_path("include"), "Python.h").is_file())' >/dev/null 2>&1 && echo yes)
 
-.PHONY: help install kernels demo up test check format docs bench bench-lake fuzz crash broker soak verify-data coverage audit sbom clean
+.PHONY: help install kernels demo up test check format docs bench bench-lake bench-peers fuzz crash broker soak verify-data coverage audit sbom clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -62,7 +62,7 @@ up: install ## the whole system until Ctrl-C; KAFKA=kafka://host:port CATALOG=ur
 test: install ## every test; kernels in both forms where they are compiled
 ifeq ($(CAN_COMPILE),yes)
 	@echo "kernels, interpreted:"
-	@TICKHOUSE_KERNELS=interpreted $(BIN)/python -m pytest tests/transforms/decode tests/transforms/kernels
+	@TICKHOUSE_KERNELS=interpreted $(BIN)/python -m pytest $(PARALLEL) tests/transforms/decode tests/transforms/kernels
 	@echo "everything, kernels compiled:"
 else
 	@echo "everything, kernels interpreted (the compiled form is skipped: no C compiler with Python's headers)"
@@ -87,17 +87,26 @@ coverage: install ## every test again, counting lines: at least 85 %
 docs: install ## what is drawn from the code: the data dictionary
 	@$(BIN)/python -m lake.tables.dictionary
 
+# ArcticDB takes no protobuf as new as ours: its environment is its own, and the benches ask it there.
+ARCTICDB := $(VENV)/arcticdb
+WITH_ARCTICDB = TICKHOUSE_BENCH_ARCTIC="$${TICKHOUSE_BENCH_ARCTIC:-$$(ls $(ARCTICDB)/bin/python 2>/dev/null || true)}"
+
+bench-peers: ## ArcticDB in an environment of its own, for `bench` and `bench-lake`
+	@"$(PYTHON)" -m venv $(ARCTICDB)
+	@$(ARCTICDB)/bin/python -m pip install --quiet --disable-pip-version-check --requirement tests/benchmarks/engines/arcticdb.txt
+
 bench: install ## ratios against other people's code; BENCH=name one of them, SCALE=1 for all 20 million ticks
 ifeq ($(CAN_COMPILE),yes)
 	@$(PIP) cryptofeed || echo "cryptofeed could not be installed: its cases are skipped"
 endif
 	@$(PIP) chdb deltalake || echo "chdb and deltalake could not be installed: their cases are skipped"
-	@$(BIN)/python -m tests.benchmarks $(BENCH) $(if $(SCALE),--scale $(SCALE))
+	@$(WITH_ARCTICDB) $(BIN)/python -m tests.benchmarks $(BENCH) $(if $(SCALE),--scale $(SCALE))
 	@$(if $(BENCH),,$(BIN)/python -W ignore -m tests.benchmarks.latency_of_capture)
 
 bench-lake: install ## bytes a trade, memory of each engine, commits against history; SCALE=1 for all 20 million ticks
-	@$(PIP) chdb || echo "chdb could not be installed: its cases are skipped"
+	@$(PIP) chdb deltalake || echo "chdb and deltalake could not be installed: their cases are skipped"
 	@$(BIN)/python -m tests.benchmarks.lake_sizes $(SCALE)
+	@$(WITH_ARCTICDB) $(BIN)/python -W ignore -m tests.benchmarks.lake_memory $(SCALE)
 	@$(BIN)/python -m tests.benchmarks.lake_commits
 
 fuzz: install ## readers of files by coverage, SECONDS=n each, and property tests with 40 times the examples; SEED=n repeats a run

@@ -19,6 +19,7 @@ from pyiceberg.transforms import IdentityTransform, parse_transform
 
 from lake import faults
 from lake import iceberg_internals as internals
+from lake.durable import told_of
 from lake.errors import (
     CommitConflictError,
     CommitUnknownError,
@@ -99,20 +100,21 @@ class Lake:
 
         Every table gets an empty first snapshot that holds position {}: a head without a position is always an error.
         A table of an older lake is brought to today's definition (lake/evolution.py). Raises SettingsError when that
-        cannot be done without rewriting its files.
+        cannot be done without rewriting its files, StorageError when disk or store refuse.
         """
         _refuse_unfinished(settings)
-        make_places(settings)
-        with closing(_state_of(settings, clock)) as state:
-            state.create()
-            # PyIceberg's catalog cannot be made by two processes at once.
-            with state.lease("init"):
-                lake = cls(settings, clock, steps)
-                try:
-                    lake._make()
-                except BaseException:
-                    lake.close()
-                    raise
+        with told_of(f"making the lake at {settings.home}"):
+            make_places(settings)
+            with closing(_state_of(settings, clock)) as state:
+                state.create()
+                # PyIceberg's catalog cannot be made by two processes at once.
+                with state.lease("init"):
+                    lake = cls(settings, clock, steps)
+                    try:
+                        lake._make()
+                    except BaseException:
+                        lake.close()
+                        raise
         return lake
 
     @classmethod

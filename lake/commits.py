@@ -20,6 +20,7 @@ from pyiceberg.table.update import TableRequirement, TableUpdate
 from lake import as_of, files
 from lake import iceberg_internals as internals
 from lake.catalog import LANDED, MAIN, Lake
+from lake.durable import told_of
 from lake.epochs import Epoch
 from lake.errors import CommitConflictError, CommitUnknownError, InvalidValueError
 from lake.heads import ACT, COUNTS, HOLDS, INTERVAL, POSITION, RANGES, RUN, Act, Head, compact, ranges_text, same_vector
@@ -51,7 +52,8 @@ def append(
 
     Without rows the position moves all the same; without rows and movement nothing is done and None returned.
     Raises CommitConflictError when the position is not `before` (these offsets belong to somebody else: reload),
-    CommitUnknownError when it is not known whether the commit landed, InvalidValueError for rows the table cannot take.
+    CommitUnknownError when it is not known whether the commit landed, InvalidValueError for rows the table cannot take,
+    StorageError when disk or store refuse: nothing was committed.
     """
     definition = table_named(table)
     if rows.num_rows == 0 and same_vector(before, after):
@@ -123,17 +125,18 @@ def commit_to_main(
 def kept_if_committed(table: str, written: Sequence[DataFile]) -> Iterator[None]:
     """Delete new data files where their commit surely did not land; where nobody knows (CommitUnknownError), keep them.
 
-    Raises CommitConflictError when a file to replace is not on main any more.
+    Raises CommitConflictError when a file to replace is not on main any more, StorageError when manifests cannot be written.
     """
     try:
-        yield
+        with told_of(f"{table}: writing what a commit needs"):
+            yield
     except CommitUnknownError:
         raise
     except ValidationException as error:
-        files.delete_paths(files.paths_of(written))
+        files.give_up(files.paths_of(written))
         raise CommitConflictError(f"{table}: a file to replace is not on main any more: {error}") from error
     except Exception:
-        files.delete_paths(files.paths_of(written))
+        files.give_up(files.paths_of(written))
         raise
 
 

@@ -15,6 +15,8 @@ from lake.plans import Condition
 from lake.tables import Table
 
 PROPERTY = "tickhouse.dropped"
+BEFORE = "tickhouse.dropped-before"
+"""In the summary of the snapshot that drops: the property's text until then, for a restore to a moment before it."""
 _MICROS_A_DAY = 86_400_000_000
 _OF_ANY_DAY = frozenset({"known_at", "recorded_at"})
 """Stamps that say nothing about the day a row is filed under."""

@@ -21,7 +21,7 @@ import pyarrow.fs
 from pyiceberg.io import OutputStream
 from pyiceberg.io.pyarrow import PyArrowFile, PyArrowFileIO
 
-from lake.errors import InvalidValueError
+from lake.errors import InvalidValueError, StorageError
 from lake.faults import SHORT, doors, error_of
 from lake.objects import ObjectPath, filesystem_of
 from lake.settings import OBJECT_STORE
@@ -30,6 +30,18 @@ Place = Path | ObjectPath
 _SCHEME = "file://"
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """Errors that say that there is no room."""
+
+
+@contextmanager
+def told_of(act: str, but: type[OSError] | tuple[()] = ()) -> Iterator[None]:
+    """Turn what a disk or an object store refuses into StorageError, which tells what was being done; `but` passes on."""
+    try:
+        yield
+    except but:
+        raise
+    except OSError as error:
+        why = "no room is left" if error.errno in FULL else "the place refused"
+        raise StorageError(f"{act}: {why}: {error}") from error
 
 
 def local_path(location: str) -> Path:

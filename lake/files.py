@@ -6,6 +6,7 @@ never used again.
 
 from __future__ import annotations
 
+import logging
 import re
 import uuid
 from collections.abc import Iterable, Sequence
@@ -18,7 +19,6 @@ from pyiceberg.transforms import parse_transform
 
 from lake import iceberg_internals as internals
 from lake.durable import (
-    FULL,
     Place,
     delete,
     delete_folder,
@@ -31,13 +31,15 @@ from lake.durable import (
     readable,
     size_of,
     sync_folder,
+    told_of,
 )
 from lake.encodings import ROW_GROUP_ROWS, parquet_options, sample_of
-from lake.errors import InvalidValueError, StorageError
+from lake.errors import InvalidValueError
 from lake.ordering import partitions
 from lake.row_groups import read_footer, read_groups
 from lake.tables import Table
 
+LOGGER = logging.getLogger("tickhouse.lake")
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.+-]")
 
 
@@ -70,26 +72,25 @@ def write_files(iceberg: IcebergTable, table: Table, rows: pa.Table, job: str = 
 
     job     stands at the start of the files' names: what a worker that died left is found by it (lake/runner.py)
 
-    When writing fails, what was written is deleted and the error passes on.
+    When writing fails, what was written is deleted. Raises StorageError when the disk or the store refuses.
     """
     if rows.num_rows == 0:
         return []
     written: list[Place] = []
     files: list[DataFile] = []
     try:
-        for values, part in partitions(table, rows):
-            folder = partition_folder(iceberg, values)
-            make_folder(folder)
-            path = folder / f"{job}{'-' if job else ''}{uuid.uuid4().hex}.parquet"
-            written.append(path)
-            footer = _write(path, table, part)
-            files.append(internals.data_file(iceberg, location_of(path), size_of(path), values, footer))
-        for folder in {path.parent for path in written}:
-            sync_folder(folder)
-    except BaseException as error:
-        delete_paths(written)
-        if isinstance(error, OSError) and error.errno in FULL:
-            raise StorageError(f"{table.name}: no room for its data files, nothing was written: {error}") from error
+        with told_of(f"{table.name}: writing its data files"):
+            for values, part in partitions(table, rows):
+                folder = partition_folder(iceberg, values)
+                make_folder(folder)
+                path = folder / f"{job}{'-' if job else ''}{uuid.uuid4().hex}.parquet"
+                written.append(path)
+                footer = _write(path, table, part)
+                files.append(internals.data_file(iceberg, location_of(path), size_of(path), values, footer))
+            for folder in {path.parent for path in written}:
+                sync_folder(folder)
+    except BaseException:
+        give_up(written)
         raise
     return files
 
@@ -113,6 +114,15 @@ def delete_paths(paths: Iterable[Place]) -> None:
     """Delete files that surely nothing refers to; one already gone is no error."""
     for path in paths:
         delete(path)
+
+
+def give_up(paths: Iterable[Place]) -> None:
+    """Delete files that no commit named, as far as the place lets: of what refuses, the error under way tells."""
+    for path in paths:
+        try:
+            delete(path)
+        except OSError as error:
+            LOGGER.warning("%s could not be deleted, which is left to the sweep: %s", path, error)
 
 
 def bucket_of(table: Table, name: str, value: object) -> int:
@@ -140,16 +150,17 @@ def link_held(iceberg: IcebergTable, hold_id: str, files: Sequence[DataFile]) ->
     """Link files into the hold's folder and return their description.
 
     Each: `name` in the folder, `partition` values as Iceberg stores them. What another attempt linked there stays: it may be
-    what main lists by now, when this process was paused.
+    what main lists by now, when this process was paused. Raises StorageError.
     """
     folder = held_folder(iceberg, hold_id)
-    make_folder(folder)
     described: list[dict[str, object]] = []
-    for number, file in enumerate(files):
-        name = f"{number}-{uuid.uuid4().hex}.parquet"
-        link(place_of(file.file_path), folder / name)
-        described.append({"name": name, "partition": [file.partition[index] for index in range(len(iceberg.spec().fields))]})
-    sync_folder(folder)
+    with told_of(f"linking the files of hold {hold_id}"):
+        make_folder(folder)
+        for number, file in enumerate(files):
+            name = f"{number}-{uuid.uuid4().hex}.parquet"
+            link(place_of(file.file_path), folder / name)
+            described.append({"name": name, "partition": [file.partition[at] for at in range(len(iceberg.spec().fields))]})
+        sync_folder(folder)
     return described
 
 
@@ -157,26 +168,27 @@ def link_released(iceberg: IcebergTable, hold_id: str, described: Sequence[dict[
     """Link held files to new names among the table's data and return their manifest entries.
 
     New names, because a sweep that listed the old ones may delete them later, and a file already in a table would be
-    counted twice. Raises FileNotFoundError when somebody else released the hold meanwhile.
+    counted twice. Raises FileNotFoundError when somebody else released the hold meanwhile, StorageError.
     """
     folder = held_folder(iceberg, hold_id)
     files: list[DataFile] = []
     linked: list[Place] = []
     try:
-        for entry in described:
-            partition = entry["partition"]
-            assert isinstance(partition, list)
-            target = partition_folder(iceberg, partition)
-            make_folder(target)
-            path = target / f"{uuid.uuid4().hex}.parquet"
-            link(folder / str(entry["name"]), path)
-            linked.append(path)
-            footer = pq.ParquetFile(**readable(path)).metadata
-            files.append(internals.data_file(iceberg, location_of(path), size_of(path), partition, footer))
-        for target in {path.parent for path in linked}:
-            sync_folder(target)
+        with told_of(f"linking the files that hold {hold_id} lets go", FileNotFoundError):
+            for entry in described:
+                partition = entry["partition"]
+                assert isinstance(partition, list)
+                target = partition_folder(iceberg, partition)
+                make_folder(target)
+                path = target / f"{uuid.uuid4().hex}.parquet"
+                link(folder / str(entry["name"]), path)
+                linked.append(path)
+                footer = pq.ParquetFile(**readable(path)).metadata
+                files.append(internals.data_file(iceberg, location_of(path), size_of(path), partition, footer))
+            for target in {path.parent for path in linked}:
+                sync_folder(target)
     except BaseException:
-        delete_paths(linked)
+        give_up(linked)
         raise
     return files
 

@@ -116,10 +116,10 @@ class HotRows:
 
 
 def _load(table: Table, footer: Footer) -> HotFile | None:
-    parts = read_groups(footer, table, range(len(footer.rows)), table.column_names)
-    rows = pa.concat_tables(parts).combine_chunks()
-    leading = rows.column(table.order[0])
-    if leading.null_count or not pa.types.is_integer(leading.type) or rows.num_rows == 0:
+    if not footer.rows.sum():
+        return None
+    leading = _whole(table, footer, table.order[0])
+    if leading.null_count or not pa.types.is_integer(leading.type):
         return None
     values = leading.to_numpy()
     if np.any(values[1:] < values[:-1]):
@@ -128,13 +128,19 @@ def _load(table: Table, footer: Footer) -> HotFile | None:
     ends = np.append(starts[1:], len(values))
     longest = int((ends - starts).max())
     columns, constant = {}, set()
-    for name in rows.column_names:
-        (whole,) = rows.column(name).chunks
-        kinds = {footer.constant(table.column(name), group) for group in range(len(footer.rows))}
+    for column in table.columns:
+        kinds = {footer.constant(column, group) for group in range(len(footer.rows))}
         if len(kinds) == 1 and None not in kinds:
-            constant.add(name)
-            whole = pa.repeat(kinds.pop(), longest)
-        columns[name] = whole
+            constant.add(column.name)
+            columns[column.name] = pa.repeat(kinds.pop(), longest)
+        else:
+            columns[column.name] = leading if column.name == table.order[0] else _whole(table, footer, column.name)
     runs = dict(zip(values[starts].tolist(), zip(starts.tolist(), ends.tolist(), strict=True), strict=True))
     size = sum(one.nbytes for one in columns.values()) + 200 * len(runs)
     return HotFile(table.arrow_schema(), columns, runs, frozenset(constant), size)
+
+
+def _whole(table: Table, footer: Footer, name: str) -> pa.Array:
+    """Return a whole column; one at a time, for row groups and their whole are in memory together meanwhile."""
+    parts = read_groups(footer, table, range(len(footer.rows)), [name])
+    return pa.concat_arrays([chunk for part in parts for chunk in part.column(name).chunks])

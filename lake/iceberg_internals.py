@@ -32,7 +32,7 @@ from pyiceberg.manifest import (
 )
 from pyiceberg.schema import Schema
 from pyiceberg.serializers import FromInputFile
-from pyiceberg.table import CommitTableResponse, Table, TableProperties, Transaction
+from pyiceberg.table import CommitTableResponse, StagedTable, Table, TableProperties, Transaction
 from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.refs import SnapshotRefType
 from pyiceberg.table.snapshots import MetadataLogEntry, Snapshot, SnapshotLogEntry
@@ -51,11 +51,14 @@ from pyiceberg.table.update import (
     TableUpdate,
     update_table_metadata,
 )
-from pyiceberg.typedef import Record
+from pyiceberg.typedef import Identifier, Record
 
 PINNED = "0.12.0"
 REMEMBERED = 64
 """Metadata files kept parsed: a few versions of every table."""
+MOST_BEHIND_MS = 3_600_000
+"""How far a writer's clock may be behind the commit before: its commits take that one's time until it is past it. Readers in Java
+refuse a table whose log goes back by a minute. Following a clock further, one set wrong by a year would stamp all others."""
 _RETRIES = "commit.retry.num-retries"
 
 
@@ -82,6 +85,18 @@ class RememberingCatalog(SqlCatalog):
         if not location:
             raise NoSuchTableError(f"{name} has no metadata location")
         return self.table_at(name, location)
+
+    def _update_and_stage_table(
+        self,
+        current_table: Table | None,
+        table_identifier: Identifier,
+        requirements: tuple[TableRequirement, ...],
+        updates: tuple[TableUpdate, ...],
+    ) -> StagedTable:
+        staged = super()._update_and_stage_table(current_table, table_identifier, requirements, updates)
+        if current_table is not None:
+            staged.metadata = _in_order(current_table.metadata, staged.metadata)
+        return staged
 
     def table_at(self, name: str, location: str) -> Table:
         """Return a table of this catalog as a metadata file tells it, without asking the database."""
@@ -134,6 +149,28 @@ def _cached_metadata(self: Any) -> TableMetadata:
         cached = (base, updates, update_table_metadata(base, updates))
         self.__dict__["_tickhouse_metadata"] = cached
     return cast(TableMetadata, cached[2])
+
+
+def _stamp(before: TableMetadata, now_ms: int) -> int:
+    """Return the time of a commit on top of another: not an earlier one, by whose clock ever the other was stamped."""
+    last_ms = before.last_updated_ms
+    return last_ms if 0 < last_ms - now_ms <= MOST_BEHIND_MS else now_ms
+
+
+def _in_order(before: TableMetadata, after: TableMetadata) -> TableMetadata:
+    """Return a table's metadata after a commit with times that do not go back, main's log included."""
+    log = list(after.snapshot_log)
+    if log and log[-1:] != list(before.snapshot_log[-1:]):
+        log[-1] = log[-1].model_copy(update={"timestamp_ms": _stamp(before, log[-1].timestamp_ms)})
+    return after.model_copy(update={"snapshot_log": log, "last_updated_ms": _stamp(before, after.last_updated_ms)})
+
+
+def _stamped(before: TableMetadata, update: TableUpdate) -> TableUpdate:
+    """Return an update whose snapshot, if it adds one, is not older than the commit before: a catalog may log that time."""
+    if not isinstance(update, AddSnapshotUpdate):
+        return update
+    snapshot = update.snapshot
+    return AddSnapshotUpdate(snapshot=snapshot.model_copy(update={"timestamp_ms": _stamp(before, snapshot.timestamp_ms)}))
 
 
 def switch_off_retries(table: Table) -> Table:
@@ -264,7 +301,7 @@ def set_schema(table: Table, schema: Schema) -> None:
 def commit(table: Table, requirements: Sequence[TableRequirement], updates: Sequence[TableUpdate]) -> CommitTableResponse:
     """Commit several updates under several assertions at once, then delete metadata files that fell out of the log."""
     assertions = (AssertTableUUID(uuid=table.metadata.table_uuid), *requirements)
-    response = table.catalog.commit_table(table, assertions, tuple(updates))
+    response = table.catalog.commit_table(table, assertions, tuple(_stamped(table.metadata, one) for one in updates))
     table.catalog._delete_old_metadata(table.io, table.metadata, response.metadata)
     return response
 

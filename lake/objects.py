@@ -56,6 +56,16 @@ def filesystem_of(bucket: str) -> pyarrow.fs.FileSystem:
     return known[1]
 
 
+def client_of(address: str) -> tuple[pyarrow.fs.FileSystem, str]:
+    """Return the client of `s3://BUCKET/PREFIX?OPTIONS`, as patient as a lake's own, and bucket with prefix.
+
+    pyarrow's gives up after three seconds without an answer. Raises pa.ArrowInvalid or OSError for an address that is none.
+    """
+    client, root = pyarrow.fs.FileSystem.from_uri(address)
+    rebuilt, (told,) = client.__reduce__()
+    return rebuilt({**told, "connect_timeout": _CONNECT_TIMEOUT_S, "request_timeout": _REQUEST_TIMEOUT_S}), root
+
+
 def bucket_of(location: str) -> str:
     """Return the bucket of `s3://bucket/key`."""
     return location.removeprefix(OBJECT_STORE).partition("/")[0]

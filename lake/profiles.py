@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pyiceberg.catalog import Catalog
-from pyiceberg.catalog.rest import RestCatalog
 
 from lake import iceberg_internals as internals
 from lake import objects
@@ -69,6 +68,8 @@ def open_catalog(settings: Settings) -> Catalog:
     common = {"warehouse": warehouse_location(settings), "py-io-impl": "lake.durable.DurableFileIO"}
     url = settings.catalog_url
     if is_rest(url):
+        from pyiceberg.catalog.rest import RestCatalog  # 0.2 s with its HTTP client, and most lakes have none
+
         login = {
             "token": settings.catalog_token.get_secret_value(),
             "credential": settings.catalog_credential.get_secret_value(),

@@ -178,6 +178,11 @@ def misplaced_files(lake: Lake, table: str) -> list[str]:
     return _plan(lake, table_named(table)).misplaced()
 
 
+def may_hold(lake: Lake, table: str, where: Sequence[Where]) -> bool:
+    """Return whether rows of main may satisfy `where`, by the bounds of its files: none is opened, and False is certain."""
+    return bool(replaced_files(lake, table, where))
+
+
 def replaced_files(lake: Lake, table: str, where: Sequence[Where] = ()) -> list[DataFile]:
     """Return the files of main that may hold rows satisfying `where`: what an overwrite of these rows must replace.
 

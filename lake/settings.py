@@ -39,6 +39,7 @@ _PLACES = {"home", "catalog_url", "warehouse", "log_path", "log_url", "state_url
     "archive_tables",
     "archive_after_days",
     "price_gb_month",
+    "archive_price_gb_month",
     "fail_at",
     "lease_expiry_s",
     "host",
@@ -59,7 +60,7 @@ _PLACES = {"home", "catalog_url", "warehouse", "log_path", "log_url", "state_url
 }
 """Fields that say where and when, not what: two lakes that differ only in these hold the same rows."""
 OBJECT_STORE = "s3://"
-_ADDRESSES = {"catalog_url", "state_url", "log_url"}
+_ADDRESSES = {"catalog_url", "state_url", "log_url", "backup_to"}
 """Fields that may carry a password in their value."""
 _UNSAFE_IN_PATHS = set("#?*[]%")
 """Characters that Iceberg locations or DuckDB file lists read as something else than a name."""
@@ -127,6 +128,9 @@ class Settings(BaseSettings):
         description='Days kept, by layer, table, layer/provider or table/provider (JSON: {"normalized.quotes/binance": 90}).',
     )
     price_gb_month: float = Field(0.023, ge=0, description="Price of a gigabyte stored for a month, for reports.")
+    archive_price_gb_month: float | None = Field(
+        None, ge=0, description="The same in the archive; default: as everywhere (price_gb_month)."
+    )
     provider_priority: tuple[str, ...] = Field(
         ("csv", "ice", "alpaca", "yahoo", "alpha_vantage", "finnhub", "binance"),
         description="Who wins an agreed bar where several feeds have it (JSON list).",
@@ -143,7 +147,9 @@ class Settings(BaseSettings):
         "", description="Command that `up` runs for each alert raised or resolved, the alert as JSON on its stdin; none: nobody."
     )
 
-    backup_to: str = Field("", description="Where backups go: a folder, or s3://BUCKET/PREFIX; see lake/backup/README.md.")
+    backup_to: str = Field(
+        "", repr=False, description="Where backups go: a folder, or s3://BUCKET/PREFIX; see lake/backup/README.md."
+    )
     backup_every_s: float = Field(0.0, ge=0, description="Seconds between two backups made by `up`; 0: none.")
     drill_every_s: float = Field(0.0, ge=0, description="Seconds between two recovery drills made by `up`; 0: none.")
     replica_to: Path = Field(Path(), description="Folder of the replica; none: no replica.")

@@ -136,6 +136,11 @@ def drop_branch(lake: Lake, table: str, branch: str, snapshot_id: int) -> bool:
     raise CommitConflictError(f"{table}: branch {branch} could not be dropped in {ATTEMPTS} attempts")
 
 
+def has_branches(lake: Lake, table: str) -> bool:
+    """Return whether a table has audit branches: of a run that goes on, or left by a dead one."""
+    return any(branch.startswith(BRANCH_PREFIX) for branch in lake.table(table).metadata.refs)
+
+
 def clean_dead_branches(lake: Lake, table: str) -> int:
     """Drop the audit branches that dead runs left; return how many. Call at start, under the table's lease.
 

@@ -14,7 +14,7 @@ import transforms.kernels
 from tests.crash.power import can_trace
 from tests.kafka.broker import kafka_broker, kafka_node
 from tests.object_store import object_store
-from tests.optional_parts import WITH_RAY, go_without, tell_workers
+from tests.optional_parts import WITH_INTERPRETED_KERNELS, WITH_RAY, go_without, tell_workers
 from tests.postgres import postgres
 from tests.rest_catalog.server import rest_catalog
 
@@ -37,7 +37,7 @@ OPT_IN = {"ray", "spark"}
 """Parts so heavy that TICKHOUSE_REQUIRE=all does not ask for them: `pip install tickhouse[spark]` (467 MB) and a Java do;
 `pip install tickhouse[ray]` (80 MB, a small cluster a test) and TICKHOUSE_RAY=1 do."""
 
-if os.environ.get("TICKHOUSE_KERNELS") == "interpreted":
+if WITH_INTERPRETED_KERNELS:
     transforms.kernels.prefer_source()
 
 # The suite is the same on every run; `make fuzz` looks further, with a printed seed. Time is never judged: machines differ.

@@ -21,7 +21,13 @@ class Store:
     def client(self) -> pyarrow.fs.S3FileSystem:
         """Return a client of its operator's."""
         return pyarrow.fs.S3FileSystem(
-            access_key=KEY, secret_key=SECRET, endpoint_override=self.endpoint, region="us-east-1", allow_bucket_creation=True
+            access_key=KEY,
+            secret_key=SECRET,
+            endpoint_override=self.endpoint,
+            region="us-east-1",
+            allow_bucket_creation=True,
+            connect_timeout=60.0,
+            request_timeout=60.0,
         )
 
     def settings(self, bucket: str) -> dict[str, str]:

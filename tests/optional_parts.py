@@ -7,9 +7,11 @@ from typing import NoReturn
 
 import pytest
 
-_TOLD = {name: os.environ.get(f"TICKHOUSE_{name}") or os.environ.get(f"TESTS_{name}", "") for name in ("REQUIRE", "RAY")}
+_NAMES = ("REQUIRE", "RAY", "KERNELS")
+_TOLD = {name: os.environ.get(f"TICKHOUSE_{name}") or os.environ.get(f"TESTS_{name}", "") for name in _NAMES}
 _MUST_HAVE_ALL = _TOLD["REQUIRE"] == "all"
 WITH_RAY = _TOLD["RAY"] == "1"
+WITH_INTERPRETED_KERNELS = _TOLD["KERNELS"] == "interpreted"
 
 
 def tell_workers() -> None:

@@ -6,6 +6,7 @@ The plainest bars: every trade counts, and they open at multiples of a length. `
 from __future__ import annotations
 
 from datetime import timedelta
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +14,7 @@ import pyarrow as pa
 from lake.errors import InvalidValueError
 from lake.tables.definition import arrow_type
 from lake.tables.quantities import PRICE_TYPE, SIZE_TYPE, VOLUME_TYPE
-from transforms.bar_runs import Wide, decimals, in_order, runs_of, sums, units, words
+from transforms.bar_runs import Int64s, Wide, decimals, in_order, runs_of, sums, units, words
 
 SCHEMA = pa.schema(
     [
@@ -25,6 +26,9 @@ SCHEMA = pa.schema(
     ]
 )
 _TIES = ("ts_event_nanos", "sequence")
+_BLOCK_ROWS = 262_144
+"""Rows at a time, or one longer bar: arrays of two megabytes stay in the cache, and their memory is used again."""
+_LATEST = np.iinfo(np.int64).max
 
 
 def time_bars(trades: pa.Table, every: timedelta) -> pa.Table:
@@ -47,6 +51,23 @@ def time_bars(trades: pa.Table, every: timedelta) -> pa.Table:
     if not trades.num_rows:
         return SCHEMA.empty_table()
     trades = _ordered(trades)
+    edges = _edges(words(trades, "instrument_id"), words(trades, "ts_event"), step)
+    return pa.concat_tables(_bars(trades.slice(first, behind - first), step) for first, behind in pairwise(edges))
+
+
+def _edges(instrument: Int64s, at: Int64s, step: int) -> list[int]:
+    """Return where ordered trades may be cut, first and last place included: no bar is cut in two."""
+    edges = [0]
+    while edges[-1] < len(at):
+        last = min(edges[-1] + _BLOCK_ROWS, len(at)) - 1
+        behind = int(np.searchsorted(instrument, instrument[last], "right"))
+        closes = min((int(at[last]) // step + 1) * step - 1, _LATEST)
+        edges.append(last + int(np.searchsorted(at[last:behind], closes, "right")))
+    return edges
+
+
+def _bars(trades: pa.Table, step: int) -> pa.Table:
+    """Return the bars of ordered trades; there is at least one."""
     instrument, at = words(trades, "instrument_id"), words(trades, "ts_event")
     price, size = units(trades["price"], PRICE_TYPE), units(trades["size"], SIZE_TYPE)
     opened = at // step

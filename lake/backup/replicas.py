@@ -32,7 +32,7 @@ from lake.log.log import Block, Log
 from lake.log.opening import open_log
 from lake.log.segments import SegmentLog
 from lake.restored import mark_restored
-from lake.settings import Settings
+from lake.settings import Settings, without_password
 from lake.state import State
 from lake.steps import Steps
 from lake.tables import TABLES
@@ -208,7 +208,7 @@ def _bring(lake: Lake, replica: Lake, cut: Cut, log: Log | None, mine: Identity)
         "at": to_datetime(cut.at_ns).isoformat(),
         "at_ns": cut.at_ns,
         "from": str(lake.settings.home),
-        "from_state": lake.settings.state_url,
+        "from_state": without_password(lake.settings.state_url),
         "is_between": cut.is_between,
         "tails": tails,
     }

@@ -6,26 +6,24 @@ put that finds the key with the same size has nothing to do.
 
 from __future__ import annotations
 
-import errno
 import shutil
 import stat
 import uuid
 from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
 import pyarrow as pa
 import pyarrow.fs as arrow_fs
 
-from lake.durable import NewFile, make_folder, sync_folder
+from lake.durable import NewFile, make_folder, sync_folder, told_of
 from lake.errors import NotFoundError, SettingsError, StorageError
-from lake.objects import attach, bucket_of, filesystem_of
-from lake.settings import OBJECT_STORE, Settings
+from lake.objects import attach, bucket_of, client_of, filesystem_of
+from lake.settings import OBJECT_STORE, Settings, without_password
 
 CHUNK_BYTES = 4 << 20
 _INCOMING = ".incoming"
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 class Store(Protocol):
@@ -80,7 +78,7 @@ def open_store(address: str | Path) -> Store:
     if text.startswith("s3://"):
         return S3Store(text)
     if "://" in text and not text.startswith("file://"):
-        raise SettingsError(f"{text!r} is no place for files; expected a folder or s3://BUCKET/PREFIX")
+        raise SettingsError(f"{without_password(text)!r} is no place for files; expected a folder or s3://BUCKET/PREFIX")
     return LocalStore(Path(text.removeprefix("file://")))
 
 
@@ -98,7 +96,7 @@ class LocalStore:
             return False
         incoming = self.root / _INCOMING / uuid.uuid4().hex
         try:
-            with _translated(f"writing {key} to {self.address}"):
+            with told_of(f"writing {key} to {self.address}", FileNotFoundError):
                 make_folder(incoming.parent)
                 make_folder(target.parent)
                 with closing(NewFile(incoming)) as file:
@@ -160,10 +158,10 @@ class S3Store:
     """
 
     def __init__(self, address: str, client: arrow_fs.FileSystem | None = None) -> None:
-        self.address = address.partition("?")[0]
+        self.address = without_password(address.partition("?")[0])
         try:
             if client is None:
-                client, self._root = arrow_fs.FileSystem.from_uri(address)
+                client, self._root = client_of(address)
             else:
                 self._root = address.removeprefix(OBJECT_STORE)
             self._files = client
@@ -177,7 +175,7 @@ class S3Store:
         if self.size(key) == size:
             return False
         path = self._path(key)
-        with _translated(f"writing {key} to {self.address}"):
+        with told_of(f"writing {key} to {self.address}", FileNotFoundError):
             stream = self._files.open_output_stream(path)
             try:
                 with stream:
@@ -194,28 +192,31 @@ class S3Store:
     def read(self, key: str) -> Iterator[bytes]:
         """See Store.read."""
         try:
-            with _translated(f"reading {key} of {self.address}"), self._files.open_input_stream(self._path(key)) as file:
+            with (
+                told_of(f"reading {key} of {self.address}", FileNotFoundError),
+                self._files.open_input_stream(self._path(key)) as file,
+            ):
                 yield from _chunks(file)
         except FileNotFoundError as error:
             raise NotFoundError(f"{self.address} has no {key}") from error
 
     def size(self, key: str) -> int | None:
         """See Store.size."""
-        with _translated(f"looking for {key} in {self.address}"):
+        with told_of(f"looking for {key} in {self.address}", FileNotFoundError):
             found = self._files.get_file_info(self._path(key))
         return int(found.size) if found.type == arrow_fs.FileType.File else None
 
     def list(self, prefix: str) -> Iterator[str]:
         """See Store.list."""
         selector = arrow_fs.FileSelector(self._path(prefix), allow_not_found=True, recursive=True)
-        with _translated(f"listing {self.address}"):
+        with told_of(f"listing {self.address}", FileNotFoundError):
             found = self._files.get_file_info(selector)
         start = len(self._root.rstrip("/")) + 1
         yield from sorted(one.path[start:] for one in found if one.type == arrow_fs.FileType.File)
 
     def delete(self, key: str) -> None:
         """See Store.delete."""
-        with _translated(f"deleting {key} of {self.address}"):
+        with told_of(f"deleting {key} of {self.address}", FileNotFoundError):
             if self._files.get_file_info(self._path(key)).type == arrow_fs.FileType.File:
                 self._files.delete_file(self._path(key))
 
@@ -234,15 +235,3 @@ class _Readable(Protocol):
 def _chunks(file: BinaryIO | _Readable) -> Iterator[bytes]:
     while chunk := file.read(CHUNK_BYTES):
         yield chunk
-
-
-@contextmanager
-def _translated(act: str) -> Iterator[None]:
-    """Turn errors of the place into StorageError; a file that is not there stays what it is."""
-    try:
-        yield
-    except FileNotFoundError:
-        raise
-    except OSError as error:
-        why = "no room is left" if error.errno in _FULL else "the place refused"
-        raise StorageError(f"{act}: {why}: {error}") from error

@@ -16,6 +16,7 @@ from typing import Any
 
 import fastavro
 
+from lake.dropped import BEFORE, PROPERTY
 from lake.errors import CorruptedError
 from lake.heads import POSITION
 
@@ -58,6 +59,8 @@ def relative(location: str, path: str) -> str:
 def main_only(metadata: Document, until_ms: int | None = None) -> Document | None:
     """Return a metadata document as main was at a moment (None: as it is): later snapshots and every other branch are gone.
 
+    What retention dropped later is not told any more: it is there again.
+
     None is returned when the document does not reach back so far.
     """
     log = [entry for entry in metadata["snapshot-log"] if until_ms is None or entry["timestamp-ms"] <= until_ms]
@@ -72,6 +75,11 @@ def main_only(metadata: Document, until_ms: int | None = None) -> Document | Non
     properties = dict(metadata.get("properties", {}))
     if POSITION in properties:
         properties[POSITION] = known[head]["summary"][POSITION]
+    summaries = {one["snapshot-id"]: one["summary"] for one in metadata["snapshots"]}
+    later = [summaries.get(entry["snapshot-id"], {}) for entry in metadata["snapshot-log"] if entry["snapshot-id"] not in kept]
+    undone = next((summary[BEFORE] for summary in later if BEFORE in summary), None)
+    if undone is not None:
+        properties[PROPERTY] = undone
     return {
         **metadata,
         "properties": properties,

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from lake.catalog import Lake
 from lake.dropped import dropped_of
+from lake.durable import told_of
 from lake.encodings import QUIET_ZSTD_LEVEL
 from lake.errors import CommitConflictError
 from lake.expiry import SLACK, expire
@@ -18,7 +19,7 @@ from lake.log.segments import SegmentLog
 from lake.maintenance.archiving import archive_groups
 from lake.maintenance.choosing import Group, to_compact, told
 from lake.maintenance.manifests import is_worth_it, manifest_sizes, rewrite_manifests
-from lake.maintenance.measuring import Size, bytes_in, money, size_of
+from lake.maintenance.measuring import Prices, Size, bytes_in, size_of
 from lake.maintenance.retention import Expired, drop, expired
 from lake.maintenance.rewriting import Place, Rewrite, rewrite, spill_folder
 from lake.maintenance.sweep import Swept, sweep
@@ -77,10 +78,10 @@ class Maintained:
 class Report:
     """What maintenance did, table by table."""
 
+    prices: Prices
     tables: list[Maintained] = field(default_factory=list)
     log_bytes: int = 0
     leftovers: int = 0
-    price_gb_month: float = 0.0
     plan_only: bool = False
 
     @property
@@ -92,6 +93,11 @@ class Report:
     def freed_bytes(self) -> int:
         """Bytes of dead files deleted from the disk."""
         return sum(one.swept.deleted_bytes for one in self.tables)
+
+    @property
+    def saved_a_month(self) -> float:
+        """Money a month by which main's data files became cheaper: fewer bytes, or a cheaper place."""
+        return sum(self.prices.of_table(one.before) - self.prices.of_table(one.after) for one in self.tables)
 
     def document(self) -> dict[str, object]:
         """Return the report as JSON values."""
@@ -106,10 +112,11 @@ class Report:
             "freed_bytes": self.freed_bytes,
             "log_bytes": self.log_bytes,
             "leftovers_removed": self.leftovers,
-            "price_gb_month": self.price_gb_month,
-            "costs_a_month": round(money(stored + dead, self.price_gb_month), 6),
-            "saved_a_month": round(money(self.saved_bytes, self.price_gb_month), 6),
-            "freed_a_month": round(money(self.freed_bytes, self.price_gb_month), 6),
+            "price_gb_month": self.prices.gb_month,
+            "archive_price_gb_month": self.prices.archive_gb_month,
+            "costs_a_month": round(sum(self.prices.of_table(one.after) for one in self.tables) + self.prices.of_bytes(dead), 6),
+            "saved_a_month": round(self.saved_a_month, 6),
+            "freed_a_month": round(self.prices.of_bytes(self.freed_bytes), 6),
         }
 
 
@@ -135,13 +142,13 @@ def maintain(
     wanted     (lake, table) -> snapshots that expiry must keep, beside its own: consumers have still to compare them
 
     What somebody else's commit came in the way of is told as trouble and due again. Raises NotFoundError for an unknown table,
-    CorruptedError when files do not hold what main says.
+    CorruptedError when files do not hold what main says, StorageError when disk or store refuse: nothing half done counts.
     """
-    report = Report(price_gb_month=lake.settings.price_gb_month, plan_only=plan_only)
+    report = Report(Prices.of(lake.settings), plan_only=plan_only)
     left = rewrites
     for name in [table_named(name).name for name in tables] or sorted(TABLES):
         say(f"maintaining {name}")
-        with lake.state.lease(f"maintain {name}") as token:
+        with lake.state.lease(f"maintain {name}") as token, told_of(f"maintaining {name}"):
             done = _one(lake, name, works, who, plan_only, slack, left, token, wanted, say)
         report.tables.append(done)
         left = None if left is None else left - len(done.rewrites)

@@ -10,6 +10,7 @@ from lake.catalog import Lake
 from lake.durable import is_below, listed, place_of
 from lake.maintenance.archiving import archive_root
 from lake.maintenance.manifests import manifest_sizes
+from lake.settings import Settings
 
 GIGABYTE = 1_000_000_000
 
@@ -58,6 +59,23 @@ def bytes_in(folder: Path) -> int:
     return sum(size for _, size, _ in listed(folder))
 
 
-def money(size: float, price_gb_month: float) -> float:
-    """Return what it costs to store some bytes for a month."""
-    return size / GIGABYTE * price_gb_month
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """What a gigabyte costs a month: where the tables are, and in the archive."""
+
+    gb_month: float
+    archive_gb_month: float
+
+    @classmethod
+    def of(cls, settings: Settings) -> Prices:
+        """Return the prices of the settings; an archive without one costs as much as the rest."""
+        archive = settings.archive_price_gb_month
+        return cls(settings.price_gb_month, settings.price_gb_month if archive is None else archive)
+
+    def of_bytes(self, size: int) -> float:
+        """Return what it costs to store some bytes for a month, out of the archive."""
+        return size / GIGABYTE * self.gb_month
+
+    def of_table(self, size: Size) -> float:
+        """Return what it costs to store a table's data files for a month."""
+        return self.of_bytes(size.bytes - size.archived_bytes) + size.archived_bytes / GIGABYTE * self.archive_gb_month

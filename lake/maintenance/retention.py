@@ -14,7 +14,7 @@ from pyiceberg.manifest import DataFile
 from lake import iceberg_internals as internals
 from lake.catalog import LANDED, Lake
 from lake.commits import Plan, Summary, commit_to_main
-from lake.dropped import PROPERTY, Dropped, dropped_of, property_of
+from lake.dropped import BEFORE, PROPERTY, Dropped, dropped_of, property_of
 from lake.errors import SettingsError
 from lake.heads import Act, Head
 from lake.maintenance.archiving import is_by_date
@@ -96,8 +96,9 @@ def drop(lake: Lake, name: str, gone: list[Expired], who: str) -> int:
     keeping = keeping_plan(Act.RETAIN)
 
     def plan(head: Head) -> Summary:
-        remembered[:] = [property_of((*dropped_of(lake.table(name)), *new))]
-        return keeping(head)
+        before = dropped_of(lake.table(name))
+        remembered[:] = [property_of((*before, *new))]
+        return {**keeping(head), BEFORE: property_of(before)}
 
     checked: Plan = plan
     files = [file for one in gone for file in one.files]

@@ -83,7 +83,7 @@ def rewrite(lake: Lake, name: str, partition: Sequence[object], old: Sequence[Da
                 prove(connection, table, [place_of(file.file_path) for file in written]),
             )
         except BaseException:
-            files.delete_paths(files.paths_of(written))
+            files.give_up(files.paths_of(written))
             raise
     lake.steps.reached(f"{place.kind}.proved")
     act = Act.COMPACT if place.kind == "compact" else Act.ARCHIVE
@@ -149,7 +149,7 @@ def _written(
             made.append(internals.data_file(iceberg, location_of(path), size_of(path), partition, footers[0]))
         sync_folder(folder)
     except BaseException:
-        files.delete_paths(begun)
+        files.give_up(begun)
         raise
     return made
 

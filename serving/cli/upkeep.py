@@ -71,12 +71,11 @@ def _print(console: Console, report: Report) -> None:
             console.print(Text(f"later {one.table}: {line}", style="yellow"), soft_wrap=True)
         for path in one.swept.foreign:
             console.print(Text(f"foreign file, left alone: {path}", style="yellow"), soft_wrap=True)
-    from lake.maintenance.measuring import money
-
-    told = report.document()
-    price = report.price_gb_month
+    told, prices = report.document(), report.prices
+    cold = "" if prices.archive_gb_month == prices.gb_month else f", {prices.archive_gb_month} in the archive"
     console.print(
-        f"Main became {_bytes(report.saved_bytes)} smaller ({money(report.saved_bytes, price):.4f} a month at {price} a GB);"
+        f"Main became {_bytes(report.saved_bytes)} smaller and {report.saved_a_month:.4f} a month cheaper"
+        f" (at {prices.gb_month} a GB{cold});"
         f" {_bytes(report.freed_bytes)} of dead files deleted, {_bytes(int(str(told['dead_bytes'])))} wait."
     )
 

@@ -43,10 +43,6 @@ if TYPE_CHECKING:
 
 TURN_S = 2.0
 """Pause between two turns of the pipeline."""
-GAPS_S = 30.0
-"""Pause between two looks at what is missing."""
-SPANS_S = 300.0
-"""Pause between two looks for what was listened to and can be asked for again."""
 POLL_S = 900.0
 """Pause between two polls of a provider that is asked, not listened to."""
 TROUBLE_S = 60.0
@@ -137,7 +133,7 @@ def _turns(lake: Lake, stopping: threading.Event) -> None:
             done = pipeline.turn(lake, log, say=on_the_way, builds=builds)
         except _Stopped:
             return
-        except (CommitConflictError, ProviderUnavailableError) as error:
+        except (CommitConflictError, ProviderUnavailableError, StorageError) as error:
             tell("trouble", words=str(error))
         else:
             now = time.monotonic()
@@ -161,7 +157,7 @@ def _upkeep(lake: Lake, log: Log, say: Callable[[str], None], *, sweeps: bool) -
         report = pipeline.upkeep(lake, log, sweeps=sweeps, say=say)
     except _Stopped:
         return
-    except (CommitConflictError, CommitUnknownError, CorruptedError) as error:
+    except (CommitConflictError, CommitUnknownError, CorruptedError, StorageError) as error:
         tell("trouble", words=f"upkeep: {error}")
         return
     tell("upkeep", rewrites=sum(len(one.rewrites) for one in report.tables), freed_bytes=report.freed_bytes)
@@ -237,30 +233,9 @@ def _schedules(lake: Lake, chosen: argparse.Namespace, stopping: threading.Event
 
 
 def _gaps(lake: Lake, chosen: argparse.Namespace, stopping: threading.Event) -> None:
-    """Ask again for what was lost, and for what schedules want and the lake does not have; the pipeline does the rest."""
-    from serving.operate import backfilling
-    from serving.operate.logs import open_log
+    from serving.operate import closing
 
-    log = open_log(lake.settings)
-    reached = _reached(lake, chosen.simulator)
-    tell("waiting", words="fills what is missing")
-    looked = -SPANS_S
-    while not stopping.is_set():
-        try:
-            opened = backfilling.look_for_scheduled(lake, log)
-            with backfilling.supplied(lake, log, reached) as supply:
-                if chosen.simulator is None and time.monotonic() - looked >= SPANS_S:  # recordings are of other days
-                    looked = time.monotonic()
-                    opened += backfilling.open_spans(lake, log, supply.offers).opened
-                done = backfilling.fill(lake, log, supply, lambda gap: True, promotes=False, is_stopped=stopping.is_set)
-        except (CommitConflictError, CommitUnknownError, LogFullError, ProviderUnavailableError) as error:
-            tell("trouble", words=str(error))
-        else:
-            if opened or done.questions or done.stories:
-                spans = sum(gap.is_reconcile for gap in opened)
-                words = f"{len(opened) - spans} found missing, {spans} spans to be reconciled"
-                tell("gaps", words=f"{words}; {done.words()}")
-        stopping.wait(GAPS_S)
+    closing.run(lake, _reached(lake, chosen.simulator), stopping, tell, is_recorded=chosen.simulator is not None)
 
 
 def _topics(lake: Lake, chosen: argparse.Namespace, stopping: threading.Event) -> None:
@@ -302,17 +277,19 @@ def _alerts(lake: Lake, chosen: argparse.Namespace, stopping: threading.Event) -
 
 
 def _recovery(lake: Lake, chosen: argparse.Namespace, stopping: threading.Event) -> None:
-    """Make backups, syncs of the replica and drills, each when its time has come."""
+    """Make backups, syncs of the replica and drills, each when its time has come; what cannot be done alerts."""
+    from quality_checks.alerts import Alerts
     from serving.operate import safekeeping
 
     log = safekeeping.own_log(lake.settings)
+    alerts = Alerts(lake.state, lake.clock, log)
     while not stopping.is_set():
         for kept in safekeeping.plan(lake, log):
             if stopping.is_set() or not kept.is_due:
                 continue
             try:
-                tell(kept.name, words=kept.act())
-            except (CommitConflictError, CommitUnknownError, CorruptedError, StorageError) as error:
+                tell(kept.name, words=safekeeping.keep(kept, alerts))
+            except TickhouseError as error:
                 tell("trouble", words=f"{kept.name}: {error}")
                 stopping.wait(min(kept.every_s, TROUBLE_S))
         stopping.wait(TURN_S)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from ingest.breaker import Breakers, Limits
 from ingest.configured import Configured
@@ -25,7 +26,9 @@ from quality_checks.provider_scores import provider_scores
 from serving.operate.configured import open_configured
 from serving.operate.freshness import stale_feeds
 from serving.operate.logs import open_log
-from serving.read_through import Policy, ReadThrough
+
+if TYPE_CHECKING:
+    from serving.read_through import Policy, ReadThrough
 
 RECORDED = "simulator"
 """What stands for a key in the ledger where a simulator is asked."""
@@ -123,9 +126,13 @@ class Rights:
 
     def read_through(self) -> ReadThrough:
         """Return who asks live for what the lake misses."""
+        from serving.read_through import ReadThrough  # with it all that answers questions: captures need none of that
+
         return ReadThrough(self.lake, self.router, self.asking("live"), self._policy)
 
     def _policy(self) -> Policy:
+        from serving.read_through import Policy
+
         told = self.configured.in_force().thresholds
         return Policy(told.read_through, told.read_through_timeout_s, told.read_through_open_s, told.read_through_closed_s)
 

@@ -11,13 +11,16 @@ from lake.backup.backing_up import LAST, back_up
 from lake.backup.drills import Drill, drill
 from lake.backup.stores import Store, open_store
 from lake.catalog import Lake
-from lake.errors import SettingsError
+from lake.errors import CommitConflictError, CommitUnknownError, CorruptedError, SettingsError, TickhouseError
 from lake.instants import NANOS_PER_SECOND
 from lake.log.log import Log
 from lake.settings import Settings
+from quality_checks.alerts import Alerts, Severity
 from quality_checks.verify import verify
 from serving.operate.logs import open_log
 
+ALERT = "recovery"
+"""Kind of the alerts about what could not be done; the subject is backup, replica or drill."""
 _SYNCED = "replica:last"
 """Job document of the primary: the last sync it made."""
 
@@ -90,6 +93,21 @@ def plan(lake: Lake, log: Log | None) -> Iterator[Kept]:
         yield Kept("drill", settings.drill_every_s, age_s(lake, drills.LAST), lambda: _drill(lake))
 
 
+def keep(kept: Kept, alerts: Alerts) -> str:
+    """Do one thing and return its words; what it failed with is an alert that stands until it is done, and goes on to the caller.
+
+    A warning when others came in the way, or nobody knows the outcome: the next try may mend that.
+    """
+    try:
+        words = kept.act()
+    except TickhouseError as error:
+        may_pass = isinstance(error, (CommitConflictError, CommitUnknownError))
+        alerts.raise_alert(ALERT, kept.name, Severity.WARNING if may_pass else Severity.ERROR, str(error))
+        raise
+    alerts.resolve(ALERT, kept.name, words)
+    return words
+
+
 def age_s(lake: Lake, job: str) -> float | None:
     """Return the age of a job document in seconds, or None when there is none."""
     found = lake.state.job(job)
@@ -139,4 +157,6 @@ def _sync(lake: Lake, log: Log | None) -> str:
 
 def _drill(lake: Lake) -> str:
     done = drilled(lake, store_of(lake.settings))
-    return f"backup of {done.backup_at} restores" if done.is_ok else f"the last backup does NOT restore: {done.faults[:3]}"
+    if not done.is_ok:
+        raise CorruptedError(f"the last backup does not restore: {'; '.join(done.faults[:3])}")
+    return f"backup of {done.backup_at} restores"

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import shutil
 import subprocess
 import sys
@@ -28,6 +27,7 @@ from lake.settings import load_settings
 from lake.tables import table_named
 from lake.values import MessageRange
 from tests.benchmarks.cases import Case, Skipped
+from tests.benchmarks.peak import peak_mb
 
 TRADES = "normalized.trades"
 FIRST_DAY = date(2024, 1, 2)
@@ -94,7 +94,7 @@ def compact(home: Path, archive: Path | None = None) -> dict[str, object]:
         "files": [done.before.files, done.after.files],
         "bytes_a_row": [round(done.before.bytes_a_row or 0, 2), round(done.after.bytes_a_row or 0, 2)],
         "seconds": round(seconds, 1),
-        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+        "peak_mb": round(peak_mb()),
         "trouble": done.trouble,
     }
 

@@ -7,7 +7,6 @@ where nothing else is told, in a temporary folder that must hold file, log and t
 from __future__ import annotations
 
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -20,6 +19,7 @@ from lake.catalog import Lake
 from lake.instants import system_clock
 from lake.log.segments import SegmentLog
 from lake.settings import load_settings
+from tests.benchmarks.peak import peak_mb
 from tests.ingest.day_files import DAYS, write_day
 
 
@@ -57,7 +57,7 @@ def child(act: str, day: str, folder: Path) -> None:
         "file_mb": (folder / name).stat().st_size // 10**6,
         "messages": messages,
         "seconds": round(time.perf_counter() - began),
-        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+        "peak_mb": round(peak_mb()),
     }
     print(json.dumps(told))
 

@@ -7,7 +7,6 @@ open lake: the batch stays the same, so ten times the raw should take no more.
 from __future__ import annotations
 
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -19,6 +18,7 @@ from lake.instants import system_clock
 from lake.settings import load_settings
 from quality_checks.promotion import promote
 from quality_checks.rebuild import rebuild
+from tests.benchmarks.peak import peak_mb
 from tests.quality_checks import raw
 
 TABLE = "normalized.trades"
@@ -61,9 +61,9 @@ def child(home: Path) -> None:
     """Rebuild and print rows and megabytes."""
     with Lake.open(load_settings(home=home), system_clock) as lake:
         lake.head(TABLE)
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        before = peak_mb()
         report = rebuild(lake, TABLE)
-        after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        after = peak_mb()
     told = {
         "rows": report.rows,
         "is_same": report.is_same,

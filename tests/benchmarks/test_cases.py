@@ -7,7 +7,7 @@ from itertools import count
 import pytest
 
 from tests.benchmarks.__main__ import main
-from tests.benchmarks.cases import Case, measure, ratios
+from tests.benchmarks.cases import Case, Ratio, Timed, measure, ratios
 
 
 def test_cases_take_turns_after_one_unmeasured_run_each():
@@ -32,9 +32,16 @@ def test_medians_and_ratios_are_to_ours():
 
         return Case("g", name, "rows", run, is_ours)
 
-    ours, other = measure([case("ours", is_ours=True), case("other")], rounds=3, timer=lambda: now)
+    ours, other = measure([case("ours", is_ours=True), case("other")], rounds=3, timer=lambda: now, cpu_timer=lambda: now / 4)
     assert (ours.seconds, other.seconds, ours.per_second) == (2, 8, 5)
-    assert ratios([ours, other]) == {ours: 1.0, other: 4.0}
+    assert (ours.cpu_seconds, other.cpu_seconds) == (0.5, 2)
+    assert ratios([ours, other]) == {ours: Ratio(1.0, 1.0), other: Ratio(4.0, 4.0)}
+
+
+def test_a_case_that_ran_elsewhere_counts_by_what_that_process_measured():
+    took = iter([Timed(10, 9.0, 9.0), Timed(10, 3.0, 0.5), Timed(10, 5.0, 0.25), Timed(10, 4.0, 0.75)])
+    (found,) = measure([Case("g", "elsewhere", "rows", lambda: next(took))], rounds=3, timer=count().__next__)
+    assert (found.units, found.seconds, found.cpu_seconds, found.spread) == (10, 4.0, 0.5, 5 / 3)
 
 
 def test_unequal_work_is_refused():

@@ -73,7 +73,9 @@ def test_what_is_pushed_is_captured_and_can_be_asked_for_again(lake: Lake, log: 
             thread.join(60)
         pushed = day.report()["pushed"]
         asked = httpx.get(
-            day.addresses["http"] + f"/api/v3/historicalTrades?symbol=BTCUSDT&limit=1000&fromId={FIRST_ID}", trust_env=False
+            day.addresses["http"] + f"/api/v3/historicalTrades?symbol=BTCUSDT&limit=1000&fromId={FIRST_ID}",
+            timeout=60,
+            trust_env=False,
         ).json()
     assert {report.ended for report in reports} == {"end of recording"}, reports
     gaps: dict[str, CaptureReport] = {report.provider: report for report in reports}

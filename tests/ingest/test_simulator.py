@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import httpx
@@ -21,17 +22,20 @@ CHARTS = {chart.file: chart for chart in charts()}
 AAPL = CHARTS["chart_AAPL_1d_2020-08-31_2020-11-07_split_and_dividend.json"]
 BROWSER = {"user-agent": USER_AGENT}
 ALL = "/stream?streams=btcusdt@trade/btcusdt@depth@100ms/btcusdt@bookTicker"
+PATIENCE_S = 60
+get = partial(httpx.get, trust_env=False, timeout=PATIENCE_S)
+opened = partial(connect, compression=None, proxy=None, open_timeout=PATIENCE_S, ping_timeout=PATIENCE_S)
 
 
 def ask(sim: Simulator, symbol: str, said: dict[str, str] = BROWSER, **params: object) -> httpx.Response:
     url = f"{sim.yahoo.http}/v8/finance/chart/{symbol}"
-    return httpx.get(url, params={key: str(value) for key, value in params.items()}, headers=said, trust_env=False)
+    return get(url, params={key: str(value) for key, value in params.items()}, headers=said)
 
 
 def listen(sim: Simulator, target: str = ALL, say: dict[str, object] | None = None) -> tuple[list[bytes], int, str]:
     """Return (frames, close code, reason) of one connection."""
     frames = []
-    with connect(str(sim.binance("spot").stream) + target, compression=None, proxy=None) as socket:
+    with opened(str(sim.binance("spot").stream) + target) as socket:
         if say is not None:
             socket.send(json.dumps(say))
         try:
@@ -102,21 +106,21 @@ def test_subscribing_is_acknowledged_and_starts_the_replay(quiet: Simulator) -> 
 
 
 def test_what_is_no_request_gets_an_error(quiet: Simulator) -> None:
-    with connect(str(quiet.binance("spot").stream) + "/stream", compression=None, proxy=None) as socket:
+    with opened(str(quiet.binance("spot").stream) + "/stream") as socket:
         for said, words in (("{", "Invalid JSON"), ('{"method":"X","id":1}', "unknown variant"), ("[1]", "Invalid JSON")):
             socket.send(said)
             assert words in str(socket.recv())
         socket.send('{"method":"LIST_SUBSCRIPTIONS","id":3}')
         assert json.loads(socket.recv()) == {"result": [], "id": 3}
-        socket.ping().wait(5)
+        assert socket.ping().wait(PATIENCE_S)
 
 
 def test_the_depth_snapshot_is_the_recorded_one(quiet: Simulator) -> None:
     url = quiet.binance("spot").http
     for path, market in (("/api/v3/depth", "spot"), ("/fapi/v1/depth", "usdm")):
-        answer = httpx.get(f"{url}{path}", params={"symbol": "BTCUSDT", "limit": 1000}, trust_env=False)
+        answer = get(f"{url}{path}", params={"symbol": "BTCUSDT", "limit": 1000})
         assert answer.content == binance(market, 600).snapshot
-        assert httpx.get(f"{url}{path}", params={"symbol": "X"}, trust_env=False).json()["code"] == -1121
+        assert get(f"{url}{path}", params={"symbol": "X"}).json()["code"] == -1121
 
 
 def test_http_faults_come_as_often_as_planned() -> None:
@@ -218,7 +222,7 @@ def test_it_runs_as_a_program(root) -> None:  # type: ignore[no-untyped-def]
         assert process.stdout is not None
         addresses = json.loads(process.stdout.readline())
         frames = []
-        with connect(addresses["spot"] + ALL, compression=None, proxy=None) as socket, pytest.raises(ConnectionClosed):
+        with opened(addresses["spot"] + ALL) as socket, pytest.raises(ConnectionClosed):
             while True:
                 frames.append(socket.recv())
         process.terminate()

@@ -10,7 +10,7 @@ from pyiceberg.exceptions import CommitFailedException
 from lake import iceberg_internals as internals
 from lake.catalog import LANDED, Lake
 from lake.commits import append
-from lake.errors import CommitUnknownError, NotFoundError, SettingsError
+from lake.errors import CommitUnknownError, NotFoundError, SettingsError, StorageError
 from lake.heads import POSITION
 from lake.instants import system_clock
 from lake.settings import load_settings
@@ -56,6 +56,12 @@ def test_a_table_missing_from_a_lake_is_made_beside_the_others(lake: Lake) -> No
         assert (again.head("ops.captures").position, again.head("ops.captures").holds) == ({}, ())
         after = {name: again.table(name).metadata_location for name in TABLES}
     assert {name for name in TABLES if after[name] != before[name]} == {"ops.captures"}
+
+
+def test_a_place_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StorageError, match=r"making the lake at .*/file/home: the place refused"):
+        Lake.create(load_settings(home=tmp_path / "file" / "home"), system_clock)
 
 
 def test_opening_a_lake_that_was_never_made_is_not_found(tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ from lake.scan import PUBLISHED_AT, Where, keep_newest_session, read
 from lake.settings import load_settings
 from lake.tables import Column, rows, table_named
 from lake.values import MessageRange
+from tests.benchmarks import ticks
 from tests.lake.made import MORNING, trade_batch, trades
 
 TRADES = "normalized.trades"
@@ -158,6 +159,20 @@ def test_files_asked_often_are_kept_within_the_budget(lake: Lake) -> None:
     for one in [path, *older]:
         memory.keep(TABLE, footers.footer(one), budget=kept.size + 10)
     assert memory.size() <= kept.size + 10 and memory.kept(path) is None, "the least recently asked leaves"
+
+
+def test_a_file_of_several_row_groups_is_in_memory_as_it_is(tmp_path: Path) -> None:
+    made = ticks.session(0, 2_000).sort_by([(name, "ascending") for name in TABLE.order])
+    currencies = pa.array(["USD"] * 1_500 + ["EUR"] * 500)
+    day = made.set_column(made.column_names.index("currency"), made.schema.field("currency"), currencies)
+    path = str(tmp_path / "day.parquet")
+    pq.write_table(day, path, row_group_size=500, **parquet_options(TABLE))
+    memory = HotRows()
+    assert memory.keep(TABLE, Footers().footer(path), budget=1 << 30) > 0
+    kept = memory.kept(path)
+    assert kept is not None and "side" in kept.constant and "currency" not in kept.constant
+    parts = [kept.slice(value, tuple(TABLE.column_names)) for value in kept.runs]
+    assert pa.concat_tables(part for part in parts if part is not None).equals(day)
 
 
 def test_readers_of_memory_beside_a_writer_see_whole_batches(lake: Lake) -> None:

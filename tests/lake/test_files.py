@@ -13,7 +13,7 @@ from lake import files
 from lake.catalog import Lake
 from lake.commits import append
 from lake.durable import local_path, make_folder
-from lake.errors import InvalidValueError
+from lake.errors import InvalidValueError, StorageError
 from lake.tables import TABLES, Column, Encoding, Table, rows, table_named
 from lake.values import MessageRange
 from tests.lake.made import messages, trades
@@ -120,7 +120,7 @@ def test_files_of_a_failed_write_are_deleted(lake: Lake) -> None:
     make_folder(folder)
     # Where the second partition's folder should be made stands a file.
     (folder / "session_date=19787").write_text("in the way")
-    with pytest.raises(OSError):
+    with pytest.raises(StorageError, match=r"normalized\.trades: writing its data files: the place refused"):
         files.write_files(iceberg, table, trades(0, 9))
     assert [path.name for path in folder.rglob("*.parquet")] == []
 

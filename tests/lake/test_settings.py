@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from lake.backup.stores import open_store
 from lake.errors import SettingsError
 from lake.profiles import profile_of
 from lake.settings import load_settings, without_password
@@ -55,6 +56,7 @@ PRODUCTION = {
     "s3_access_key_id": "key",
     "s3_secret_access_key": "hidden",
     "catalog_token": "hidden",
+    "backup_to": "s3://key:hidden@bucket/backups?region=us-east-1",
 }
 
 
@@ -74,11 +76,12 @@ def test_state_is_in_the_catalogs_own_database_and_a_warehouse_may_be_a_bucket(t
 def test_no_secret_is_shown_or_hashed(tmp_path: Path) -> None:
     settings = load_settings(home=tmp_path, **PRODUCTION)
     shown = (
-        f"{settings!r} {settings.model_dump(mode='json', exclude={'catalog_url', 'state_url', 'log_url'})} {profile_of(settings)}"
+        f"{settings!r} {settings.model_dump(mode='json', exclude={'catalog_url', 'state_url', 'log_url', 'backup_to'})}"
+        f" {profile_of(settings)} {open_store(settings.backup_to).address}"
     )
     shown += str(settings_in_force(settings, home_given=True))
     assert "hidden" not in shown and "p%40ss" not in shown and "p4ss" not in shown
-    assert "postgresql://ann:…@db:5432/lake?sslmode=verify-full" in shown
+    assert "postgresql://ann:…@db:5432/lake?sslmode=verify-full" in shown and "s3://key:…@bucket/backups" in shown
     assert settings.configuration_hash() == load_settings(home=tmp_path).configuration_hash()
     assert environment(settings)["TICKHOUSE_S3_SECRET_ACCESS_KEY"] == "hidden", "another process of ours is told"
     with pytest.raises(SettingsError) as refused:

@@ -10,7 +10,7 @@ from lake.as_of import ledger
 from lake.catalog import Lake
 from lake.conditions import Where
 from lake.content import content_hash
-from lake.errors import QualityError
+from lake.errors import CommitConflictError, QualityError
 from lake.instants import system_clock
 from lake.scan import read
 from lake.settings import load_settings
@@ -169,6 +169,32 @@ def test_a_promotion_stopped_anywhere_goes_on_to_the_same_end(tmp_path, undistur
         for table in BINANCE:
             assert_complete(again, table)
             assert [ref for ref in again.table(table).metadata.refs if ref != "main"] == []
+
+
+def test_where_nothing_is_to_do_no_lease_is_waited_for_and_what_a_crash_left_is_mended(tmp_path):
+    settings = load_settings(home=tmp_path / "home", lease_timeout_s=0)
+    with Lake.create(settings, system_clock) as stopped:
+        raw.land(stopped, "cap1", raw.trades(range(10)))
+        stopped.steps = StopAt("publish.published", 3)  # instruments, listings, and the trades: their position has moved
+        with pytest.raises(Stopped):
+            promote(stopped, "binance")
+    with Lake.open(settings, system_clock) as lake:
+        published = [lake.head(TRADES).snapshot_id]
+        assert lake.state.booked(TRADES, published) == set()
+        with lake.state.lease(TRADES):
+            assert promote(lake, "binance").messages == promote(lake, "yahoo").messages == 0
+            assert lake.state.booked(TRADES, published) == set(published)
+            raw.land(lake, "cap2", raw.trades(range(5, 15)), partition=1)
+            with pytest.raises(CommitConflictError, match=TRADES):
+                promote(lake, "binance")
+        lake.steps = StopAt("publish.staged")
+        with pytest.raises(Stopped):
+            promote(lake, "binance")
+        assert len(lake.table(TRADES).metadata.refs) == 2
+        lake.steps = Steps()
+        told = promote(lake, "binance").tables[TRADES]
+        assert (told.rows, told.repeated, read(lake, TRADES).num_rows) == (5, 5, 15)
+        assert list(lake.table(TRADES).metadata.refs) == ["main"]
 
 
 def test_an_unfinished_audit_stops_the_feed_and_holds_nothing(lake, tmp_path):

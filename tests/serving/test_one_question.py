@@ -48,10 +48,10 @@ def said(metadata: dict[str, object]) -> dict[str, str]:
 
 def test_http_json_arrow_client_and_notebook_say_the_same(address: str, lake: Lake) -> None:
     url = f"{address}/api/v1/bars/AAPL"
-    body = httpx.get(url, params=ASKED).json()
+    body = httpx.get(url, params=ASKED, timeout=60).json()
     days = [date.fromisoformat(day) for day in body["columns"]["session_date"]]
     by_json = dict(zip(days, map(Decimal, body["columns"]["close"]), strict=True))
-    answer = httpx.get(url, params={**ASKED, "format": "arrow"})
+    answer = httpx.get(url, params={**ASKED, "format": "arrow"}, timeout=60)
     by_arrow = closes(pa.ipc.open_stream(io.BytesIO(answer.content)).read_all())
     with Client(address) as client:
         by_client = client.bars("AAPL", **ASKED)

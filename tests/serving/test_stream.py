@@ -35,7 +35,7 @@ def lake(tmp_path: Path) -> Iterator[Lake]:
 
 
 def opened(address: str, **options: Any) -> ClientConnection:
-    return connect(address.replace("http", "ws", 1) + "/api/v1/stream", **options)
+    return connect(address.replace("http", "ws", 1) + "/api/v1/stream", **{"open_timeout": 60, **options})
 
 
 def ask(stream: ClientConnection, request: object) -> dict[str, Any]:

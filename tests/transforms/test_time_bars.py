@@ -88,6 +88,16 @@ def test_a_day_of_everybody_and_bars_of_bars() -> None:
     assert again.to_arrow().cast(SCHEMA).equals(hours)
 
 
+@pytest.mark.parametrize("every", ["1m", "1d"])
+def test_bars_of_more_rows_than_are_taken_at_once(every: str) -> None:
+    columns = list(KINDS)
+    day = ticks.session(0, 270_000).select(columns).sort_by([("instrument_id", "ascending"), ("ts_event", "ascending")])
+    one = ticks.busy_feed(270_000).select(columns)
+    for made in (day, one):
+        found = time_bars(made, timedelta(days=1) if every == "1d" else MINUTE)
+        assert found.equals(grouped(made, every)), "no bar is cut, not even one of all rows"
+
+
 def test_trades_of_one_microsecond_stand_by_nanos_and_sequence() -> None:
     rows = trades([(7, START, Decimal(price), Decimal(1)) for price in (3, 1, 2)])
     told = rows.append_column("ts_event_nanos", pa.array([5, 5, 1], pa.int32())).append_column("sequence", pa.array([9, 8, 7]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -17,12 +18,16 @@ from lake.backup.drills import LAST, PROVEN, drill
 from lake.backup.restoring import restore
 from lake.backup.stores import LocalStore
 from lake.catalog import Lake
+from lake.dropped import dropped_of
 from lake.errors import CorruptedError, InvalidValueError, NotFoundError, SettingsError
 from lake.expiry import expire
 from lake.identity import identity_of
 from lake.instants import system_clock, to_datetime
 from lake.log.log import RAW_TOPIC
+from lake.maintenance.maintaining import maintain
 from lake.publish import held_rows, hold, publish, stage, stage_release
+from lake.scan import Where, read
+from lake.settings import load_settings
 from tests.lake.backup.making import (
     RAW,
     TRADES,
@@ -191,3 +196,29 @@ def test_a_store_is_of_one_lake_and_of_its_latest_generation(history: History, t
     restore(copy, settings_at(tmp_path / "older"), system_clock, at_ns)
     with Lake.open(settings_at(tmp_path / "older"), system_clock) as lake:
         assert content(lake) == was, "an older backup still has what the newest has forgotten"
+
+
+def test_what_retention_dropped_later_is_there_again_and_told(tmp_path: Path) -> None:
+    """One backup, made after both drops, knows the moments before each of them."""
+    store, home = LocalStore(tmp_path / "store"), tmp_path / "home"
+    (day, next_day), other = (date(2024, 3, 4), date(2024, 3, 5)), Where("provider", "=", "binance")
+
+    def drop(through: date) -> int:
+        before_ns = now_ns()
+        rules = load_settings(home=home, retention={TRADES: (datetime.now(UTC).date() - through).days - 1})
+        with Lake.open(rules, system_clock) as lake:
+            assert maintain(lake, [TRADES], ("retain",)).tables[0].planned
+        return before_ns
+
+    with Lake.create(settings_at(home), system_clock) as lake:
+        grow(lake, 0, 9)
+        moments = [drop(day), drop(next_day), now_ns()]
+        back_up(lake, store, embedded_log(lake))
+    told = []
+    for number, at_ns in enumerate(moments):
+        restore(store, settings_at(tmp_path / str(number)), system_clock, at_ns)
+        with Lake.open(settings_at(tmp_path / str(number)), system_clock) as lake:
+            told.append([(one.start, one.end) for one in dropped_of(lake.table(TRADES))])
+            if number == 0:
+                assert read(lake, TRADES, where=[other], as_of=to_datetime(at_ns)).num_rows == 10, "nothing is refused"
+    assert told == [[], [(day, next_day)], [(day, next_day + timedelta(days=1))]]

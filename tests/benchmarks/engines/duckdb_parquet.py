@@ -1,0 +1,84 @@
+"""DuckDB over the lake's Parquet files, its sorted COPY, and inserts into its own tables."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from itertools import count
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+
+from tests.benchmarks.engines import ORDER, Given
+
+
+class DuckDB:
+    """One connection, footers cached."""
+
+    def __init__(self, given: Given) -> None:
+        self.connection = duckdb.connect()
+        self.connection.execute("SET parquet_metadata_cache = true; SET TimeZone = 'UTC'")
+        files = f"read_parquet({list(given.paths)!r}, hive_partitioning = false)"
+        self.day = f"FROM {files} WHERE session_date = DATE '{given.day}'"
+        self.noon = given.noon
+
+    def point(self, instrument: int) -> int:
+        return self._count(f"SELECT * {self.day} AND instrument_id = {instrument}")
+
+    def bars(self, instrument: int) -> int:
+        return self._count(_bars(f"{self.day} AND instrument_id = {instrument}"))
+
+    def all_bars(self) -> int:
+        return self._count(_bars(self.day))
+
+    def as_of(self, instrument: int, other: int) -> int:
+        sides = [f"(SELECT ts_event, price {self.day} AND instrument_id = {one})" for one in (instrument, other)]
+        return self._count(
+            f"SELECT l.ts_event, l.price, r.price AS other FROM {sides[0]} l ASOF LEFT JOIN {sides[1]} r"
+            " ON l.ts_event >= r.ts_event"
+        )
+
+    def snapshot(self) -> int:
+        last = "arg_max(price, ts_event) AS price, arg_max(size, ts_event) AS size, max(ts_event) AS ts_event"
+        until = f"ts_event <= TIMESTAMPTZ '{self.noon}'"
+        return self._count(f"SELECT instrument_id, {last} {self.day} AND {until} GROUP BY instrument_id")
+
+    def _count(self, query: str) -> int:
+        return int(self.connection.sql(query).to_arrow_table().num_rows)
+
+
+def _bars(rows: str) -> str:
+    return (
+        "SELECT instrument_id, time_bucket(INTERVAL 1 minute, ts_event) AS ts_open, first(price) AS open, max(price) AS high,"
+        f" min(price) AS low, last(price) AS close, sum(size) AS volume, count(*) AS trade_count {rows} GROUP BY ALL"
+    )
+
+
+def insert(folder: Path, rows: pa.Table) -> Callable[[], int]:
+    """Return what inserts the rows into a table of a database file."""
+    connection = duckdb.connect(str(folder / "duck.db"))
+    connection.register("given", rows)
+    connection.execute("CREATE TABLE trades AS SELECT * FROM given LIMIT 0")
+
+    def run() -> int:
+        connection.execute("INSERT INTO trades SELECT * FROM given")
+        return rows.num_rows
+
+    return run
+
+
+def copy(folder: Path, rows: pa.Table) -> Callable[[], int]:
+    """Return what writes the rows, sorted, into one more durable Parquet file."""
+    connection = duckdb.connect()
+    connection.register("given", rows)
+    numbers = count()
+
+    def run() -> int:
+        path = folder / f"{next(numbers)}.parquet"
+        connection.execute(f"COPY (FROM given ORDER BY {', '.join(ORDER)}) TO '{path}' (FORMAT parquet, COMPRESSION zstd)")
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+        return rows.num_rows
+
+    return run
