@@ -138,6 +138,28 @@ def full(folder: Path) -> dict[str, object]:
     return {"refused": refused, "left": left, "after": from_child(folder, lambda: look(folder, "store"))}
 
 
+def overtaken(folder: Path, boundaries: list[str]) -> dict[str, object]:
+    """For each boundary: kill the primary there, within a commit, and promote its replica; then both are written to."""
+
+    def writes(place: Path, kill_at: str = "") -> dict[str, object]:
+        try:
+            with Lake.open(settings_at(place), system_clock, steps_of(kill_at)) as lake:
+                grow(lake, 10, 19)
+        except TickhouseError as error:
+            return {"refused": str(error)}
+        return told(place)
+
+    found: dict[str, object] = {}
+    for boundary in boundaries:
+        shutil.rmtree(folder)
+        shutil.copytree(folder.with_name("whole"), folder)
+        killed = in_child(lambda at=boundary: writes(folder / "home", at))  # type: ignore[misc]
+        promoted = in_child(lambda: act(folder, "promote"))
+        old, new = (from_child(folder, lambda at=at: writes(folder / at)) for at in ("home", "replica"))  # type: ignore[misc]
+        found[boundary] = {"killed": killed, "promoted": promoted, "old": old, "new": new}
+    return found
+
+
 class Limited(LocalStore):
     """A folder in which no file may grow beyond 4 kB: the system's own limit, in force while it is written to."""
 
@@ -188,6 +210,8 @@ def main(arguments: list[str]) -> None:
         print(json.dumps(kill(folder, rest[0], rest[1], rest[2:])))
     elif verb == "full":
         print(json.dumps(full(folder)))
+    elif verb == "overtaken":
+        print(json.dumps(overtaken(folder, rest)))
     elif verb == "beside":
         print(json.dumps(beside(folder)))
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from lake.steps import BACKUP
 from tests.lake.backup.making import RAW, TRADES
 
 ROOT = Path(__file__).parents[3]
+FENCED = "may not be written any more: generation 1"
 KILLS = {
     "backup": ("store", ["backup.pinned", "backup.objects:9", "backup.listed"]),
     "restore": ("there", ["restore.files", "restore.state", "restore.log", "restore.opened"]),
@@ -94,6 +96,17 @@ def test_a_promotion_killed_anywhere_is_completed_by_the_next(place: Place) -> N
         assert one["after"]["epoch"] == 1
         for name in (RAW, TRADES, "ledger", "log"):
             assert one["after"][name] == first[name], f"{boundary}: {name}"
+
+
+def test_a_replica_takes_over_from_a_primary_killed_in_the_middle_of_a_commit(place: Place) -> None:
+    """Whatever the primary had of its last batch, the replica goes on where it stands, and the old one is written no more."""
+    found = run("overtaken", str(place.folder), "commit.prepared", "land.committed", "publish.staged", "publish.published")
+    for boundary, one in found.items():
+        assert (one["killed"], one["promoted"]) == (-signal.SIGKILL, 0), f"{boundary}: {one}"
+        expected = FENCED if boundary == "commit.prepared" else f"{FENCED}|reload and rebuild"  # it had begun with this batch
+        assert re.search(expected, one["old"]["refused"]), boundary
+        assert one["new"]["epoch"] == 1 and one["new"]["log"] == place.first["log"], boundary
+        assert (one["new"]["ledger"], one["new"][TRADES]) == (2, found["commit.prepared"]["new"][TRADES]), boundary
 
 
 def test_a_drill_killed_leaves_a_folder_that_the_next_one_removes(place: Place) -> None:

@@ -14,7 +14,7 @@ from pyarrow.fs import FileSystem
 
 from lake.backup.backing_up import back_up
 from lake.backup.checking import check_backup
-from lake.backup.replicas import sync
+from lake.backup.replicas import SYNCED, sync
 from lake.backup.restoring import restore
 from lake.backup.stores import LocalStore, Store, get, open_store, put_bytes
 from lake.catalog import Lake
@@ -22,7 +22,7 @@ from lake.errors import InvalidValueError, NotFoundError, SettingsError
 from lake.instants import system_clock
 from lake.publish import hold, publish, stage, stage_release
 from lake.scan import replaced_files
-from lake.settings import load_settings
+from lake.settings import load_settings, without_password
 from tests.lake.backup.making import TRADES, content, grow, settings_at
 from tests.lake.made import trade_batch
 from tests.object_store import Store as Bucket
@@ -136,6 +136,8 @@ def test_a_lake_is_restored_into_a_bucket_and_a_database_and_kept_from_there(
     for home in (tmp_path / "back", tmp_path / "replica"):
         with Lake.open(settings_at(home), system_clock) as lake:
             assert content(lake) == now
+            synced = lake.state.job(SYNCED)
+            assert synced is None or synced["from_state"] == without_password(there.state_url), "a password stays where it is"
 
 
 def data_files(lake: Lake) -> list[str]:
