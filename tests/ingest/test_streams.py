@@ -1,19 +1,14 @@
-"""Many streams in one process; mute sockets and channels, lost acknowledgements, a log that is held up."""
+"""Many streams in one process; mute sockets and channels, lost acknowledgements."""
 
 from __future__ import annotations
 
 import random
-import sqlite3
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
 
 import orjson
-import pytest
 from websockets.exceptions import ConnectionClosed
-from websockets.sync.server import ServerConnection, serve
+from websockets.sync.server import ServerConnection
 
-from ingest.asks import Address
 from ingest.capture import CaptureReport, Listening, capture_stream, capture_streams
 from ingest.liveness import LEAST_EVENTS
 from ingest.providers.alpaca_stream import MarketStream
@@ -23,93 +18,26 @@ from ingest.subscriptions import ATTEMPTS
 from ingest.transport.backoff import Backoff
 from lake.catalog import Lake
 from lake.errors import ProviderUnavailableError
-from lake.instants import NANOS_PER_SECOND, system_clock
-from lake.log.blocks import encode_messages
-from lake.log.log import RAW_PARTITIONS, RAW_TOPIC
+from lake.instants import NANOS_PER_SECOND
 from lake.log.segments import SegmentLog
-from lake.settings import load_settings
-from lake.values import Capture, CaptureKind, Message
 from tests.ingest.conftest import FAST, Waits, history_of, messages_of
+from tests.ingest.hurried import (
+    NEVER,
+    PATIENCE_S,
+    Hurry,
+    end,
+    fast_lake,
+    hurry,
+    lake_in_a_hurry,
+    listen,
+    quiet_session,
+    served,
+    trade,
+)
 
-PATIENCE_S = 60.0
-SPEED = 200
-NEVER = 10**15
-"""Of a session whose silence is not what is tested: half a minute of this clock is over in 0.15 s."""
-CAPTURE = Capture("binance-spot-test", "binance", "spot", CaptureKind.LIVE, 1, "1", "x")
+__all__ = ["fast_lake", "hurry", "lake_in_a_hurry"]
+
 SECOND = NANOS_PER_SECOND
-
-
-class Hurry:
-    """A clock 200 times as fast as time: what takes a minute is over in 0.3 s. Calm once there is nothing to wait for."""
-
-    def __init__(self) -> None:
-        self._now = (system_clock(), system_clock(), SPEED)
-
-    def __call__(self) -> int:
-        at, since, speed = self._now
-        return at + (system_clock() - since) * speed
-
-    def go(self, speed: int) -> None:
-        """Go on from now at `speed`: at 1, a pause of a busy machine is not taken for a silent minute."""
-        self._now = (self(), system_clock(), speed)
-
-
-@pytest.fixture(scope="module")
-def hurry() -> Hurry:
-    return Hurry()
-
-
-@pytest.fixture(scope="module")
-def lake_in_a_hurry(tmp_path_factory: pytest.TempPathFactory, hurry: Hurry) -> Iterator[Lake]:
-    with Lake.create(load_settings(home=tmp_path_factory.mktemp("lake")), hurry) as lake:
-        yield lake
-
-
-@pytest.fixture
-def fast_lake(lake_in_a_hurry: Lake, hurry: Hurry) -> Lake:
-    """A lake whose clock begins each test in a hurry."""
-    hurry.go(SPEED)
-    return lake_in_a_hurry
-
-
-@contextmanager
-def served(handle: Callable[[ServerConnection], None]) -> Iterator[Address]:
-    """Serve connections, each in a thread of its own."""
-    with serve(handle, "127.0.0.1", 0, compression=None) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield Address("http://127.0.0.1:9", f"ws://127.0.0.1:{server.socket.getsockname()[1]}")
-        finally:
-            server.shutdown()
-            thread.join(PATIENCE_S)
-
-
-def listen(lake: Lake, log: SegmentLog, session: MarketSession, address: Address, **more: object) -> CaptureReport:
-    return capture_stream(
-        lake,
-        log,
-        session,
-        address,
-        provider="binance",
-        feed="spot",
-        rng=random.Random(1),
-        backoff=FAST,
-        **more,  # type: ignore[arg-type]
-    )
-
-
-def quiet_session() -> MarketSession:
-    return MarketSession(["btcusdt@trade"], "spot", with_snapshot=False, stale_after_ns=NEVER)
-
-
-def trade(number: int, symbol: str = "BTCUSDT", padding: int = 0) -> bytes:
-    data = {"e": "trade", "s": symbol, "t": number, "p": "1.0", "q": "1.0", "T": 1, "x": "x" * padding}
-    return orjson.dumps({"stream": f"{symbol.lower()}@trade", "data": data})
-
-
-def end(connection: ServerConnection) -> None:
-    connection.close(1000, "end of recording")
 
 
 def test_many_connections_in_one_process_bring_what_one_would(fast_lake: Lake, log: SegmentLog) -> None:
@@ -328,97 +256,3 @@ def test_a_connection_is_left_before_the_provider_ends_it() -> None:
     leaving = session.leaving()
     assert leaving is not None
     assert leaving.is_planned
-
-
-def begin_partitions(log: SegmentLog) -> None:
-    """Give every raw partition a segment, for whatever capture comes."""
-    for partition in range(RAW_PARTITIONS):
-        log.append(RAW_TOPIC, partition, [encode_messages(CAPTURE, [Message(0, 1, "text/plain", b"before")])])
-
-
-@contextmanager
-def locked(log: SegmentLog) -> Iterator[None]:
-    """Hold the write lock of every raw partition, as a process does that was stopped within a commit."""
-    with ExitStack() as held:
-        for path in sorted((log.path / RAW_TOPIC).glob("*/*.db")):
-            connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-            held.callback(connection.close)
-            connection.execute("BEGIN IMMEDIATE")
-            held.callback(connection.execute, "ROLLBACK")
-        yield
-
-
-def wait_until_stuck(sent: list[int]) -> int:
-    """Return how many frames a server had sent when it could not send any more."""
-    looks, still = threading.Event(), [-1]
-    while len(still) < 4 or not sent[0]:
-        looks.wait(0.5)
-        still = [*still, sent[0]] if still[-1] == sent[0] else [sent[0]]
-    return sent[0]
-
-
-def test_a_held_log_holds_the_socket_up_and_loses_nothing_received(fast_lake: Lake, log: SegmentLog) -> None:
-    begin_partitions(log)
-    frames, limit = 6_000, 512 * 1024
-    sent: list[int] = [0]
-
-    def pour(connection: ServerConnection) -> None:
-        for number in range(frames):
-            connection.send(trade(number, padding=4_000))
-            sent[0] = number + 1
-        end(connection)
-
-    session = quiet_session()
-    reports: list[CaptureReport] = []
-    with served(pour) as address:
-        with locked(log):
-            thread = threading.Thread(target=lambda: reports.append(listen(fast_lake, log, session, address, limit_bytes=limit)))
-            thread.start()
-            stuck_at = wait_until_stuck(sent)
-        thread.join(PATIENCE_S)
-    (report,) = reports
-    assert stuck_at < frames
-    assert report.times_held_up > 0
-    assert report.most_held_bytes < limit + 2 * 1024 * 1024
-    rows = [row for row in messages_of(log) if row["capture_id"] == report.capture_id]
-    assert [row["payload"] for row in rows] == [trade(number, padding=4_000) for number in range(frames)]
-    assert (report.ended, report.gaps_open) == ("end of recording", 0)
-
-
-def test_what_a_server_drops_while_we_are_held_up_is_an_open_gap(fast_lake: Lake, log: SegmentLog, waits: Waits) -> None:
-    begin_partitions(log)
-    connections: list[ServerConnection] = []
-    sent: list[int] = [0]
-
-    def impatient(connection: ServerConnection) -> None:
-        connections.append(connection)
-        first = 0 if len(connections) == 1 else 100_000
-        try:
-            for number in range(first, first + 6_000):
-                connection.send(trade(number, padding=4_000))
-                sent[0] = number + 1
-                if first and number == first + 10:
-                    break
-        except (ConnectionClosed, OSError):
-            return
-        end(connection)
-
-    session = quiet_session()
-    reports: list[CaptureReport] = []
-    with served(impatient) as address:
-        with locked(log):
-            thread = threading.Thread(
-                target=lambda: reports.append(listen(fast_lake, log, session, address, sleep=waits, limit_bytes=512 * 1024))
-            )
-            thread.start()
-            wait_until_stuck(sent)
-            connections[0].socket.shutdown(2)  # a slow client is cut off
-        thread.join(PATIENCE_S)
-    (report,) = reports
-    payloads = [row["payload"] for row in messages_of(log) if row["capture_id"] == report.capture_id]
-    kept = len(payloads) - 11
-    assert payloads[:kept] == [trade(number, padding=4_000) for number in range(kept)]
-    assert payloads[kept:] == [trade(number, padding=4_000) for number in range(100_000, 100_011)]
-    assert kept > 0
-    (gap,) = history_of(log, "quality.gaps")
-    assert (gap["status"], gap["first_missing"]) == ("open", str(kept))
