@@ -90,7 +90,7 @@ class Poll:
 
 POLLS = (
     Poll("yahoo", "chart", 300.0),
-    Poll("alpha_vantage", "stocks", 2_400.0),
+    Poll("alpha_vantage", "stocks", 3_600.0),  # two of 25 calls a day each time, and once more for each time we are killed
     Poll("tiingo", "iex", 600.0),
 )
 PROVIDERS = tuple(sorted({*STREAMS, *(poll.provider for poll in POLLS), DROPPED[0]}))
