@@ -87,7 +87,7 @@ def look(
                 continue
             offer = _own_offer(key, offers)
             if offer is None:
-                none_offered[_subject(key)] = None
+                none_offered[_words(key.provider, key.feed, key.table, key.interval)] = None
                 continue
             for span in _spans(windows, _zone(offer)):
                 for left in without(span, known[key]):
@@ -124,8 +124,8 @@ def tell(lake: Lake, log: Log, gap: KnownGap, told: Reconciled) -> None:
 
 
 def feed_of(gap: KnownGap) -> str:
-    """Return what a span is of, in words: provider, feed and table."""
-    return f"{gap.provider}/{gap.feed}/{_noun(gap)}"
+    """Return what a span is of, in words: provider, feed, table and length of bars."""
+    return _words(gap.provider, gap.feed, str(gap.table_name), gap.interval)
 
 
 def is_known_to_agree(lake: Lake, gap: KnownGap) -> bool:
@@ -149,7 +149,7 @@ def _known(lake: Lake, ledger: GapLedger, since: datetime) -> Mapping[Heard, lis
     """Return what was asked for again before, or is to be: of any span, of gaps those that their own provider filled."""
     found: dict[Heard, list[Window]] = defaultdict(list)
     for gap in [*newest_gaps(lake, [Where("recorded_at", ">=", since)]), *ledger.under_way()]:
-        is_told = gap.is_reconcile or (gap.status is GapStatus.FILLED and gap.reason.startswith(f"{gap.provider}/"))
+        is_told = gap.is_reconcile or gap.is_filled_by_own
         if is_told and gap.gap_start is not None and gap.gap_end is not None:
             key = Heard(gap.provider, gap.feed, str(gap.table_name), gap.symbol, gap.interval)
             found[key].append(Window(gap.gap_start, gap.gap_end))
@@ -198,8 +198,8 @@ def _gap(key: Heard, window: Window, now: datetime) -> KnownGap:
     )
 
 
-def _subject(key: Heard) -> str:
-    return f"{key.provider}/{key.feed}/{key.table.partition('.')[2]}" + (f"/{key.interval}" if key.interval else "")
+def _words(provider: str, feed: str, table: str, interval: str | None) -> str:
+    return "/".join([provider, feed, table.partition(".")[2], *([interval] if interval else [])])
 
 
 def _none_offered(lake: Lake, alerts: Alerts, subject: str) -> str:

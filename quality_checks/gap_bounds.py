@@ -43,6 +43,8 @@ _TABLES = {
 }
 _MILLISECOND, _MICROSECOND = timedelta(milliseconds=1), timedelta(microseconds=1)
 _LAST_MS = 253_402_300_799_999
+_NEAR = (10_000, 10_000_000, None)
+"""How far from a number the nearest one is looked for, step by step: a feed's whole history is not read for one gap."""
 _AHEAD = (timedelta(hours=1), timedelta(days=1), None)
 """How far the next event is looked for, step by step."""
 
@@ -140,11 +142,15 @@ def _by_numbers(lake: Lake, gap: KnownGap, first: int, last: int | None, now: da
 
 def _told_until(lake: Lake, gap: KnownGap, first: int, now: datetime) -> int | None:
     """Return the number before the next that the feed told; where it stays silent, the highest that anybody told; or None."""
-    rows = read(lake, str(gap.table_name), ["sequence", "capture_id"], [*_of_feed(gap), Where("sequence", ">=", first)])
-    following: int | None = pc.min(rows.filter(pc.is_in(rows["capture_id"], value_set=_own(lake, gap)))["sequence"]).as_py()
-    if following is not None:
-        return following - 1
-    if now - gap.recorded_at < PATIENCE:
+    own, rows = _own(lake, gap), None
+    for near in _NEAR:
+        limit = [] if near is None else [Where("sequence", "<", first + near)]
+        where = [*_of_feed(gap), Where("sequence", ">=", first), *limit]
+        rows = read(lake, str(gap.table_name), ["sequence", "capture_id"], where)
+        following: int | None = pc.min(rows.filter(pc.is_in(rows["capture_id"], value_set=own))["sequence"]).as_py()
+        if following is not None:
+            return following - 1
+    if rows is None or now - gap.recorded_at < PATIENCE:
         return None
     highest: int | None = pc.max(rows["sequence"]).as_py()
     return highest
@@ -152,12 +158,19 @@ def _told_until(lake: Lake, gap: KnownGap, first: int, now: datetime) -> int | N
 
 def _event(lake: Lake, gap: KnownGap, op: str, number: int) -> tuple[int, datetime] | None:
     """Return (number, instant) of the event nearest to a number on one side of it; None when the lake has none."""
-    where = [*_of_feed(gap), Where("sequence", ">=" if op == ">=" else "<", number)]
-    rows = read(lake, str(gap.table_name), ["sequence", "ts_event"], where)
-    if rows.num_rows == 0:
-        return None
-    place = pc.min_max(rows["sequence"]).as_py()["min" if op == ">=" else "max"]
-    return place, rows.filter(pc.equal(rows["sequence"], place))["ts_event"][0].as_py()
+    is_after = op == ">="
+    for near in _NEAR:
+        limit = (
+            []
+            if near is None
+            else [Where("sequence", "<", number + near) if is_after else Where("sequence", ">=", number - near)]
+        )
+        where = [*_of_feed(gap), Where("sequence", ">=" if is_after else "<", number), *limit]
+        rows = read(lake, str(gap.table_name), ["sequence", "ts_event"], where)
+        if rows.num_rows:
+            place = pc.min_max(rows["sequence"]).as_py()["min" if is_after else "max"]
+            return place, rows.filter(pc.equal(rows["sequence"], place))["ts_event"][0].as_py()
+    return None
 
 
 def _next_event(lake: Lake, gap: KnownGap, start: datetime) -> datetime | None:

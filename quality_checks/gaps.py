@@ -120,6 +120,11 @@ class KnownGap:
         channel, colon, _ = self.reason.partition(": ")
         return channel if colon and self.worker is None else ""
 
+    @property
+    def is_filled_by_own(self) -> bool:
+        """Whether its own provider's answer filled it: who told stands before the reason (`gap_verdicts.py`)."""
+        return self.status is GapStatus.FILLED and self.reason.startswith(f"{self.provider}/")
+
     def row(self) -> dict[str, Any]:
         """Return the row of quality.gaps that tells where it stands."""
         told = {name: getattr(self, name) for name in _TOLD}
