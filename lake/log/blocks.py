@@ -159,15 +159,15 @@ def partition_of(capture_id: str, partitions: int) -> int:
 
 def _encode(kind: int, schema: pa.Schema, batches: Sequence[pa.RecordBatch]) -> bytes:
     sink = pa.BufferOutputStream()
-    compression = "lz4" if sum(batch.nbytes for batch in batches) < _SMALL_BYTES else "zstd"
+    compression = "lz4" if sum(map(pa.ipc.get_record_batch_size, batches)) < _SMALL_BYTES else "zstd"
     options = pa.ipc.IpcWriteOptions(compression=compression, use_threads=False)
     with pa.ipc.new_stream(sink, schema, options=options) as writer:
         for batch in batches:
             writer.write_batch(batch)
-    stream: bytes = sink.getvalue().to_pybytes()
-    head = _HEAD.pack(_MAGIC, kind, len(stream))
+    stream = sink.getvalue()
+    head = _HEAD.pack(_MAGIC, kind, stream.size)
     crc = _CRC.pack(zlib.crc32(stream, zlib.crc32(head)))
-    return head + crc + stream
+    return b"".join((head, crc, stream))
 
 
 def _decode(kind: int, payload: bytes) -> pa.Table:

@@ -33,6 +33,8 @@ class Case:
     run: Callable[[], int | Timed]
     is_ours: bool = False
     """The case that the others are compared with; one a group."""
+    times_a_turn: int = 1
+    """How often it runs in its turn: a stream of short acts meets warm caches from the second on."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ def measure(
     timer: Callable[[], float] = time.perf_counter,
     cpu_timer: Callable[[], float] = time.process_time,
 ) -> list[Measured]:
-    """Return the medians of `cases`, each run once unmeasured, then once a round, in turn.
+    """Return the medians of `cases`, each run once unmeasured, then `times_a_turn` times a round, in turn.
 
     Interleaving lets a busy moment of the machine fall on all cases alike. Raises ValueError where cases of one group
     did not do the same number of units: then they are not comparable.
@@ -82,7 +84,7 @@ def measure(
     units = {case: _timed(case, timer, cpu_timer).units for case in cases}
     taken: dict[Case, list[Timed]] = {case: [] for case in cases}
     for _ in range(rounds):
-        for case in cases:
+        for case in [one for one in cases for _ in range(one.times_a_turn)]:
             done = _timed(case, timer, cpu_timer)
             taken[case].append(done)
             if done.units != units[case]:

@@ -20,6 +20,17 @@ def test_cases_take_turns_after_one_unmeasured_run_each():
     assert turns == ["a", "b", "a", "b", "a", "b"]
 
 
+def test_a_stream_of_short_acts_runs_several_times_in_its_turn():
+    turns: list[str] = []
+
+    def case(name: str) -> Case:
+        return Case("g", name, "rows", lambda: turns.append(name) or 3, times_a_turn=2)
+
+    (a, _) = measure([case("a"), case("b")], rounds=1, timer=count().__next__)
+    assert turns == ["a", "b", "a", "a", "b", "b"]
+    assert (a.units, a.seconds) == (3, 1)
+
+
 def test_medians_and_ratios_are_to_ours():
     now = 0.0
     cost = {"ours": iter([9, 2, 2, 2]), "other": iter([9, 8, 6, 100])}

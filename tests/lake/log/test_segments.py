@@ -17,6 +17,7 @@ import pytest
 from lake.errors import CorruptedError, LogFullError, SettingsError
 from lake.instants import system_clock
 from lake.log.log import Block, Log
+from lake.log.segment_file import PAGE_BYTES
 from lake.log.segments import SegmentLog
 from tests.crash import disks
 from tests.lake.log.child import TOPIC, group, read_all
@@ -180,10 +181,12 @@ class TestSegmentLog(LogContract):
             log.append(TOPIC, 0, blocks(b"a" * 3_000, b"b" * 3_000))
         (path,) = segment_files(place)
         sound = path.read_bytes()
-        for size in (0, 10, 4_096, len(sound) - 4_096):
+        for size in (0, 10, *range(1_024, len(sound), 1_024)):
             path.write_bytes(sound[:size])
             with open_log() as log, pytest.raises(CorruptedError, match=path.name):
                 log.read(TOPIC, 0, 0, EVERYTHING, 0)
+        for size in (0, 10, *range(PAGE_BYTES, len(sound), PAGE_BYTES)):
+            path.write_bytes(sound[:size])
             with open_log() as log, pytest.raises(CorruptedError, match=path.name):
                 log.append(TOPIC, 0, blocks(b"c"))
         path.unlink()
