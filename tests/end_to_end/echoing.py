@@ -10,12 +10,13 @@ import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qsl, quote, urlsplit
 
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 from websockets.sync.server import ServerConnection, serve
+
+from tests.web_server import QuietHandler, web_server
 
 STATUSES = (200, 302, 400, 401, 403, 404, 422, 429, 500, 503)
 
@@ -38,19 +39,16 @@ def _in_lower_hex(text: str) -> str:
 def echoing() -> Iterator[tuple[str, str]]:
     """Serve; give the addresses of HTTP and of WebSocket. The statuses of answers follow one another."""
     with (
-        ThreadingHTTPServer(("127.0.0.1", 0), _Echo) as web,
+        web_server(_Echo) as address,
         serve(_talk, "127.0.0.1", 0, process_request=_refuse_once) as stream,
     ):
-        running = [threading.Thread(target=each.serve_forever) for each in (web, stream)]
-        for each in running:
-            each.start()
+        running = threading.Thread(target=stream.serve_forever)
+        running.start()
         try:
-            yield f"http://127.0.0.1:{web.server_port}", f"ws://127.0.0.1:{stream.socket.getsockname()[1]}"
+            yield address, f"ws://127.0.0.1:{stream.socket.getsockname()[1]}"
         finally:
-            web.shutdown()
             stream.shutdown()
-            for each in running:
-                each.join()
+            running.join()
 
 
 def answer_next(status: int) -> None:
@@ -58,7 +56,7 @@ def answer_next(status: int) -> None:
     _Echo.count = STATUSES.index(status)
 
 
-class _Echo(BaseHTTPRequestHandler):
+class _Echo(QuietHandler):
     count = 0
 
     def do_GET(self) -> None:
@@ -82,9 +80,6 @@ class _Echo(BaseHTTPRequestHandler):
         self.wfile.write(
             packed[: len(packed) if status != 200 else len(packed) // 2]
         )  # of the first one half comes, cut in a key
-
-    def log_message(self, *words: object) -> None:
-        return
 
 
 def _refuse_once(connection: ServerConnection, request: Request) -> Response | None:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import random
-import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
 import orjson
@@ -35,6 +33,7 @@ from tests.ingest.conftest import FAST
 from tests.ingest.filling import announced, opened, turn
 from tests.ingest.made_day import StillClock
 from tests.soak.simulating import OPEN_NS
+from tests.web_server import QuietHandler, web_server
 
 OPEN_MS = OPEN_NS // 1_000_000
 Row = tuple[int, float, int, tuple[str, ...]]
@@ -78,7 +77,7 @@ OTHERS = {"ZWORDS", "ZZNEXT"}
 def ticks(history: Mapping[str, Sequence[Row]]) -> Iterator[str]:
     """Serve Finnhub's /stock/tick of that day; give the address."""
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(QuietHandler):
         def do_GET(self) -> None:
             asked = parse_qs(urlsplit(self.path).query)
             rows = history[asked["symbol"][0]] if asked["date"] == ["2026-11-20"] else ()
@@ -86,25 +85,10 @@ def ticks(history: Mapping[str, Sequence[Row]]) -> Iterator[str]:
                 "s": asked["symbol"][0], "count": len(rows), "total": len(rows), "t": [OPEN_MS + row[0] * 1_000 for row in rows],
                 "p": [row[1] for row in rows], "v": [row[2] for row in rows], "c": [row[3] for row in rows],
             }  # fmt: skip
-            body = orjson.dumps(columns)
-            self.send_response(200)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+            self.send_whole(orjson.dumps(columns), "application/json")
 
-        def log_message(self, *words: object) -> None:
-            return
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    running = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    running.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        running.join()
-        server.server_close()
+    with web_server(Handler) as address:
+        yield address
 
 
 def frame(symbol: str, rows: Sequence[Row]) -> bytes:

@@ -6,7 +6,6 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from http.client import HTTPConnection
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import quote
 
 import pytest
@@ -23,6 +22,7 @@ from lake.settings import load_settings
 from tests.lake.made import trade_batch
 from tests.lake.maintenance.answers import TRADES, data_files
 from tests.object_store import KEY, SECRET, Store
+from tests.web_server import QuietHandler, web_server
 
 HOP = {"connection", "transfer-encoding", "content-length", "server", "date"}
 
@@ -35,11 +35,8 @@ class Between:
         self.pause_s, self.pausing = 0.0, threading.Event()
         between, (host, port) = self, store.endpoint.removeprefix("http://").split(":")
 
-        class Handler(BaseHTTPRequestHandler):
+        class Handler(QuietHandler):
             protocol_version = "HTTP/1.1"
-
-            def log_message(self, format: str, *args: object) -> None:
-                """Say nothing."""
 
             def handle_any(self) -> None:
                 """Pass a request on, unless it is one that fails."""
@@ -82,9 +79,7 @@ class Between:
                 self.end_headers()
                 self.wfile.write(b"" if self.command == "HEAD" else body)
 
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        self.endpoint = f"http://127.0.0.1:{self.server.server_address[1]}"
+        self.handler = Handler
 
     def fails(self, path: str) -> bool:
         """Return whether a put to this path fails now."""
@@ -99,6 +94,7 @@ class Place:
 
     lake: Lake
     between: Between
+    endpoint: str
     batches: int = 0
 
     def publish_next(self) -> None:
@@ -114,17 +110,11 @@ class Place:
 @pytest.fixture(scope="module")
 def place(object_store: Store, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     between = Between(object_store)
-    thread = threading.Thread(target=between.server.serve_forever)
-    thread.start()
-    given = object_store.settings("failing") | {"s3_endpoint": between.endpoint}
-    settings = load_settings(home=tmp_path_factory.mktemp("failing"), compact_quiet_s=0.0, **given)
-    try:
+    with web_server(between.handler) as endpoint:
+        given = object_store.settings("failing") | {"s3_endpoint": endpoint}
+        settings = load_settings(home=tmp_path_factory.mktemp("failing"), compact_quiet_s=0.0, **given)
         with Lake.create(settings, system_clock) as lake:
-            yield Place(lake, between)
-    finally:
-        between.server.shutdown()
-        between.server.server_close()
-        thread.join()
+            yield Place(lake, between, endpoint)
 
 
 @pytest.mark.parametrize("is_stored", [False, True], ids=["refused", "answer lost"])
@@ -162,7 +152,7 @@ def test_a_rewrite_whose_put_fails_leaves_main_as_it_is(place: Place) -> None:
 
 def test_a_store_that_takes_its_time_is_waited_for(place: Place) -> None:
     """pyarrow's own patience ends after three seconds without an answer, also that of the store of backups."""
-    address = place.between.endpoint.removeprefix("http://")
+    address = place.endpoint.removeprefix("http://")
     store = open_store(
         f"s3://{KEY}:{quote(SECRET, safe='')}@failing/kept?scheme=http&region=us-east-1&endpoint_override={address}"
     )
