@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from chdb.session import Session
 
 from tests.benchmarks.engines import Given, place_for
+from tests.benchmarks.engines.sql_questions import SqlQuestions
 
 _TIME = "DateTime64(6, 'UTC') CODEC(Delta, ZSTD(3))"
 _TEXT = "LowCardinality(String) CODEC(ZSTD(3))"
@@ -36,40 +37,27 @@ _COLUMNS = {
 }
 
 
-class Chdb:
+class Chdb(SqlQuestions):
     """Every session is loaded from the lake's Parquet once, and merged into one part."""
+
+    minute_bars = (
+        "SELECT instrument_id, toStartOfMinute(ts_event) AS ts_open, argMin(price, ts_event) AS o, max(price) AS h,"
+        " min(price) AS l, argMax(price, ts_event) AS c, sum(size) AS v, count() AS n {rows} GROUP BY instrument_id, ts_open"
+    )
+    side = "1 AS one, ts_event, price"
+    beside = "l.one = r.one AND l.ts_event >= r.ts_event"
+    last = "argMax(price, ts_event) AS p, argMax(size, ts_event) AS s, max(ts_event) AS t"
 
     def __init__(self, given: Given) -> None:
         self.session = _session(place_for(given, "chDB"))
         self.day = f"FROM bench.trades WHERE session_date = toDate('{given.day}')"
-        self.noon = datetime.fromisoformat(given.noon)
+        self.noon = f"toDateTime64('{datetime.fromisoformat(given.noon):%Y-%m-%d %H:%M:%S}', 6, 'UTC')"
         if not int(str(self.session.query("SELECT count() FROM bench.trades")).strip()):
             for path in given.paths:
                 _insert(self.session, path)
             self.session.query("OPTIMIZE TABLE bench.trades FINAL")
 
-    def point(self, instrument: int) -> int:
-        return self._count(f"SELECT * {self.day} AND instrument_id = {instrument}")
-
-    def bars(self, instrument: int) -> int:
-        return self._count(_bars(f"{self.day} AND instrument_id = {instrument}"))
-
-    def all_bars(self) -> int:
-        return self._count(_bars(self.day))
-
-    def as_of(self, instrument: int, other: int) -> int:
-        sides = [f"(SELECT 1 AS one, ts_event, price {self.day} AND instrument_id = {one})" for one in (instrument, other)]
-        return self._count(
-            f"SELECT l.ts_event, l.price, r.price AS other FROM {sides[0]} l ASOF LEFT JOIN {sides[1]} r"
-            " ON l.one = r.one AND l.ts_event >= r.ts_event"
-        )
-
-    def snapshot(self) -> int:
-        last = "argMax(price, ts_event) AS p, argMax(size, ts_event) AS s, max(ts_event) AS t"
-        until = f"ts_event <= toDateTime64('{self.noon:%Y-%m-%d %H:%M:%S}', 6, 'UTC')"
-        return self._count(f"SELECT instrument_id, {last} {self.day} AND {until} GROUP BY instrument_id")
-
-    def _count(self, query: str) -> int:
+    def count(self, query: str) -> int:
         with pa.ipc.open_file(pa.BufferReader(self.session.query(query, "Arrow").bytes())) as found:
             return int(found.read_all().num_rows)
 
@@ -111,11 +99,4 @@ def _insert(session: Session, path: str) -> None:
     session.query(
         f"INSERT INTO bench.trades SELECT {', '.join(_COLUMNS)} FROM file('{path}', 'Parquet')"
         " SETTINGS use_hive_partitioning = 0"  # names of folders are not values
-    )
-
-
-def _bars(rows: str) -> str:
-    return (
-        "SELECT instrument_id, toStartOfMinute(ts_event) AS ts_open, argMin(price, ts_event) AS o, max(price) AS h,"
-        f" min(price) AS l, argMax(price, ts_event) AS c, sum(size) AS v, count() AS n {rows} GROUP BY instrument_id, ts_open"
     )

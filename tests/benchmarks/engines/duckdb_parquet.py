@@ -11,48 +11,29 @@ import duckdb
 import pyarrow as pa
 
 from tests.benchmarks.engines import ORDER, Given
+from tests.benchmarks.engines.sql_questions import SqlQuestions
 
 
-class DuckDB:
+class DuckDB(SqlQuestions):
     """One connection, footers cached."""
+
+    minute_bars = (
+        "SELECT instrument_id, time_bucket(INTERVAL 1 minute, ts_event) AS ts_open, first(price) AS open, max(price) AS high,"
+        " min(price) AS low, last(price) AS close, sum(size) AS volume, count(*) AS trade_count {rows} GROUP BY ALL"
+    )
+    side = "ts_event, price"
+    beside = "l.ts_event >= r.ts_event"
+    last = "arg_max(price, ts_event) AS price, arg_max(size, ts_event) AS size, max(ts_event) AS ts_event"
 
     def __init__(self, given: Given) -> None:
         self.connection = duckdb.connect()
         self.connection.execute("SET parquet_metadata_cache = true; SET TimeZone = 'UTC'")
         files = f"read_parquet({list(given.paths)!r}, hive_partitioning = false)"
         self.day = f"FROM {files} WHERE session_date = DATE '{given.day}'"
-        self.noon = given.noon
+        self.noon = f"TIMESTAMPTZ '{given.noon}'"
 
-    def point(self, instrument: int) -> int:
-        return self._count(f"SELECT * {self.day} AND instrument_id = {instrument}")
-
-    def bars(self, instrument: int) -> int:
-        return self._count(_bars(f"{self.day} AND instrument_id = {instrument}"))
-
-    def all_bars(self) -> int:
-        return self._count(_bars(self.day))
-
-    def as_of(self, instrument: int, other: int) -> int:
-        sides = [f"(SELECT ts_event, price {self.day} AND instrument_id = {one})" for one in (instrument, other)]
-        return self._count(
-            f"SELECT l.ts_event, l.price, r.price AS other FROM {sides[0]} l ASOF LEFT JOIN {sides[1]} r"
-            " ON l.ts_event >= r.ts_event"
-        )
-
-    def snapshot(self) -> int:
-        last = "arg_max(price, ts_event) AS price, arg_max(size, ts_event) AS size, max(ts_event) AS ts_event"
-        until = f"ts_event <= TIMESTAMPTZ '{self.noon}'"
-        return self._count(f"SELECT instrument_id, {last} {self.day} AND {until} GROUP BY instrument_id")
-
-    def _count(self, query: str) -> int:
+    def count(self, query: str) -> int:
         return int(self.connection.sql(query).to_arrow_table().num_rows)
-
-
-def _bars(rows: str) -> str:
-    return (
-        "SELECT instrument_id, time_bucket(INTERVAL 1 minute, ts_event) AS ts_open, first(price) AS open, max(price) AS high,"
-        f" min(price) AS low, last(price) AS close, sum(size) AS volume, count(*) AS trade_count {rows} GROUP BY ALL"
-    )
 
 
 def insert(folder: Path, rows: pa.Table) -> Callable[[], int]:
