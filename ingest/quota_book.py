@@ -21,7 +21,6 @@ from lake.instants import NANOS_PER_SECOND, to_datetime
 
 BEHIND_S = 60.0
 """A clock that is further behind the last call is told of: somebody's clock is, or was, wrong."""
-REMEDY = " (if that one was wrong: tickhouse providers NAME --quota-known)"
 POLL_S = 0.25
 """Pause before looking again for the end of a call under way."""
 _REFUSES_TO_TELL = frozenset({Verdict.UPSTREAM_5XX, Verdict.MALFORMED, Verdict.NO_ANSWER, Verdict.NOT_ASKED, Verdict.AUTH})
@@ -44,12 +43,16 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Granted:
-    """How many calls may be made; where none, when to ask again (`at_ns`) and why not now; `never`: not at any time."""
+    """How many calls may be made; where none, when to ask again (`at_ns`) and why not now; `never`: not at any time.
+
+    behind_s   how far the clock that asked is behind the book's last call, where that is why it is told to wait
+    """
 
     calls: int
     at_ns: int = 0
     why: str = ""
     never: bool = False
+    behind_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +129,7 @@ class Book:
         behind_s = (self._now_ns - now_ns) / NANOS_PER_SECOND
         if granted.calls or behind_s < BEHIND_S:
             return granted
-        return replace(granted, why=f"{granted.why}; our clock is {behind_s:,.0f} s behind the ledger's last call{REMEDY}")
+        return replace(granted, behind_s=behind_s)
 
     def _reserved(self, now: int, wanted: Wanted, name: str, valid_ns: int) -> Granted:
         if now < self._blocked_ns:

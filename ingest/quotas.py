@@ -32,6 +32,8 @@ KIND, KNOWN = "quota", "quota_known"
 """Kinds of the documents in state: the books; by provider, when somebody said that its book is whole."""
 PATIENCE_S = 75.0
 """Leave that comes later is refused: it is for whoever plans the work to come back, not for a capture to sleep."""
+_CLOCK_REMEDY = "if that one was wrong: tickhouse providers NAME --quota-known"
+"""The verb that comes to `declare_known`."""
 _MONTH_S = 30 * 86_400
 _LOOK_NS = 60 * NANOS_PER_SECOND
 _COMPLAINTS = (Verdict.THROTTLED, Verdict.QUOTA_EXHAUSTED)
@@ -119,12 +121,15 @@ class Quotas:
         """Return leave, or how long to wait for it, or why it is refused."""
         if granted.calls:
             return GRANTED
+        why = f"quota: {granted.why}"
+        if granted.behind_s:
+            why += f"; our clock is {granted.behind_s:,.0f} s behind the ledger's last call ({_CLOCK_REMEDY})"
         if granted.never:
-            return Leave(0.0, f"quota: {granted.why}")
+            return Leave(0.0, why)
         wait_s = max((granted.at_ns - self._clock()) / NANOS_PER_SECOND, 0.001)
         if wait_s <= self._patience_s:
             return Leave(wait_s)
-        return Leave(wait_s, f"quota: {granted.why}; next at {to_datetime(granted.at_ns):%Y-%m-%d %H:%M:%S} UTC")
+        return Leave(wait_s, f"{why}; next at {to_datetime(granted.at_ns):%Y-%m-%d %H:%M:%S} UTC")
 
     @property
     def clock(self) -> Clock:

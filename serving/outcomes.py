@@ -55,6 +55,15 @@ OUTCOMES: dict[type[errors.TickhouseError], Outcome] = {
     errors.CorruptedError: Outcome(500, 9, "Stored bytes damaged", "Stop and restore them; run `tickhouse verify`."),
 }
 
+PASSING = (
+    errors.CommitConflictError,
+    errors.CommitUnknownError,
+    errors.LogFullError,
+    errors.ProviderUnavailableError,
+    errors.StorageError,
+)
+"""What passes by itself, or once somebody makes room: who repeats steps that are safe to repeat tells it and goes on."""
+
 EXIT_CODES: dict[int, str] = {
     DONE: "done",
     1: "a defect of tickhouse, or a check that found something (doctor, verify)",

@@ -11,9 +11,9 @@ from collections.abc import Callable
 
 from ingest.reach import Reach
 from lake.catalog import Lake
-from lake.errors import CommitConflictError, CommitUnknownError, LogFullError, ProviderUnavailableError
 from serving.operate import backfilling
 from serving.operate.logs import open_log
+from serving.outcomes import PASSING
 
 GAPS_S = 30.0
 """Pause between two looks at what is missing."""
@@ -41,7 +41,7 @@ def run(lake: Lake, reached: Reach, stopping: threading.Event, tell: Tell, *, is
                     looked = time.monotonic()
                     opened += backfilling.open_spans(lake, log, supply.offers).opened
                 done = backfilling.fill(lake, log, supply, lambda gap: True, promotes=False, is_stopped=stopping.is_set)
-        except (CommitConflictError, CommitUnknownError, LogFullError, ProviderUnavailableError) as error:
+        except PASSING as error:
             tell("trouble", words=str(error))
         else:
             if opened or done.questions or done.stories:

@@ -20,19 +20,11 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from lake.errors import (
-    CommitConflictError,
-    CommitUnknownError,
-    CorruptedError,
-    LogFullError,
-    ProviderUnavailableError,
-    StorageError,
-    TickhouseError,
-)
+from lake.errors import CommitConflictError, CorruptedError, ProviderUnavailableError, StorageError, TickhouseError
 from lake.instants import system_clock
 from lake.settings import Settings, load_settings
 from serving.operate.telling import tell, tell_rows, tell_turn
-from serving.outcomes import outcome_of
+from serving.outcomes import PASSING, outcome_of
 
 if TYPE_CHECKING:
     from ingest.capture import CaptureReport
@@ -157,7 +149,7 @@ def _upkeep(lake: Lake, log: Log, say: Callable[[str], None], *, sweeps: bool) -
         report = pipeline.upkeep(lake, log, sweeps=sweeps, say=say)
     except _Stopped:
         return
-    except (CommitConflictError, CommitUnknownError, CorruptedError, StorageError) as error:
+    except (*PASSING, CorruptedError) as error:
         tell("trouble", words=f"upkeep: {error}")
         return
     tell("upkeep", rewrites=sum(len(one.rewrites) for one in report.tables), freed_bytes=report.freed_bytes)
@@ -248,7 +240,7 @@ def _topics(lake: Lake, chosen: argparse.Namespace, stopping: threading.Event) -
     while not stopping.is_set():
         try:
             told = publish(lake, log, where)
-        except (CommitConflictError, CommitUnknownError, LogFullError, ProviderUnavailableError) as error:
+        except PASSING as error:
             tell("trouble", words=str(error))
         else:
             rows = sum(one.rows for one in told)
@@ -268,7 +260,7 @@ def _alerts(lake: Lake, chosen: argparse.Namespace, stopping: threading.Event) -
     while not stopping.is_set():
         try:
             count = tell_by(lake.settings.alert_command, alerts)
-        except (CommitUnknownError, ProviderUnavailableError) as error:
+        except PASSING as error:
             tell("trouble", words=str(error))
         else:
             if count:
