@@ -230,6 +230,10 @@ class Session(Protocol):
         """Take one frame; return the messages to record, numbered densely across the whole capture. Never raises."""
         ...
 
+    def receive_all(self, frames: Sequence[bytes], first_ns: int) -> list[Message]:
+        """Take the frames of one read, told a microsecond apart from `first_ns` on; else as `receive`."""
+        ...
+
     def outgoing(self) -> list[bytes]:
         """Return the frames to send now, each once."""
         ...

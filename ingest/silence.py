@@ -141,13 +141,16 @@ class Silences:
         """Begin a connection: the time since the last one was no pause."""
         self._is_fresh = True
 
-    def follows(self, channel: Heard, at_s: float) -> bool:
-        """Return whether an event follows the last judged one of its channel at once: then it is counted, and that is all."""
+    def follows(self, channel: Heard, at_s: float, count: int = 1) -> bool:
+        """Return whether an event follows the last judged one of its channel at once: then it is counted, and that is all.
+
+        count   of events up to that one: those of one read are told together
+        """
         if self._is_fresh or not 0.0 <= at_s - channel.judged_s < AT_ONCE_S:
             return False
-        self._heard += 1
+        self._heard += count
         channel.last_s, channel.last = at_s, self._heard
-        channel.unjudged += 1
+        channel.unjudged += count
         return True
 
     def whole(self, channel: Heard, at_s: float) -> str:

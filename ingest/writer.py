@@ -28,7 +28,7 @@ from lake.values import Capture, Message
 
 LIMIT_BYTES = 64 * 1024 * 1024
 """Of messages recorded and not durable, in a process; with more, sockets are not read."""
-LINGER_S, LONGEST_LINGER_S = 0.003, 0.05
+LINGER_S, LONGEST_LINGER_S = 0.01, 0.05
 """Between two appends pass as long as the last one took, within these bounds, unless a full block waits: one costs as much as
 a hundred messages."""
 SLICE_S = 0.0005

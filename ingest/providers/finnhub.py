@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from email.utils import parsedate_to_datetime
+from itertools import count
 
 import msgspec
 import orjson
@@ -17,6 +18,7 @@ from ingest.asks import Ask, Credentials, Page, Request, Response
 from ingest.conversation import UNREADABLE, Unnumbered
 from ingest.verdicts import Reading, Verdict, error_told
 from lake.errors import InvalidValueError
+from lake.instants import NANOS_PER_MICRO
 from lake.values import Message
 
 PROVIDER = "finnhub"
@@ -149,17 +151,27 @@ class TradeStream(Unnumbered):
 
     def receive(self, data: bytes, ts_recv_ns: int) -> list[Message]:
         """Take one frame; pings show life, the same trades in the same bytes are noted as a repeat."""
-        try:
-            frame = self._frames.decode(data)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            return self._receive_odd(data, ts_recv_ns)
-        message = self._message(data, ts_recv_ns, may_repeat=frame.type == "trade")
-        if frame.type == "trade":
-            for symbol, at in {entry.s: entry.t for entry in frame.data}.items():
-                self._event(symbol, "trade", at)
-        elif frame.type == "error":
-            self._told(frame.msg)
-        return [message]
+        return self.receive_all([data], ts_recv_ns)
+
+    def receive_all(self, frames: Sequence[bytes], first_ns: int) -> list[Message]:
+        """Take the frames of one read; their trades are followed together."""
+        messages: list[Message] = []
+        told: list[dict[str, int]] = []
+        for ts_recv_ns, data in zip(count(first_ns, NANOS_PER_MICRO), frames, strict=False):
+            try:
+                frame = self._frames.decode(data)
+            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+                self._events("trade", told)
+                told = []
+                messages += self._receive_odd(data, ts_recv_ns)
+                continue
+            messages.append(self._message(data, ts_recv_ns, may_repeat=frame.type == "trade"))
+            if frame.type == "trade":
+                told.append({entry.s: entry.t for entry in frame.data})
+            elif frame.type == "error":
+                self._told(frame.msg)
+        self._events("trade", told)
+        return messages
 
     def _receive_odd(self, data: bytes, ts_recv_ns: int) -> list[Message]:
         """Take a frame that is not wholly as documented: whatever of it can be read counts."""

@@ -276,13 +276,13 @@ class StreamTransport:
         one breath would else be known at the same instant, and one of them be dropped as a double.
         """
         messages: list[Message] = []
-        blotted, receive = self._blotted, session.receive
+        blotted = self._blotted
         for ts_recv_ns, frames in taken:
-            at_ns = self._told_ns if 0 <= self._told_ns - ts_recv_ns < NANOS_PER_SECOND else ts_recv_ns - NANOS_PER_MICRO
-            for frame in frames:
-                at_ns += NANOS_PER_MICRO
-                messages += receive(frame if blotted is None else blotted(frame)[0], at_ns)
-            self._told_ns = at_ns
+            is_soon = 0 <= self._told_ns - ts_recv_ns < NANOS_PER_SECOND
+            first_ns = self._told_ns + NANOS_PER_MICRO if is_soon else ts_recv_ns
+            read = frames if blotted is None else [blotted(frame)[0] for frame in frames]
+            messages += session.receive_all(read, first_ns)
+            self._told_ns = first_ns + (len(frames) - 1) * NANOS_PER_MICRO
         if messages:
             listener.heard(messages)
         gaps = session.gaps()

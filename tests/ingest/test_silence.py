@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 
 import pytest
@@ -16,6 +16,7 @@ from ingest.silence import HALF_EVENTS, STRAY_S, Pauses, seconds_of
 from ingest.simulator.day.tape import Trade
 from ingest.simulator.day.wires import FRAMES
 from lake.instants import NANOS_PER_SECOND
+from lake.values import Message
 
 OPEN_S = 1_795_185_000.0
 Told = tuple[float, str]
@@ -46,6 +47,18 @@ def listen(events: Iterable[Told], session: TradeStream | None = None, late_s: f
         at_ns = round((OPEN_S + at) * 1_000) * 1_000_000
         session.receive(FRAMES["finnhub"](symbol, Trade(number, at_ns, 19_500, 100)), at_ns + round(late_s * NANOS_PER_SECOND))
     return session.gaps()
+
+
+def read_together(frames: Sequence[tuple[int, bytes]], most: int, seed: int) -> tuple[list[Gap], list[Message], int]:
+    """What a conversation finds missing, says and counts when frames come up to so many a read."""
+    session = TradeStream(["AAPL", "MSFT"])
+    session.connected(round(OPEN_S * NANOS_PER_SECOND))
+    rng, at, messages = random.Random(seed), 0, []
+    while at < len(frames):
+        read = frames[at : at + rng.randint(1, most)]
+        messages += session.receive_all([frame for _, frame in read], read[-1][0])
+        at += len(read)
+    return session.gaps(), messages, session.events()
 
 
 def ms(at: float) -> str:
@@ -85,12 +98,33 @@ def test_a_busy_channel_whose_events_are_learned_together_leaves_the_same_gap(pa
     assert listen(whole) == []
 
 
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("pause", [0.005, 0.1, 1.0])
+def test_frames_read_together_tell_what_they_tell_one_by_one(pause: float, seed: int) -> None:
+    heard = without(market({"AAPL": pause, "MSFT": pause}, max(200.0 * pause, 120.0), seed), 60.0, 105.0, "AAPL")
+    rng = random.Random(seed)
+    frames = []
+    for number, (at, symbol) in enumerate(heard):
+        at_ns = round((OPEN_S + at) * 1_000) * 1_000_000
+        frames += [(at_ns, FRAMES["finnhub"](symbol, Trade(number, at_ns, 19_500, 100)))] * rng.choice([1] * 9 + [2])
+    alone, numbered, events = read_together(frames, 1, seed)
+    together, messages, counted = read_together(frames, 40, seed)
+    last = max(at for at, symbol in heard if symbol == "AAPL" and at < 60.0)
+    assert [(gap.symbol, gap.first_missing, gap.status) for gap in alone] == [("AAPL", ms(last), "open")]
+    assert [(gap.symbol, gap.first_missing, gap.status) for gap in together] == [("AAPL", ms(last), "open")]
+    assert events == counted == len(frames)
+    told = [(each.message_seq, each.payload, each.request) for each in messages]
+    assert told == [(each.message_seq, each.payload, each.request) for each in numbered]
+    assert [each.payload for each in messages] == [frame for _, frame in frames]
+    assert any(each.request for each in messages)
+
+
 def test_instants_beyond_all_time_are_followed_and_tell_no_pace() -> None:
     session = TradeStream(["AAPL"])
     session.connected(0)
     for at in (-1, 10**15, 10**400, 1_795_185_000_000):
-        (message,) = session.receive(b'{"type":"trade","data":[{"s":"AAPL","p":1,"v":1,"t":%d}]}' % at, 0)
-        assert message.payload.endswith(b"%d}]}" % at)
+        frame = b'{"type":"trade","data":[{"s":"AAPL","p":1,"v":1,"t":%d}]}' % at
+        assert [message.payload for message in session.receive_all([frame, frame], 0)] == [frame, frame]
     session.disconnected(1, "socket dropped")
     assert [gap.first_missing for gap in session.gaps()] == ["1795185000000"]
 
