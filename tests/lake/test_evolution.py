@@ -96,6 +96,19 @@ def readers(lake: Lake) -> dict[str, Callable[[], pa.Table]]:
     }
 
 
+def read_later(lake: Lake) -> list[pa.Table]:
+    """Return the rows of a lake evolved to LATER, as each reader has them."""
+    table = lake.table(TRADES)
+    paths = [one.file.file_path.removeprefix("file://") for one in table.scan("ordinal = 0 and ticker = 'BTCUSDT'").plan_files()]
+    answers = [
+        table.scan().to_arrow(),
+        pl.scan_iceberg(table).collect().to_arrow(),
+        duckdb.connect().sql(f"SELECT * FROM {source(LATER, paths)}").to_arrow_table(),
+        read_files(LATER, paths_of(internals.files_of(table, lake.head(TRADES).snapshot_id))),
+    ]
+    return [one.select(LATER.column_names).cast(LATER.arrow_schema()).sort_by("sequence") for one in answers]
+
+
 def test_an_older_lake_is_brought_to_today_and_read_alike_by_all(lake: Lake) -> None:
     assert evolve(lake.table(TRADES), OLDER) == ["rename side to taker", "add note string", "drop conditions"]
     commit_older(lake, 0, 9)
@@ -127,16 +140,7 @@ def test_columns_are_widened_renamed_dropped_and_read_by_the_outside(lake: Lake)
         "widen ordinal from int to long",
         "drop mic",
     ]
-    table = lake.table(TRADES)
-    paths = [one.file.file_path.removeprefix("file://") for one in table.scan("ordinal = 0 and ticker = 'BTCUSDT'").plan_files()]
-    answers = [
-        table.scan().to_arrow(),
-        pl.scan_iceberg(table).collect().to_arrow(),
-        duckdb.connect().sql(f"SELECT * FROM {source(LATER, paths)}").to_arrow_table(),
-        read_files(LATER, paths_of(internals.files_of(table, lake.head(TRADES).snapshot_id))),
-    ]
-    for found in answers:
-        found = found.select(LATER.column_names).cast(LATER.arrow_schema()).sort_by("sequence")
+    for found in read_later(lake):
         assert found["price"].type == pa.decimal128(28, 9) and found["price"].to_pylist() == append_first["price"].to_pylist()
         assert found["ticker"].to_pylist() == ["BTCUSDT"] * 10 and found["ordinal"].type == pa.int64()
 

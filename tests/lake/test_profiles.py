@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from pyiceberg.exceptions import CommitFailedException
 
@@ -16,6 +17,7 @@ from lake import iceberg_internals as internals
 from lake.catalog import Lake
 from lake.durable import Place, exists
 from lake.errors import CommitConflictError, CorruptedError
+from lake.evolution import evolve
 from lake.expiry import expire
 from lake.fences import fence_off
 from lake.instants import system_clock
@@ -30,6 +32,7 @@ from tests.lake import test_as_of, test_commits, test_pasts, test_publish
 from tests.lake.made import trade_batch
 from tests.lake.maintenance import test_compaction, test_sweep
 from tests.lake.maintenance.answers import answers, data_files, published
+from tests.lake.test_evolution import LATER, read_later
 from tests.object_store import Store
 from tests.postgres import Server
 
@@ -193,7 +196,7 @@ def test_the_archive_of_a_folder_may_be_a_bucket(tmp_path: Path, object_store: S
         assert stores > {"s3://archive/"} and dataset(lake, TRADES).to_table().num_rows == 20
 
 
-def test_on_a_rest_catalog(rest_catalog: str, tmp_path: Path) -> None:
+def test_on_a_rest_catalog(rest_catalog: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its tables cannot be taken back to what they were, so here all is done on one lake."""
     settings = load_settings(home=tmp_path, catalog_url=rest_catalog)
     with Lake.create(settings, system_clock) as lake:
@@ -217,3 +220,9 @@ def test_on_a_rest_catalog(rest_catalog: str, tmp_path: Path) -> None:
         assert lake.head(TRADES).position == {"binance": {"0": 15}, "other": {"0": 3}}
         assert sorted(read(lake, TRADES, ["message_seq"])["message_seq"].to_pylist()) == sorted([*range(15), *range(3)])
         assert lake.table(TRADES).location() == f"file://{settings.warehouse}/normalized/trades"
+        monkeypatch.setenv("POLARS_ICEBERG_PLANNER", "pyiceberg")
+        before = read(lake, TRADES).sort_by("sequence")
+        assert evolve(lake.table(TRADES), LATER)[-1] == "drop mic"
+        for found in read_later(lake):
+            assert found["price"].type == pa.decimal128(28, 9) and found["price"].to_pylist() == before["price"].to_pylist()
+            assert found["ticker"].to_pylist() == before["symbol"].to_pylist() and found.num_rows == 18
