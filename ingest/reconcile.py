@@ -24,10 +24,12 @@ from lake.log.history import append_history
 from lake.log.log import Log
 from quality_checks.alerts import Alerts, Severity
 from quality_checks.gap_bounds import NUMBERED
+from quality_checks.gap_proofs import clock_unit_ns
 from quality_checks.gaps import RECONCILE, GapLedger, GapStatus, KnownGap, newest_gaps
 from quality_checks.heard import Heard, Window, heard, without
 from quality_checks.missing_numbers import look as look_at_numbers
 from quality_checks.reconciled import Reconciled
+from transforms.clocks import cut
 
 UNRECONCILABLE = "unreconcilable"
 """Kind of the alert about a feed whose history nobody offers, or not to this key; while it stands, nobody is asked."""
@@ -89,7 +91,7 @@ def look(
             if offer is None:
                 none_offered[_words(key.provider, key.feed, key.table, key.interval)] = None
                 continue
-            for span in _spans(windows, _zone(offer)):
+            for span in _spans(_whole(key, windows), _zone(offer)):
                 for left in without(span, known[key]):
                     found.waiting += left.end > settled
                     if left.end <= settled:
@@ -167,6 +169,12 @@ def _own_offer(key: Heard, offers: Iterable[Offer]) -> Offer | None:
 def _zone(offer: Offer) -> ZoneInfo:
     """Return where the days of a feed are cut: at midnight of New York, after all its sessions; of crypto by UTC."""
     return _UTC if offer.asset_classes == {"crypto"} else _NEW_YORK
+
+
+def _whole(key: Heard, windows: Iterable[Window]) -> Iterator[Window]:
+    """Yield windows cut to the unit of a feed's clocks: an instant told coarser lies on the same side as told finer."""
+    unit_ns = clock_unit_ns(key.provider, key.feed)
+    yield from (Window(cut(window.start, unit_ns), cut(window.end, unit_ns)) for window in windows)
 
 
 def _spans(windows: Iterable[Window], zone: ZoneInfo) -> Iterator[Window]:

@@ -18,8 +18,9 @@ from lake.instants import EPOCH, parse_instant
 from lake.scan import read
 from lake.values import CaptureKind
 from quality_checks.batches import kinds_of
-from quality_checks.gap_proofs import is_promoted
+from quality_checks.gap_proofs import clock_unit_ns, is_promoted
 from quality_checks.gaps import GapStatus, KnownGap
+from transforms.clocks import cut
 from transforms.feeds import feed_named
 
 TRADES, QUOTES, BOOK_EVENTS, BARS = (f"normalized.{name}" for name in ("trades", "quotes", "book_events", "bars"))
@@ -73,8 +74,10 @@ def bounded(lake: Lake, gap: KnownGap, now: datetime) -> KnownGap | None:
     end = _next_event(lake, known, start)
     if end is None and now - gap.recorded_at < PATIENCE:
         return None
-    last_told = now if end is None else end + (_MILLISECOND if (gap.first_missing or "").isdigit() else _MICROSECOND)
-    return replace(known, gap_start=start, gap_end=last_told)
+    unit_ns = clock_unit_ns(gap.provider, gap.feed)  # an instant told coarser stands for all of its unit
+    unit = _MILLISECOND if (gap.first_missing or "").isdigit() else max(_MICROSECOND, timedelta(microseconds=unit_ns // 1_000))
+    last_told = now if end is None else cut(end, unit_ns) + unit
+    return replace(known, gap_start=cut(start, unit_ns), gap_end=last_told)
 
 
 def parts_of_death(lake: Lake, gap: KnownGap) -> list[KnownGap] | None:

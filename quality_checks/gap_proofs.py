@@ -16,6 +16,7 @@ from lake.scan import read
 from lake.tables import table_named
 from quality_checks.gaps import Fill, KnownGap
 from quality_checks.missing import missing_bars, series_of
+from transforms.clocks import as_held
 from transforms.feeds import feed_of
 
 _CONTENT = {
@@ -77,8 +78,16 @@ def told_by(lake: Lake, gap: KnownGap, fill: Fill) -> Told:
     facts = facts_told(lake, gap, fill)
     if facts.is_empty():
         return Told(0, 0)
-    absent = _absent(facts, rows_held(lake, gap, fill), content_of(gap))
+    held, content = rows_held(lake, gap, fill), content_of(gap)
+    told = as_held(facts, held, ["symbol", *content], clock_unit_ns(fill.provider, fill.feed))
+    absent = _absent(told, held, content)
     return Told(len(facts), max(0, absent - refused_of(lake, gap, fill)))
+
+
+def clock_unit_ns(provider: str, feed: str) -> int:
+    """Return the coarser unit, in nanoseconds, in which a feed tells instants that it also tells more finely; 1: all alike."""
+    described = feed_of(provider, feed)
+    return 1 if described is None else described.coarse_ns
 
 
 def content_of(gap: KnownGap) -> tuple[str, ...]:

@@ -22,6 +22,7 @@ UNORDERED = "unordered_version"
 _WHOLE = frozenset({"normalized.corporate_actions", "normalized.news"})
 """Few rows, and a revision may come under another instrument: compared with all of the provider's."""
 _STATE_FEEDS = frozenset(key for key, feed in FEEDS.items() if feed.tells_state)
+_UNITS = {key: feed.coarse_ns for key, feed in FEEDS.items() if feed.coarse_ns > 1}
 
 Existing = Callable[[str, pa.Table], pa.Table]
 """(table, new rows) -> effective rows already there that may share a key with them; more do no harm."""
@@ -82,7 +83,7 @@ def news_of(table: str, rows: pa.Table, existing: Existing, recorded_at: datetim
     definition = table_named(table)
     known = existing(table, rows)
     if not definition.is_revised:
-        distinct = distinct_facts(rows, known, definition, _STATE_FEEDS)
+        distinct = distinct_facts(rows, known, definition, _STATE_FEEDS, _UNITS)
         told = "the content that its key has already"
         refused = _refused(table, distinct.conflicting, CONFLICT, told, recorded_at, run_id)
         return News(distinct.rows, distinct.repeated, 0, refused, no_findings)

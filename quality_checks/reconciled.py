@@ -13,8 +13,9 @@ from lake.catalog import Lake
 from lake.conditions import Where
 from lake.scan import read
 from lake.values import CaptureKind
-from quality_checks.gap_proofs import content_of, facts_told, refused_of, rows_held
+from quality_checks.gap_proofs import clock_unit_ns, content_of, facts_told, refused_of, rows_held
 from quality_checks.gaps import Fill, GapStatus, KnownGap
+from transforms.clocks import as_held
 
 _ALARMING = 0.05
 """Such a share of facts that differ is no correction here and there: the history speaks another language than the feed."""
@@ -53,8 +54,9 @@ class Reconciled:
 def reconciled(lake: Lake, gap: KnownGap, fills: Sequence[Fill]) -> Reconciled:
     """Return the counts of a span by the fills of its last attempt, which have gone through the gate."""
     content, ours = content_of(gap), _asking(lake, gap)
-    told = pl.concat([facts_told(lake, gap, fill) for fill in fills])
     held = rows_held(lake, gap, fills[-1], ["capture_id"])
+    facts = pl.concat([facts_told(lake, gap, fill) for fill in fills])
+    told = as_held(facts, held, content, clock_unit_ns(gap.provider, gap.feed))
     own = held.filter(~pl.col("capture_id").is_in(ours))
     counted = _counted(told, content, "told")
     for frame, name in ((held, "held"), (own, "heard")):

@@ -95,6 +95,8 @@ class Feed:
     tells_state: bool = False
     """True where every message tells what stands when it is asked for (quotes, chains), not what happened: a fact that has no
     number and is told by several messages, of one capture too, is one. False where some are events: pages of history, frames."""
+    coarse_ns: int = 1
+    """The unit, in nanoseconds, of a channel that tells times coarser than another does: see `clocks.py`. 1: all tell alike."""
 
 
 _BINANCE_FRAMES = "JSON frames: trade, bookTicker, depthUpdate; REST: depth, klines, trades by id"
@@ -109,6 +111,7 @@ _POLYGON = "JSON of aggregates, trades, quotes, last prices, snapshots and chain
 _DBN = "DBN 1 to 3 and DBZ of any dataset, every schema; rows carry the dataset as their feed, like `xnas.itch`"
 _FIX = "FIX 4.2 to 5.0 SP2: W, X, S, i, d, y, f, h"
 _TRADIER = "chains with greeks, quotes"
+_MS = 1_000_000
 _FUTURES, _SPREADS = frozenset({"future"}), frozenset({"future", "other"})
 _BINANCE_TABLES = (TRADES, QUOTES, BOOK_EVENTS, BARS)
 
@@ -292,7 +295,7 @@ FEEDS: dict[tuple[str, str], Feed] = {
             (),
             alpha_vantage_company.decode_reference,
         ),
-        Feed("polygon", "market", NumberKind.EXACT, _POLYGON, polygon.MARKET_TABLES, polygon.decode_market, True),
+        Feed("polygon", "market", NumberKind.EXACT, _POLYGON, polygon.MARKET_TABLES, polygon.decode_market, True, coarse_ns=_MS),
         Feed(
             "polygon",
             "actions",

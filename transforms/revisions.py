@@ -13,6 +13,7 @@ import polars as pl
 import pyarrow as pa
 
 from lake.tables import Table
+from transforms.clocks import CLOCK, Units, instant_ns, is_same_instant, told_otherwise
 
 ENTRY_DATED_FEEDS: tuple[tuple[str, str], ...] = (("ice", "reorg"), ("reference", "membership"))
 """Feeds whose messages say themselves when they were entered: their versions are ordered by known_at, not by delivery."""
@@ -176,19 +177,25 @@ def _published(both: pa.Table, new_count: int, frame: pl.DataFrame) -> Revisions
 
 
 def distinct_facts(
-    new: pa.Table, existing: pa.Table, table: Table, state_feeds: Collection[tuple[str, str]] = frozenset()
+    new: pa.Table,
+    existing: pa.Table,
+    table: Table,
+    state_feeds: Collection[tuple[str, str]] = frozenset(),
+    units: Units | None = None,
 ) -> Distinct:
     """Return the new trades, quotes or book events, each once.
 
     new           normalized rows, any order
     existing      rows of `table` that may be met again (at least the key and business columns), effective
     state_feeds   (provider, feed) whose messages each tell what stands, not what happened (`Feed.tells_state`)
+    units         of feeds whose clocks differ by channel: an instant and the same told coarser are one (transforms/clocks.py)
 
     With a natural key: the same key and content is a repetition, the same key and other content a conflict; the row that stands
     already wins, then the lowest (ts_recv, capture, message, ordinal). Without one: every row of a capture counts (of a state
     feed: of a message, for the next one tells the same state again), and over captures (messages) the largest multiplicity of
-    the same content, never the sum; a row without a venue clock is never a repetition.
+    the same content, never the sum; a row without a venue clock is never a repetition. What stands keeps the instant it has.
     """
+    units = {} if units is None else units
     keys, content = list(table.key), [name for name in table.business_columns if name not in table.key]
     names = [*keys, *content, *_WHO, "ts_recv"]
     frame = pl.concat([_frame(existing, names), _frame(new, names)]).with_columns(row=pl.int_range(pl.len()) - existing.num_rows)
@@ -202,15 +209,28 @@ def distinct_facts(
         nulls_equal=True,
     )
     judged = judged.filter(pl.col("row") != pl.col("winner"))
-    is_same = pl.all_horizontal(pl.col(name).eq_missing(pl.col(f"won_{name}")) for name in content)
+    is_same = _is_same(content, units)
     repeated = judged.filter(is_same)["row"]
     conflicting = judged.filter(~is_same)["row"]
     keyless = frame.filter(~has_key & pl.col("ts_event").is_not_null())
     again = _beyond_multiplicity(keyless, [*keys, *content], state_feeds)
+    if units:
+        told = [name for name in (*keys, *content) if name not in CLOCK]
+        again = pl.concat([again.cast(pl.Int64), told_otherwise(keyless, told, units, again)])
     dropped = pl.concat([repeated, conflicting, again]).cast(pl.Int64)
     kept = pl.Series("row", range(new.num_rows), pl.Int64) if len(dropped) else None
     rows = new if kept is None else new.take(kept.filter(~kept.is_in(dropped.to_list())).to_arrow())
     return Distinct(rows, len(repeated) + len(again), new.take(conflicting.sort().cast(pl.Int64).to_arrow()))
+
+
+def _is_same(content: Sequence[str], units: Units) -> pl.Expr:
+    """True where a row tells what the row that won its key tells: all equal, and its instant, if not equal, coarser or finer."""
+    alike = {name: pl.col(name).eq_missing(pl.col(f"won_{name}")) for name in content}
+    if not units:
+        return pl.all_horizontal(alike.values())
+    near = is_same_instant(instant_ns(), instant_ns("won_"), units).fill_null(False)
+    rest = pl.all_horizontal(same for name, same in alike.items() if name not in CLOCK)
+    return rest & (pl.all_horizontal(alike[name] for name in CLOCK) | near)
 
 
 def _rivals(frame: pl.DataFrame, keys: list[str]) -> pl.DataFrame:

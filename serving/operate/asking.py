@@ -146,13 +146,14 @@ def _poll(
 
 
 def _asks(lake: Lake, wanted: Wanted, offer: Offer, symbols: Sequence[str], reach: Reach) -> list[Ask]:
-    """Return what is asked for: as many symbols at once as the provider takes."""
+    """Return what is asked for, once each: as many symbols at once as the provider takes."""
     if wanted.asks:
-        return list(wanted.asks)
+        return list(dict.fromkeys(wanted.asks))
     is_told = bool(wanted.symbols or wanted.start or wanted.end) or not reach.is_recorded
     if not is_told and (recorded := recorded_asks(offer.provider, offer.feed)):
         return recorded
-    symbols = _named(symbols, provider_named(offer.provider), offer.feed, offer.subject)
+    named = _named(symbols, provider_named(offer.provider), offer.feed, offer.subject)
+    symbols = list(dict.fromkeys(named))  # what has no number would stand once a telling
     now = to_datetime(lake.clock())
     end = wanted.end or now
     start, end = (wanted.start or _beginning(offer, wanted.interval, end, now), end) if is_told else SPAN

@@ -25,7 +25,7 @@ from ingest.providers.registry import OFFERS
 from ingest.quotas import Quotas
 from ingest.reconcile import MISSED, UNRECONCILABLE, look
 from ingest.simulator.day.incidents import Incident
-from ingest.simulator.day.tape import MINUTE_NS, Day, Tape
+from ingest.simulator.day.tape import MINUTE_NS, NANOS_PER_MILLI, Day, Tape
 from ingest.simulator.keyed import Keys
 from lake.catalog import Lake
 from lake.conditions import Where
@@ -72,8 +72,10 @@ def listened(lake: Lake, log: SegmentLog, clock: StillClock, provider: str, inci
 
 
 def kept(lake: Lake, provider: str, symbol: str) -> Counter[int]:
+    """The milliseconds of the trades that the lake has: of what only a history told, Polygon's instants are finer."""
     where = [Where("provider", "=", provider), Where("symbol", "=", symbol)]
-    return Counter(to_ns(at) for at in read(lake, "normalized.trades", ["ts_event"], where)["ts_event"].to_pylist())
+    stamps = read(lake, "normalized.trades", ["ts_event"], where)["ts_event"].to_pylist()
+    return Counter(to_ns(at) // NANOS_PER_MILLI * NANOS_PER_MILLI for at in stamps)
 
 
 def told(symbol: str) -> Counter[int]:

@@ -15,15 +15,15 @@ from zoneinfo import ZoneInfo
 
 import orjson
 
-from ingest.simulator.day.tape import MINUTE_NS, NANOS_PER_MILLI, Bar, Tape
-from ingest.simulator.day.wires import FIRST_ID, alpaca_trade, at
+from ingest.simulator.day.tape import MINUTE_NS, NANOS_PER_MILLI, Bar, Tape, Trade
+from ingest.simulator.day.wires import FIRST_ID, alpaca_trade, at, polygon_sides, sip_ns
 from ingest.simulator.keyed import Keys
 
 JSON, TEXT = "application/json", "text/plain"
 _SECOND_NS = 1_000_000_000
 _NEW_YORK = ZoneInfo("America/New_York")
 _CHART = re.compile(r"/v8/finance/chart/([^/]+)\Z")
-_POLYGON_TRADES = re.compile(r"/v3/trades/([^/]+)\Z")
+_POLYGON_EVENTS = re.compile(r"/v3/(trades|quotes)/([^/]+)\Z")
 _POLYGON_BARS = re.compile(r"/v2/aggs/ticker/([^/]+)/range/1/minute/(\d{13})/(\d{13})\Z")
 _TIINGO = re.compile(r"/iex/([^/]+)/prices\Z")
 
@@ -241,30 +241,37 @@ def _polygon(asked: Asked, market: Market, keys: Keys) -> Told:
         ]  # fmt: skip
         head = {"ticker": found[1], "queryCount": len(rows), "resultsCount": len(rows), "adjusted": False}
         return _json({**head, "results": rows, "status": "OK", "request_id": "simulated", "count": len(rows)})
-    found = _POLYGON_TRADES.match(asked.path)
-    symbol = found[1] if found else ""
+    found = _POLYGON_EVENTS.match(asked.path)
+    kind, symbol = (found[1], found[2]) if found else ("", "")
     start_ns = int(asked.query.get("timestamp.gte", "0"))
     end_ns = (
         int(asked.query["timestamp.lt"]) if "timestamp.lt" in asked.query else int(asked.query.get("timestamp.lte", "9" * 19)) + 1
     )
     skip, limit = int(asked.query.get("cursor", "0")), min(50_000, int(asked.query.get("limit", "1000")))
-    trades = market.trades(symbol, start_ns, end_ns)
-    told: dict[str, Any] = {
-        "results": [
-            {
-                "conditions": [12], "exchange": 11, "id": str(FIRST_ID + each.number), "participant_timestamp": each.ts_ns,
-                "price": each.price, "sequence_number": each.number + 1, "sip_timestamp": each.ts_ns, "size": each.size,
-                "tape": 3,
-            }
-            for each in trades[skip : skip + limit]
-        ],
-        "status": "OK",
-        "request_id": "simulated",
-    }  # fmt: skip
+    around = market.trades(symbol, start_ns - NANOS_PER_MILLI, end_ns)
+    trades = [each for each in around if start_ns <= sip_ns(each) < end_ns]
+    entry = _polygon_quote if kind == "quotes" else _polygon_trade
+    page = [entry(each) for each in trades[skip : skip + limit]]
+    told: dict[str, Any] = {"results": page, "status": "OK", "request_id": "simulated"}
     if skip + limit < len(trades):
         words = "&".join(f"{name}={value}" for name, value in asked.query.items() if name not in ("cursor", "apiKey"))
         told["next_url"] = f"{asked.base}{asked.path}?{words}&cursor={skip + limit}"
     return _json(told)
+
+
+def _polygon_trade(trade: Trade) -> dict[str, Any]:
+    return {
+        "conditions": [12], "exchange": 11, "id": str(FIRST_ID + trade.number), "participant_timestamp": trade.ts_ns,
+        "price": trade.price, "sequence_number": trade.number + 1, "sip_timestamp": sip_ns(trade), "size": trade.size, "tape": 3,
+    }  # fmt: skip
+
+
+def _polygon_quote(trade: Trade) -> dict[str, Any]:
+    bid, ask = polygon_sides(trade)
+    return {
+        "ask_exchange": 15, "ask_price": ask, "ask_size": 5, "bid_exchange": 10, "bid_price": bid, "bid_size": trade.size,
+        "participant_timestamp": trade.ts_ns, "sequence_number": trade.number + 1, "sip_timestamp": sip_ns(trade), "tape": 3,
+    }  # fmt: skip
 
 
 def _tiingo(asked: Asked, market: Market, keys: Keys) -> Told:
@@ -306,6 +313,7 @@ _PATHS = (
     ("/api/v1/", "finnhub"),
     ("/query", "alpha_vantage"),
     ("/v3/trades/", "polygon"),
+    ("/v3/quotes/", "polygon"),
     ("/v2/aggs/", "polygon"),
     ("/iex/", "tiingo"),
 )

@@ -10,9 +10,10 @@ from datetime import UTC, datetime
 
 import orjson
 
-from ingest.simulator.day.tape import Trade
+from ingest.simulator.day.tape import MINUTE_NS, NANOS_PER_MILLI, Bar, Trade
 
 FIRST_ID = 3_735_683_259
+_CENT = 0.01
 
 
 def at(ts_ns: int) -> str:
@@ -45,6 +46,32 @@ def finnhub_frame(symbol: str, trade: Trade) -> bytes:
     """Return a frame of the trade stream: no id, no number."""
     told = {"c": ["1", "12"], "p": trade.price, "s": symbol, "t": trade.ts_ms, "v": trade.size}
     return orjson.dumps({"data": [told], "type": "trade"})
+
+
+def sip_ns(trade: Trade) -> int:
+    """Return when the SIP stamped a trade, as Polygon's history tells it; its stream cuts that to milliseconds (`ts_ms`)."""
+    return trade.ts_ns + trade.number * 137_911 % NANOS_PER_MILLI
+
+
+def polygon_sides(trade: Trade) -> tuple[float, float]:
+    """Return the bid and the ask around a trade: a cent on either side."""
+    return round(trade.price - _CENT, 2), round(trade.price + _CENT, 2)
+
+
+def polygon_quote_frame(symbol: str, trade: Trade) -> bytes:
+    """Return a frame of the stock stream with the quote that stands with a trade."""
+    bid, ask = polygon_sides(trade)
+    told = {"ev": "Q", "sym": symbol, "bx": 10, "bp": bid, "bs": trade.size, "ax": 15, "ap": ask, "as": 5}
+    return orjson.dumps([{**told, "t": trade.ts_ms, "q": trade.number + 1, "z": 3}])
+
+
+def polygon_minute_frame(symbol: str, bar: Bar) -> bytes:
+    """Return a frame of the stock stream with a minute that is over."""
+    told = {
+        "ev": "AM", "sym": symbol, "v": bar.volume, "o": bar.open / 100, "c": bar.close / 100, "h": bar.high / 100,
+        "l": bar.low / 100, "s": bar.open_ns // NANOS_PER_MILLI, "e": (bar.open_ns + MINUTE_NS) // NANOS_PER_MILLI,
+    }  # fmt: skip
+    return orjson.dumps([told])
 
 
 def polygon_frame(symbol: str, trade: Trade) -> bytes:
