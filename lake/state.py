@@ -162,7 +162,9 @@ class State:
         """Return the description of a hold, also of one released or rejected since. Raises NotFoundError."""
         found = self.document("hold", hold_id)
         if found is None:
-            raise NotFoundError(f"no hold {hold_id!r} was ever described in the state database")
+            raise NotFoundError(
+                f"no hold {hold_id!r} was ever described in the state database; `tickhouse holds` lists those that stand"
+            )
         return found
 
     def document(self, kind: str, key: str) -> dict[str, Any] | None:

@@ -84,6 +84,10 @@ def explain(lake: Lake, text: str) -> Node:
     reader = _Reader(lake)
     if "/" in text and text.partition("/")[0] in TABLES:
         return reader.derived(_with_instrument_id(lake, text))
+    if ":" not in text:
+        raise InvalidValueError(
+            f"event id {text!r} is neither CAPTURE:MESSAGE:ORDINAL nor TABLE/KEY, like adjusted.bars_1d/AAPL/2020-08-28"
+        )
     capture_id, message_seq, ordinal = parse_event_id(text if text.count(":") != 1 else f"{text}:{MESSAGE_ITSELF}")
     if not -1 <= ordinal < 2**31 or not 0 <= message_seq < 2**63:
         raise InvalidValueError(f"event id {text!r} has a number out of range")
@@ -163,7 +167,9 @@ class _Reader:
         table = table_named(text.partition("/")[0])
         found = self._kept.derived(table, key_of(table, text))
         if not found.num_rows:
-            raise NotFoundError(f"no row {text!r} on main of {table.name}")
+            raise NotFoundError(
+                f"no row {text!r} on main of {table.name}; its rows are named {'/'.join((table.name, *table.key))}"
+            )
         node = self._node(table.name, text, found, "", role)
         if table.name == FACTORS:
             waiver = waivers.waiver_of(self._lake, found["instrument_id"][0].as_py(), found["ex_date"][0].as_py())

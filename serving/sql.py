@@ -14,6 +14,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from difflib import get_close_matches
 from typing import Any
 
 import duckdb
@@ -167,8 +168,9 @@ def _name_table(path: list[str], ctes: frozenset[str], named: _Named) -> None:
         return
     known = [*TABLES, *VIEWS, *DERIVED, PUBLICATIONS]
     near = [table for table in known if table.partition(".")[2] == path[-1].lower()]
-    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(sorted(known))}"
-    raise NotFoundError(f"no table {'.'.join(path)!r} in SQL; {hint}")
+    near = near or get_close_matches(name, known, n=1) or get_close_matches(f"normalized.{name}", known, n=1)
+    hint = f"did you mean {near[0]}? " if near else ""
+    raise NotFoundError(f"no table {'.'.join(path)!r} in SQL; {hint}SHOW TABLES lists what there is")
 
 
 def _run(lake: Lake, query: str, named: _Named, as_of: datetime | None, known_as_of: datetime | None, limits: Limits) -> Answer:

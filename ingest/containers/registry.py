@@ -118,9 +118,14 @@ CONTAINERS: dict[tuple[str, str], Container] = {
 
 
 def container_named(provider: str, feed: str) -> Container:
-    """Return how files of a feed are cut. Raises NotFoundError that lists what can be imported."""
+    """Return how files of a feed are cut. Raises NotFoundError that lists what can be imported of the provider."""
     found = CONTAINERS.get((provider, feed))
     if found is None:
-        known = ", ".join(f"{provider} {feed}" for provider, feed in sorted(CONTAINERS))
-        raise NotFoundError(f"no import for feed {provider} {feed}; there are {known}")
+        feeds = [name for owner, name in sorted(CONTAINERS) if owner == provider]
+        known = f"of {provider} there are {', '.join(feeds)}" if feeds else f"providers are {', '.join(sorted(_providers()))}"
+        raise NotFoundError(f"no import for feed {provider} {feed}; {known}; `tickhouse feeds` tells what each reads")
     return found
+
+
+def _providers() -> set[str]:
+    return {provider for provider, _ in CONTAINERS}

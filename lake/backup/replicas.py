@@ -24,7 +24,7 @@ from lake.backup.stores import LocalStore, get, put_bytes
 from lake.backup.tails import pack_blocks, seed, unpack_blocks
 from lake.backup.trees import File
 from lake.catalog import Lake
-from lake.durable import make_folder
+from lake.durable import make_folder, told_of
 from lake.errors import CommitConflictError, CorruptedError, InvalidValueError, NotFoundError, SettingsError
 from lake.identity import Identity, Role, fence, identity_of, named_identity, save_identity
 from lake.instants import NANOS_PER_SECOND, Clock, to_datetime
@@ -167,7 +167,8 @@ def _replica(lake: Lake, home: Path, mine: Identity) -> Lake:
         raise InvalidValueError(f"{settings.home} is not empty and holds no replica")
     catalog = settings.home / "catalog.db"
     has_catalog = catalog.exists() and catalog.stat().st_size > 0
-    make_folder(settings.home)
+    with told_of(f"making the replica at {settings.home}"):
+        make_folder(settings.home)
     replica = Lake(settings, lake.clock, lake.steps)
     try:
         replica.state.create()

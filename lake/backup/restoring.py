@@ -23,7 +23,7 @@ from lake.backup.tails import seed, unpack_blocks
 from lake.backup.trees import File, content_of, summary_of, tree_of
 from lake.catalog import RESTORING, Lake
 from lake.databases import is_sqlite, tables_in
-from lake.durable import make_folder, sync_folder
+from lake.durable import make_folder, sync_folder, told_of
 from lake.errors import CorruptedError, InvalidValueError
 from lake.identity import Identity, Role, save_identity
 from lake.instants import NANOS_PER_SECOND, Clock, to_datetime
@@ -133,7 +133,8 @@ def _begin(settings: Settings, plan: dict[str, object]) -> None:
     used += [without_password(url) for url in sorted(databases) if tables_in(url)]
     if used:
         raise InvalidValueError(f"{used[0]} is not empty; a restore goes into an empty place only")
-    make_folder(settings.home)
+    with told_of(f"restoring to {settings.home}"):
+        make_folder(settings.home)
     put_bytes(LocalStore(settings.home), RESTORING, json.dumps(plan).encode())
     LocalStore(settings.home).tidy()
 

@@ -95,10 +95,11 @@ class LocalStore:
         if self.size(key) == size:
             return False
         incoming = self.root / _INCOMING / uuid.uuid4().hex
+        with told_of(f"writing {key} to {self.address}"):
+            make_folder(incoming.parent)
+            make_folder(target.parent)
         try:
             with told_of(f"writing {key} to {self.address}", FileNotFoundError):
-                make_folder(incoming.parent)
-                make_folder(target.parent)
                 with closing(NewFile(incoming)) as file:
                     for chunk in chunks:
                         file.write(chunk)

@@ -71,8 +71,8 @@ def _print(console: Console, found: dict[str, Any], told: int | None) -> None:
     else:
         cells = [
             [
-                one["severity"],
                 one["name"],
+                one["severity"],
                 one["status"] + (", silenced" if one["is_silenced"] else ""),
                 f"{one['raised_at']:%Y-%m-%d %H:%M:%S}",
                 one["count"],
@@ -80,7 +80,7 @@ def _print(console: Console, found: dict[str, Any], told: int | None) -> None:
             ]
             for one in found["alerts"]
         ]
-        columns = ["severity", "alert", "status", "raised (UTC)", "times", "what"]
+        columns = ["alert", "severity", "status", "raised (UTC)", "times", "what"]
         console.print(listing(None, columns, cells, right=("times",)))
     for one in found["silences"]:
         words = f"silenced until {one['until']:%Y-%m-%d %H:%M:%S} by {one['who']}: {one['pattern']} ({one['reason']})"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from datetime import date
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 SHOWN_ROWS = 40
 """Rows of a table printed for a person; a file or a pipe in another format gets them all."""
+_FIRST_OF_BARS = ("session_date", "open", "high", "low", "close", "volume")
+"""What of a bar is shown where the terminal is too narrow for all."""
 
 
 def add_to(app: typer.Typer) -> None:
@@ -56,9 +59,8 @@ def sql(
         found = sandbox.answer(lake, text, at, known, Limits(rows=max_rows, seconds=timeout))
     if chosen is Format.TABLE:
         shown = print_arrow(output.out, found.table, SHOWN_ROWS)
-        count = f"{found.table.num_rows:,} rows" if found.table.num_rows != 1 else "1 row"
         rest = f", {shown} shown" if shown < found.table.num_rows else ""
-        output.say(f"{count}{rest}, {found.elapsed_s:.2f} s")
+        output.say(f"{_rows(found.table.num_rows)}{rest}, {found.elapsed_s:.2f} s")
     else:
         sys.stdout.buffer.write(formats.encode(found.table, chosen, found.metadata(at, known)))
         sys.stdout.buffer.flush()
@@ -97,11 +99,15 @@ def bars(
     with open_lake(home) as lake:
         question = BarsQuestion(symbol, interval, *bounds, Adjustment(adjustment), *views, provider)
         found = asked_bars(lake, question, source, price_type)
-    _print(found, Format.JSON if json else format_ or Format.TABLE)
+    _print(found, Format.JSON if json else format_ or Format.TABLE, first=_FIRST_OF_BARS)
+    if not found.table.num_rows:
+        elsewhere = f"`tickhouse bars {symbol}` tells what there is; " if start or end or provider else ""
+        hint = f"{elsewhere}`tickhouse plan bars -s {symbol} --start … --end …` tells who can be asked for more."
+        Output(as_json=json).err.print(Text(hint, style="dim"), soft_wrap=True)
 
 
-def _print(found: Answered, chosen: Format) -> None:
-    """Print an answer: a table for a person, its first rows; all of it in the other formats."""
+def _print(found: Answered, chosen: Format, first: Sequence[str] = ()) -> None:
+    """Print an answer: a table for a person, its first rows, the columns named `first` before others; all in other formats."""
     from serving import formats
 
     if chosen in (Format.ARROW, Format.PARQUET) and sys.stdout.isatty():
@@ -112,9 +118,14 @@ def _print(found: Answered, chosen: Format) -> None:
         sys.stdout.buffer.flush()
         return
     output = Output(as_json=False)
-    shown = print_arrow(output.out, found.table, SHOWN_ROWS)
+    names = sorted(found.table.column_names, key=lambda name: first.index(name) if name in first else len(first))
+    shown = print_arrow(output.out, found.table.select(names), SHOWN_ROWS)
     rest = f", {shown} shown" if shown < found.table.num_rows else ""
-    output.say(f"{found.table.num_rows:,} rows{rest}")
+    output.say(f"{_rows(found.table.num_rows)}{rest}")
+
+
+def _rows(count: int) -> str:
+    return "1 row" if count == 1 else f"{count:,} rows"
 
 
 def explain(

@@ -79,7 +79,8 @@ def run(arguments: Sequence[str]) -> int:
     except TickhouseError as error:
         return print_error(error, as_json="--json" in arguments)
     except TyperException as error:
-        print_usage_error(error.format_message(), as_json="--json" in arguments)
+        context = getattr(error, "ctx", None)
+        print_usage_error(error.format_message(), context.command_path if context else "tickhouse", as_json="--json" in arguments)
         return int(error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED

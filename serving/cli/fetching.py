@@ -47,6 +47,7 @@ def fetch(
     begins, ends = instant(start), instant(end)
     if begins is None or (provider == "databento" and ends is None):
         raise InvalidValueError("databento is fetched over a window: --start and --end")
+    output.say_who_answers(source)
     with open_lake(home) as lake, output.working(f"Fetching from {provider}"):
         wanted = fetching.Wanted(
             provider, feed, schema, tuple(symbols or ()), begins, ends, to or lake.settings.home / "downloads"

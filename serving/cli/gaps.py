@@ -93,6 +93,7 @@ def backfill(
     output = Output(as_json=json)
     is_reconcile = kind == RECONCILE
     span = None if is_of_gaps or is_reconcile else _span(kind, symbols, bound(start, "start"), bound(end, "end"))
+    output.say_who_answers(source)
     with open_lake(home) as lake, asking.reached(source, open_configured(lake).in_force) as reach:
         log = open_log(lake.settings)
         with backfilling.supplied(lake, log, reach) as supply:

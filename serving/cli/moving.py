@@ -130,6 +130,7 @@ def capture(
     from serving.operate.rights import live_permits
 
     output, found, mine = Output(as_json=json), [], parse_shard(shard)
+    output.say_who_answers(source)
     with open_lake(home) as lake:
         configured, log = open_configured(lake), open_log(lake.settings)
         chosen = (*(symbols or ()), *(symbols_of(configured.in_force(), universe) if universe else ()))

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import orjson
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
+from serving.choices import From
+from serving.cli.listings import Listing
 from serving.outcomes import details_of, outcome_of
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
 _PLAIN_ENOUGH = (2, 3)
 """Exit codes of errors whose message already says what to do: a wrong value, a name that does not exist."""
-_LONGEST_NAME = 20
 _ANY_WIDTH = 100_000
 _ROWS_APART = 5
 """Rows printed one below the other, where their table would be wider than the terminal."""
@@ -51,6 +51,11 @@ class Output:
     def say(self, text: str) -> None:
         """Print one line of progress on stderr."""
         self.err.print(Text(text, style="dim"))
+
+    def say_who_answers(self, source: From) -> None:
+        """Say that what comes are recordings, where nobody asked for the providers themselves."""
+        if source is From.SIMULATOR:
+            self.say("The simulator answers, from recordings; --from provider asks the providers themselves.")
 
     def event(self, document: Mapping[str, object]) -> None:
         """Print one event as a line of JSON on stderr."""
@@ -94,44 +99,39 @@ def print_error(error: BaseException, *, as_json: bool) -> int:
     return outcome.exit_code
 
 
-def print_usage_error(message: str, *, as_json: bool) -> None:
-    """Print what is wrong about the words given; nothing when the help was asked for by giving none."""
+def print_usage_error(message: str, verb: str, *, as_json: bool) -> None:
+    """Print what is wrong about the words given to `verb`; nothing when the help was asked for by giving none."""
     if as_json:
         problem = {"type": "urn:tickhouse:problem:wrong-usage", "title": "Wrong usage", "detail": message, "exit_code": 2}
         sys.stderr.write(orjson.dumps(problem, option=orjson.OPT_INDENT_2).decode() + "\n")
     elif message:
         shown = console(to_stderr=True)
         shown.print(Text.assemble(("Wrong usage: ", "bold red"), message), soft_wrap=True)
-        shown.print(Text("`tickhouse --help` and `tickhouse VERB --help` tell what there is.", style="dim"), soft_wrap=True)
+        shown.print(Text(f"`{verb} --help` tells what there is.", style="dim"), soft_wrap=True)
 
 
-def listing(title: str | None, columns: Sequence[str], rows: Sequence[Sequence[object]], right: Sequence[str] = ()) -> Table:
-    """Return a Rich table of plain values; columns named in `right` are aligned to the right.
-
-    Short names in the first column are not broken where the terminal is narrow: by them a row is found.
-    """
-    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="bold cyan")
-    cells = [[_shown(value) for value in row] for row in rows]
-    for number, column in enumerate(columns):
-        is_name = number == 0 and all(len(row[0]) <= _LONGEST_NAME for row in cells)
-        table.add_column(column, justify="right" if column in right else "left", overflow="fold", no_wrap=is_name)
-    for row in cells:
-        table.add_row(*map(Text, row))
-    return table
+def listing(title: str | None, columns: Sequence[str], rows: Sequence[Sequence[object]], right: Sequence[str] = ()) -> Listing:
+    """Return a Rich table of plain values; columns named in `right` are aligned to the right and never broken."""
+    return Listing(title, columns, [[_shown(value) for value in row] for row in rows], right)
 
 
 def print_arrow(shown: Console, table: pa.Table, limit: int) -> int:
-    """Print the first rows of an Arrow table and return how many: as a table, or row by row where it is too wide for one."""
+    """Print the first rows of an Arrow table and return how many.
+
+    Where the table is too wide for the terminal: what is the same in every row is told once, and of the other columns as many as
+    fit, the rest by name; a few rows are told one below the other, whole.
+    """
     from serving import formats
 
     head = table.slice(0, limit)
     whole = arrow_listing(head)
     if not shown.is_terminal:
         Console(file=shown.file, width=_ANY_WIDTH, highlight=False).print(whole)
-    elif shown.measure(whole, options=shown.options.update(max_width=_ANY_WIDTH)).maximum <= shown.width:
+    elif whole.fits(shown.width):
         shown.print(whole)
+    elif head.num_rows > _ROWS_APART:
+        _print_narrow(shown, head)
     else:
-        head = head.slice(0, _ROWS_APART)
         for number, row in enumerate(formats.records(head), 1):
             shown.print(Text(f"row {number}", style="bold cyan"))
             pairs = listing(None, ["", ""], [[name, _short(value)] for name, value in row.items()])
@@ -140,7 +140,23 @@ def print_arrow(shown: Console, table: pa.Table, limit: int) -> int:
     return int(head.num_rows)
 
 
-def arrow_listing(head: pa.Table) -> Table:
+def _print_narrow(shown: Console, head: pa.Table) -> None:
+    """Print many rows that are too wide together: constants once, then the columns that fit, then the names of the others."""
+    constant = [name for name in head.column_names if len(set(map(_short, head[name].to_pylist()))) == 1]
+    varying = [name for name in head.column_names if name not in constant]
+    fitting = varying[:1]
+    while len(fitting) < len(varying) and arrow_listing(head.select([*fitting, varying[len(fitting)]])).fits(shown.width):
+        fitting.append(varying[len(fitting)])
+    if constant:
+        same = (f"{name} {_short(head[name][0].as_py())}" for name in constant)
+        shown.print(Text(f"in every row: {', '.join(same)}", style="dim"))
+    shown.print(arrow_listing(head.select(fitting)))
+    if len(fitting) < len(varying):
+        rest = ", ".join(varying[len(fitting) :])
+        shown.print(Text(f"too narrow for {rest}; --format csv, or a wider terminal, has them", style="dim"))
+
+
+def arrow_listing(head: pa.Table) -> Listing:
     """Return an Arrow table for a person: decimals aligned at their point, nulls as `·`."""
     import pyarrow as pa
 

@@ -70,16 +70,19 @@ def open_wanted(lake: Lake, log: Log, wanted: WantedRange, offers: Sequence[Offe
     """Put what is wanted and not there into the ledger; returns the ids of its gaps, also of those that stood there before.
 
     Bars that the lake has others of are wanted where a calendar expects them; the rest as whole ranges.
-    Raises NotFoundError when nobody offers it.
+    Raises NotFoundError when nobody offers it, InvalidValueError for a range that is empty or has not begun.
     """
-    ledger = GapLedger(lake, log, WHO)
+    ledger, now = GapLedger(lake, log, WHO), to_datetime(lake.clock())
+    if wanted.start >= wanted.end or wanted.start >= now:
+        why = "it is empty" if wanted.start >= wanted.end else "it is in the future"
+        raise InvalidValueError(f"nothing can be had of [{wanted.start.isoformat()}, {wanted.end.isoformat()}): {why}")
     ids = []
     for symbol in wanted.symbols:
         series = _series(lake, wanted, symbol)
         for gap in look(lake, ledger, series, wanted.start, wanted.end):
             ids.append(gap.gap_id)
         if not series:
-            gap = _range_of(wanted, symbol, _offer_of(wanted, offers), to_datetime(lake.clock()))
+            gap = _range_of(wanted, symbol, _offer_of(wanted, offers), now)
             ledger.open(gap)
             ids.append(gap.gap_id)
         else:
@@ -124,8 +127,6 @@ def _offer_of(wanted: WantedRange, offers: Sequence[Offer]) -> Offer:
 
 
 def _range_of(wanted: WantedRange, symbol: str, offer: Offer, now: datetime) -> KnownGap:
-    if wanted.start >= wanted.end or wanted.start >= now:
-        raise InvalidValueError(f"nothing can be had of [{wanted.start.isoformat()}, {wanted.end.isoformat()})")
     interval = wanted.interval if offer.intervals else None
     words = (
         offer.provider,

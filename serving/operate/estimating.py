@@ -16,11 +16,19 @@ from ingest.quotas import Quotas
 from ingest.reach import Reach, themselves
 from ingest.shipped_plans import plans_of
 from lake.catalog import Lake
+from lake.errors import InvalidValueError
+from lake.instants import to_datetime
 from serving.operate.configured import open_configured
 
 
 def estimate(lake: Lake, question: Question, environment: Mapping[str, str], budget_usd: float | None = None) -> list[Estimate]:
-    """Return what each provider would take for a question as backfill, the cheapest that suffices first."""
+    """Return what each provider would take for a question as backfill, the cheapest that suffices first.
+
+    Raises InvalidValueError for a range that has not begun: nobody has anything of it.
+    """
+    now = to_datetime(lake.clock())
+    if question.start >= now:
+        raise InvalidValueError(f"start {question.start:%Y-%m-%d %H:%M} UTC is in the future: nobody has history of it yet")
     configured = open_configured(lake)
     configuration = configured.in_force()
     quotas, breakers = Quotas(lake.state, plans_of(configuration), lake.clock), Breakers(lake.state, lake.clock)

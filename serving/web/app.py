@@ -35,7 +35,8 @@ from serving.web.iceberg_errors import ReadOnly
 from serving.web.sql_route import AT_ONCE, Places
 
 DESCRIPTION = """
-Questions to a market-data lakehouse, all read-only.
+Questions to a market-data lakehouse. No call changes data: `POST /api/v1/integration/process` has a source asked again, `PUT` and
+`PATCH /api/v1/config` change how providers are asked, and each wants a key of its own scope once there are keys.
 
 * Every answer says from which snapshots it was read, how fresh and how complete it is, and on which basis prices stand.
 * `as_of` asks for what this lake had published by an instant; `known_as_of` for what the market could know by then.

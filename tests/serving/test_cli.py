@@ -127,6 +127,16 @@ def test_the_pages_verbs_exist() -> None:
         (["restore", "HOME", "--from", "NOWHERE"], 3, "holds no backup"),
         (["verify", "--backup", "NOWHERE"], 3, "holds no backup"),
         (["serve", "HOME", "--host", "256.0.0.1"], 2, "cannot listen"),
+        (["backup", "HOME", "--to", __file__], 5, "the place refused"),
+        (["replica", "sync", "HOME", "--to", f"{__file__}/x"], 5, "the place refused"),
+        (["explain", "HOME", "nosuch"], 2, "nor TABLE/KEY, like adjusted.bars_1d/AAPL"),
+        (["release", "HOME", "nosuch", "--reason", "x"], 3, "`tickhouse holds` lists"),
+        (["sql", "HOME", "SELECT * FROM normalized.trade"], 3, "did you mean normalized.trades? SHOW TABLES"),
+        (["import", "HOME", "nosuch", "feed", __file__], 3, "providers are alpaca, alpha_vantage,"),
+        (["import", "HOME", "yahoo", "feed", __file__], 3, "of yahoo there are chart,"),
+        (["plan", "HOME", "bars", "-s", "AAPL", "--start", "2999-01-01", "--end", "2999-02-01"], 2, "is in the future"),
+        (["backfill", "HOME", "bars", "-s", "A", "--start", "2999-01-01", "--end", "2999-02-01"], 2, "it is in the future"),
+        (["book", "HOME", "BTCUSDT"], 2, "`tickhouse book --help` tells"),
     ],
 )
 def test_an_expected_error_has_its_code_and_no_traceback(
