@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import metadata
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.responses import RedirectResponse
 
 from lake.catalog import Lake
@@ -32,6 +32,7 @@ from serving.web import (
 )
 from serving.web.access import Access, Policy
 from serving.web.iceberg_errors import ReadOnly
+from serving.web.known_parameters import refuse_unknown
 from serving.web.sql_route import AT_ONCE, Places
 
 DESCRIPTION = """
@@ -67,8 +68,9 @@ def create_app(lake: Lake, *, is_loopback: bool | None = None) -> FastAPI:
     app.state.worker = Worker(lake)
     app.state.configured = open_configured(lake)
     app.state.standings = Standings(lake, app.state.configured)
-    for module in (routes, health, market, fx, symbology, quality, sql_route, stream, integration, config, metrics):
-        app.include_router(module.router, prefix="/api/v1")
+    for module in (routes, health, market, fx, symbology, quality, sql_route, integration, config, metrics):
+        app.include_router(module.router, prefix="/api/v1", dependencies=[Depends(refuse_unknown)])
+    app.include_router(stream.router, prefix="/api/v1")
     app.include_router(iceberg.router, prefix="/iceberg/v1")
     app.add_api_route("/health", health.get_health, include_in_schema=False)  # where a balancer looks for it
     app.add_api_route("/metrics", metrics.get_metrics, include_in_schema=False)  # where Prometheus looks for it

@@ -169,6 +169,13 @@ def test_every_error_is_a_problem_document(client: httpx.Client, path: str) -> N
     assert "Traceback" not in response.text
 
 
+def test_a_parameter_that_a_call_does_not_have_is_refused(client: httpx.Client) -> None:
+    """A misspelt `adjustment` passed over would be answered with prices as traded."""
+    answer = client.get("/api/v1/bars/AAPL?adjustmnt=splits")
+    assert (answer.status_code, answer.json()["detail"]) == (422, "no parameter 'adjustmnt' here; did you mean adjustment?")
+    assert client.get("/api/v1/bars/AAPL?adjustment=splits&max_age=999999999").status_code == 200
+
+
 def test_a_wrong_method_is_a_problem_too(client: httpx.Client) -> None:
     response = client.post("/api/v1/bars/AAPL")
     assert response.status_code == 405
