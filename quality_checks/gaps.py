@@ -232,6 +232,26 @@ def newest_gaps(lake: Lake, where: Sequence[Where] = ()) -> list[KnownGap]:
     return sorted(gaps, key=lambda gap: (gap.recorded_at, gap.gap_id))
 
 
+def why_asked(lake: Lake, capture_id: str, since: datetime) -> list[tuple[KnownGap, str]]:
+    """Return the gaps that a capture was made to fill as they stand, each with the reason for which it was opened.
+
+    since   when the capture began: by then a gap was open, and its filling is told after it
+    """
+    found = {
+        gap.gap_id: gap
+        for gap in map(_gap_of, lake.state.documents(_KIND).values())
+        if any(fill.capture_id == capture_id for fill in gap.fills)
+    }
+    told = read(lake, GAPS, where=[Where("recorded_at", ">=", since)]).to_pylist()
+    for row in sorted((row for row in told if capture_id in (row["filled_by"] or "").split(",")), key=_rank):
+        found[row["gap_id"]] = _of_row(row)
+    reasons = {}
+    for gap_id, gap in found.items():
+        steps = read(lake, GAPS, where=[Where("gap_id", "=", gap_id)]).to_pylist()
+        reasons[gap_id] = min(steps, key=_rank)["reason"] if steps else gap.reason
+    return [(gap, reasons[gap_id]) for gap_id, gap in sorted(found.items())]
+
+
 def _rank(row: Mapping[str, Any]) -> tuple[datetime, int, bool]:
     return row["recorded_at"], row["attempts"] or 0, row["status"] != GapStatus.OPEN
 

@@ -21,8 +21,9 @@ from lake import as_of as ledger
 from lake.catalog import Lake
 from lake.errors import InvalidValueError, NotFoundError
 from lake.tables import TABLES, Table, table_named
-from lake.values import MESSAGE_ITSELF, event_id, parse_event_id
+from lake.values import MESSAGE_ITSELF, CaptureKind, event_id, parse_event_id
 from quality_checks import waivers
+from quality_checks.gaps import why_asked
 from serving.built_inputs import inputs_of_built
 from serving.formats import records
 from serving.instruments import instrument_named
@@ -137,6 +138,7 @@ class _Reader:
         self._messages: dict[tuple[str, int], Row] = {}
         self._publications: list[dict[str, Any]] | None = None
         self._gates: dict[tuple[str, object], Row | None] = {}
+        self._asked: dict[str, list[str]] = {}
         self._kept = KeptRows(lake)
 
     def fact(self, capture_id: str, message_seq: int, ordinal: int, table: str | None = None) -> Node:
@@ -148,7 +150,9 @@ class _Reader:
             for one in tables:
                 found = self._kept.fact(one, capture_id, message_seq, ordinal)
                 if found.num_rows:
-                    return self._node(one, name, found, "decode and normalize")
+                    node = self._node(one, name, found, "decode and normalize")
+                    node.notes += self._why_asked(capture_id)
+                    return node
         quarantined = self._kept.matching("quality.quarantine", {"event_id": name})
         if quarantined.num_rows:
             node = Node(name, "quality.quarantine", records(quarantined)[0], "refused by a row rule or the gate", message=message)
@@ -253,6 +257,18 @@ class _Reader:
         shown["calls"] = records(calls)
         self._messages[capture_id, message_seq] = shown
         return shown
+
+    def _why_asked(self, capture_id: str) -> list[str]:
+        """Say which gaps a backfill was to fill, why, and what came of it; nothing of other captures."""
+        if capture_id not in self._asked:
+            kept = self._kept.matching("ops.captures", {"capture_id": capture_id}).to_pylist()
+            is_backfill = bool(kept) and kept[0]["kind"] == CaptureKind.BACKFILL.value
+            known = why_asked(self._lake, capture_id, kept[0]["started_at"]) if is_backfill else []
+            self._asked[capture_id] = [
+                f"asked for because of gap {gap.gap_id}: {reason}; it is {gap.status.value}: {gap.reason}"
+                for gap, reason in known
+            ]
+        return self._asked[capture_id]
 
     def _publication(self, table: str, row: Mapping[str, Any]) -> Row | None:
         if self._publications is None:

@@ -30,7 +30,7 @@ class Revisions:
     rows       rows to publish, in the table's schema, known_at final
     repeated   new rows that equal the version before them
     moved      rows of `rows` that were published before under an earlier known_at, which a late arrival takes over
-    restated   those of `rows` that change a final version known before
+    restated   those of `rows` that change a final version known before: what only tells more than it did changes nothing
     refused    new rows that differ from a version but cannot be ordered against it: no delivery instant is known
     """
 
@@ -120,8 +120,9 @@ def resolve_revisions(
     frame = frame.join(touched, on=chain, how="semi", nulls_equal=True).sort(*chain, "arrival", "is_new", *_WHO, nulls_last=False)
     starts = pl.struct(chain).rle_id()
     frame = frame.select(
-        "row", "is_new", "known_at", "delivered_at", "is_final", chain=starts, is_repeat=_repeats(chain, content)
-    )
+        "row", "is_new", "known_at", "delivered_at", "is_final",
+        chain=starts, is_repeat=_repeats(chain, content), adds_only=_adds_only(chain, content),
+    )  # fmt: skip
     return _published(both, new.num_rows, frame)
 
 
@@ -134,7 +135,7 @@ def _published(both: pa.Table, new_count: int, frame: pl.DataFrame) -> Revisions
     refused: list[int] = []
     current = -1
     last_known = None
-    was_final = False
+    was_final = was_refused = False
     runs = frame.with_columns(
         run=((~pl.col("is_repeat")) | (pl.col("chain") != pl.col("chain").shift(1))).fill_null(True).cum_sum()
     )
@@ -147,7 +148,7 @@ def _published(both: pa.Table, new_count: int, frame: pl.DataFrame) -> Revisions
     for run in members.iter_rows(named=True):
         is_first = run["chain"] != current
         if is_first:
-            current, last_known, was_final = run["chain"], None, False
+            current, last_known, was_final, was_refused = run["chain"], None, False, False
         natural = run["natural"] if is_first else run["known_at"]
         if last_known is None or natural > last_known:
             placed = natural
@@ -156,14 +157,15 @@ def _published(both: pa.Table, new_count: int, frame: pl.DataFrame) -> Revisions
         else:
             refused += run["new"]
             refused_count += len(run["new"])
+            was_refused = True
             continue
         if placed not in run["held_at"]:
             rows.append(run["row"])
             known.append(placed)
             moved += not run["is_new"]
-            if was_final:
+            if was_final and (was_refused or not run["adds_only"]):
                 restated.append(len(rows) - 1)
-        last_known, was_final = placed, run["is_final"]
+        last_known, was_final, was_refused = placed, run["is_final"], False
     published = both.take(pa.array(rows, pa.int64()))
     place = published.schema.get_field_index("known_at")
     published = published.set_column(place, published.schema.field(place), pa.array(known, published.schema.field(place).type))
@@ -273,6 +275,14 @@ def _frame(rows: pa.Table, names: Sequence[str]) -> pl.DataFrame:
 def _repeats(chain: list[str], content: list[str]) -> pl.Expr:
     """True where a row, sorted within its chain, equals the row before it."""
     return pl.all_horizontal(pl.col(name).eq_missing(pl.col(name).shift(1)) for name in [*chain, *content]) & (
+        pl.int_range(pl.len()) > 0
+    )
+
+
+def _adds_only(chain: list[str], content: list[str]) -> pl.Expr:
+    """True where a row, sorted within its chain, tells all that the row before it told, and nothing else of it."""
+    before = {name: pl.col(name).shift(1) for name in [*chain, *content]}
+    return pl.all_horizontal(was.is_null() | pl.col(name).eq_missing(was) for name, was in before.items()) & (
         pl.int_range(pl.len()) > 0
     )
 

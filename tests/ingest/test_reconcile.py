@@ -33,8 +33,10 @@ from lake.errors import WrongConfigurationError
 from lake.instants import NANOS_PER_SECOND, to_ns
 from lake.log.segments import SegmentLog
 from lake.scan import read
+from lake.values import event_id
 from quality_checks.alerts import Alerts
 from quality_checks.gaps import GapLedger, GapStatus, KnownGap, newest_gaps
+from serving.lineage import explain
 from tests.ingest.conftest import FAST
 from tests.ingest.filling import announced, opened, supply_of, turn
 from tests.ingest.made_day import MadeDay, StillClock
@@ -48,6 +50,7 @@ SILENT = (70.0, 80.0)
 SETTLE_S = 1_200.0
 RULES = Reconcile(settle_s=SETTLE_S, settle={})
 FEEDS = {"alpaca": "iex", "polygon": "market", "finnhub": "trades"}
+HISTORIES = {"alpaca": "/v2/stocks/trades", "polygon": "/v3/trades/AAPL", "finnhub": "/api/v1/stock/tick"}
 
 
 def session(provider: str) -> SessionWithAnswers:
@@ -160,6 +163,23 @@ def test_ten_silent_seconds_are_found_once_the_history_is_whole(silent: Silent) 
     assert {alert.subject for alert in Alerts(lake.state, lake.clock).listed() if alert.kind == MISSED} == {
         f"{name}/{feed}/trades" for name, feed in FEEDS.items()
     }
+
+
+@pytest.mark.parametrize("provider", FEEDS)
+def test_a_row_that_came_by_asking_again_leads_back_to_the_answer_and_says_why(silent: Silent, provider: str) -> None:
+    found = read(silent.lake, "ops.captures", ["capture_id"], [Where("kind", "=", "backfill"), Where("provider", "=", provider)])
+    names = ["capture_id", "message_seq", "ordinal", "price"]
+    where = [Where("provider", "=", provider), Where("capture_id", "in", found["capture_id"].to_pylist())]
+    row = read(silent.lake, "normalized.trades", names, where).sort_by("ordinal").to_pylist()[0]
+    node = explain(silent.lake, event_id(row["capture_id"], row["message_seq"], row["ordinal"]))
+    assert node.message is not None and node.gate is not None and node.publication is not None
+    asked = node.message["request"]
+    assert isinstance(asked, dict) and HISTORIES[provider] in asked["url"] and node.message["is_sha256_proved"]
+    payload = read(silent.lake, "raw.messages", ["payload"], [Where("capture_id", "=", row["capture_id"])])["payload"][0].as_py()
+    assert f"{row['price'].normalize():f}".encode() in payload
+    (note,) = node.notes
+    assert f"reconcile-{provider}-" in note and "AAPL" in note
+    assert "to be reconciled: a silence leaves no trace" in note and "it is filled" in note and "missed in silence" in note
 
 
 def test_a_look_again_opens_nothing(silent: Silent) -> None:

@@ -107,6 +107,17 @@ def test_announcements_that_say_when_they_were_entered_are_ordered_by_it_wheneve
     assert sorted(held["known_at"].to_pylist()) == whole.rows["known_at"].to_pylist()
 
 
+def test_a_bar_that_only_tells_more_is_a_version_and_no_restatement():
+    plain = delivered(10, 30, 1) | {"trade_count": None, "vwap": None}
+    more, most = (delivered(10, hours, hours) | {"trade_count": 7, "vwap": vwap} for hours, vwap in ((31, None), (32, 9)))
+    other = delivered(10, 33, 33) | {"trade_count": 8, "vwap": 9}
+    found = resolve_revisions(of(BARS, plain, more, most, other), NO_BARS, BARS)
+    assert found.rows["trade_count"].to_pylist() == [None, 7, 7, 8]
+    assert found.restated["capture_id"].to_pylist() == ["c33"]
+    gone = resolve_revisions(of(BARS, delivered(10, 34, 34) | {"trade_count": None}), found.rows, BARS)
+    assert gone.restated.num_rows == 1, "what is not told any more may be withdrawn"
+
+
 def test_of_rows_with_one_key_the_one_published_last_counts():
     rows = [delivered(close, 30, close) for close in (10, 11, 12)]
     table = pa.concat_tables([published(of(BARS, row), moment) for row, moment in zip(rows, (2, 3, 1), strict=True)])

@@ -23,8 +23,8 @@ from websockets.exceptions import ConnectionClosed
 
 from ingest.simulator.day.answers import Asked, Market, Told, answer, provider_of
 from ingest.simulator.day.incidents import Incident
-from ingest.simulator.day.tape import Day, Tape, Trade
-from ingest.simulator.day.wires import FRAMES
+from ingest.simulator.day.tape import MINUTE_NS, Bar, Day, Tape, Trade
+from ingest.simulator.day.wires import FRAMES, frames_of
 from ingest.simulator.faults import garbled_body, garbled_text
 from ingest.simulator.keyed import Keys
 from ingest.simulator.keyed_web import refusal_body
@@ -35,6 +35,8 @@ HOST = "127.0.0.1"
 STOCKS = ("AAPL", "MSFT")
 SYMBOLS = {"binance": ("BTCUSDT",), "alpaca": STOCKS, "finnhub": STOCKS, "polygon": STOCKS}
 """What each provider that pushes tells of."""
+_TRADES = frozenset({"T"})
+"""The one channel of those who push trades only, in Polygon's words; it also has Q, quotes, and AM, minutes."""
 _REFUSALS = {
     429: b"Too Many Requests\r\n",
     503: b"",
@@ -63,6 +65,7 @@ class DayServer:
         self._calls: list[tuple[str, str, int, int]] = []
         self._connections: Counter[str] = Counter()
         self._open: dict[str, set[ServerConnection]] = {provider: set() for provider in FRAMES}
+        self._channels: dict[ServerConnection, frozenset[str]] = {}
 
     async def run(self, told: Callable[[dict[str, str]], None], stop: asyncio.Event) -> None:
         """Serve until `stop`; `told` is called once with the addresses."""
@@ -155,6 +158,7 @@ class DayServer:
                 finally:
                     listening.cancel()
                     self._open[provider].discard(connection)
+                    self._channels.pop(connection, None)
             except ConnectionClosed:
                 return  # the client went away, at any time it likes
 
@@ -202,35 +206,39 @@ class DayServer:
         await connection.send(authenticated)
         asked = orjson.loads(await connection.recv())
         if provider == "polygon":
-            names = [name for name in str(asked.get("params", "")).split(",") if name.startswith("T.")]
+            names = str(asked.get("params", "")).split(",")
             for name in names:
                 told = {"ev": "status", "status": "success", "message": f"subscribed to: {name}"}
                 await connection.send(orjson.dumps([told]).decode())
-            return {name.removeprefix("T.") for name in names}
+            self._channels[connection] = frozenset(name.partition(".")[0] for name in names)
+            return {name.partition(".")[2] for name in names}
         await connection.send(orjson.dumps([{"T": "subscription", "trades": asked.get("trades", [])}]).decode())
         return set(asked.get("trades", []))
 
     async def _push(self, provider: str, connection: ServerConnection, wanted: set[str]) -> None:
-        trades = sorted(
-            ((trade, symbol) for symbol in wanted & set(self._tapes) for trade in self._tapes[symbol].trades),
-            key=lambda pair: (pair[0].ts_ns, pair[1]),
-        )
+        channels = self._channels.get(connection, _TRADES)
+        tapes = [self._tapes[symbol] for symbol in wanted & set(self._tapes)]
+        told: list[tuple[int, str, Trade | Bar]] = [(trade.ts_ns, tape.symbol, trade) for tape in tapes for trade in tape.trades]
+        if "AM" in channels:
+            minutes = [(tape.symbol, bar) for tape in tapes for bar in tape.minutes(self._day.open_ns, self._day.close_ns)]
+            told += [(bar.open_ns + MINUTE_NS, symbol, bar) for symbol, bar in minutes]
         began_ns = self._clock()
-        for trade, symbol in trades:
-            if trade.ts_ns < began_ns:
+        for ts_ns, symbol, each in sorted(told, key=lambda one: one[:2]):
+            if ts_ns < began_ns:
                 continue
-            wait_ns = trade.ts_ns - self._clock()
+            wait_ns = ts_ns - self._clock()
             if wait_ns > 0:
                 await self._sleep(wait_ns / NANOS_PER_SECOND)
-            if not await self._sent(provider, connection, symbol, trade):
-                return
+            for frame in frames_of(provider, symbol, each, channels):
+                if not await self._sent(provider, connection, symbol, frame, each):
+                    return
         while self._clock() < self._day.close_ns:
             await self._sleep((self._day.close_ns - self._clock()) / NANOS_PER_SECOND + 0.001)
         await connection.close(1000, END_OF_RECORDING)
 
-    async def _sent(self, provider: str, connection: ServerConnection, symbol: str, trade: Trade) -> bool:
-        """Send one trade, as the incidents of the moment let it; returns False when the connection is over."""
-        frame, times = FRAMES[provider](symbol, trade), 1
+    async def _sent(self, provider: str, connection: ServerConnection, symbol: str, frame: bytes, told: Trade | Bar) -> bool:
+        """Send a frame, as the incidents of the moment let it; returns False when the connection is over."""
+        number, times = told.number if isinstance(told, Trade) else told.open_ns // MINUTE_NS, 1
         for each in self._now(provider):
             if each.kind in ("dropped", "closed") and each.number not in self._instant_done:
                 self._instant_done.add(each.number)
@@ -248,12 +256,13 @@ class DayServer:
                 times = 2
             if each.kind in ("truncated", "garbled"):
                 self._met[each.number] += 1
-                spoilt = frame[: len(frame) // 2] if each.kind == "truncated" else garbled_text(frame, trade.number)
+                spoilt = frame[: len(frame) // 2] if each.kind == "truncated" else garbled_text(frame, number)
                 await connection.send(spoilt, text=True)
                 return True
         for _ in range(times):
             await connection.send(frame, text=True)
-        self._pushed[provider][f"{symbol}/{trade.number}"] += times
+        if isinstance(told, Trade):
+            self._pushed[provider][f"{symbol}/{number}"] += times
         return True
 
     def _now(self, provider: str) -> list[Incident]:

@@ -5,7 +5,7 @@ The id of a trade is its number in the tape after a first one (`FIRST_ID`), so t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 
 import orjson
@@ -93,3 +93,11 @@ FRAMES: dict[str, Callable[[str, Trade], bytes]] = {
     "polygon": polygon_frame,
 }
 """How each provider that pushes tells a trade."""
+
+
+def frames_of(provider: str, symbol: str, told: Trade | Bar, channels: Collection[str]) -> list[bytes]:
+    """Return how a trade, with the quote beside it, or a minute is told on the channels (Polygon's words) that are wanted."""
+    if isinstance(told, Bar):
+        return [polygon_minute_frame(symbol, told)]
+    frames = [FRAMES[provider](symbol, told)] if "T" in channels else []
+    return [*frames, polygon_quote_frame(symbol, told)] if "Q" in channels else frames
