@@ -1,6 +1,6 @@
 """How a verb's process begins and ends: what Python does for each of them counts.
 
-Half of what a verb cost was no work of its own: looking for garbage among half a million objects that importing makes and that
+A third of what a verb cost was no work of its own: looking for garbage among half a million objects that importing makes and that
 stay, importing pandas because pyarrow asks whether it is there, and taking everything apart at the end.
 """
 
