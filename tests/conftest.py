@@ -49,6 +49,7 @@ hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "suite"))
 def pytest_configure(config: pytest.Config) -> None:
     """Settings of the person who runs the tests must not reach them, but for what they require."""
     tell_workers()
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # else each of hundreds of processes compiles all our modules anew
     for name in [name for name in os.environ if name.startswith("TICKHOUSE_")]:
         del os.environ[name]
 

@@ -6,16 +6,23 @@ import sys
 import warnings
 from typing import TextIO
 
+from serving.processes import OwnProcess, leave_pandas_alone
+
 _DECODING = {"demo", "up", "import", "promote", "rebuild"}
 """Verbs that a warning about slow kernels concerns."""
+_WITH_PANDAS = {"notebooks"}
+"""Verbs in whose process a person's own cells run, who may use it."""
 
 
 def main() -> None:
     """Run one verb and leave the process with its exit code."""
+    process, words = OwnProcess(), sys.argv[1:]
     warnings.showwarning = _tell
     from serving.cli.app import run
 
-    sys.exit(run(sys.argv[1:]))
+    if words and not {"-h", "--help"} & set(words) and words[0] not in _WITH_PANDAS:
+        leave_pandas_alone()
+    process.leave(run(words))
 
 
 def _tell(
