@@ -57,6 +57,7 @@ class Supply:
     permits   leave to call a provider, for backfill
     choose    offers of others than the gap's own provider, in order: (kind, asset class, ask)
     failed_over   learns of each turn to another: what the one before answered, and the name of the next
+    is_recorded   recordings answer: they fill a gap, and never prove that there is nothing in it
     """
 
     offers: Sequence[Offer]
@@ -64,6 +65,7 @@ class Supply:
     permits: Callable[[str], Permits]
     choose: Callable[[str, str, Ask], Sequence[Offer]]
     failed_over: Callable[[Fill, str], None] = lambda fill, following: None
+    is_recorded: bool = False
 
 
 @dataclass(slots=True)
@@ -169,6 +171,8 @@ class Backfill:
             return None
         if gap.gap_id.endswith(DEATH):
             return self._divide(gap)
+        if gap.is_reconcile and self._supply.is_recorded:
+            return None
         why_not = paused(self._lake, gap) if gap.is_reconcile else ""
         if why_not:
             return self._ledger.step(gap.gap_id, _closed_unasked) if why_not == UNRECONCILABLE else None
@@ -274,6 +278,8 @@ class Backfill:
 
     def _waits(self, gap: KnownGap, now: datetime) -> KnownGap:
         """Return a gap that everybody was asked for in vain: asked again later, or given up after many rounds."""
+        if self._supply.is_recorded:
+            return replace(gap, tried=(), next_attempt_at=now + FIRST_WAIT)
         mine = [fill for fill in gap.fills if f"{fill.provider}/{fill.feed}" in gap.tried]
         newest = {f"{fill.provider}/{fill.feed}": fill for fill in mine}.values()
         was_no_time = any(Verdict(fill.verdict) in _LATER for fill in newest)
@@ -317,6 +323,8 @@ class Backfill:
                 tell(self._lake, self._log, gap, counts)
         else:
             verdict = judged(self._lake, gap, mine)
+        if self._supply.is_recorded and verdict.status is GapStatus.PROVEN_EMPTY:
+            verdict = replace(verdict, status=GapStatus.OPEN, reason=f"{verdict.reason}; recordings prove nothing")
         return self._ledger.step(gap.gap_id, lambda held: verdict if held.attempts == gap.attempts else None)
 
 

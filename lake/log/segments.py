@@ -30,7 +30,8 @@ MEBIBYTE = 1024 * 1024
 _TOPIC = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}\Z")
 _ROLLS = 20
 """An append that meets a sealed segment this often is racing with something that is not another append."""
-_OPEN_PER_PARTITION = 3
+_OPEN_PER_PARTITION = 2
+"""The one appended to, and one that is read behind it."""
 _LOOK_S = 0.01
 """How often a waiting reader looks for blocks of other processes; those of its own process wake it."""
 

@@ -96,7 +96,7 @@ def backfill(
     output.say_who_answers(source)
     with open_lake(home) as lake, asking.reached(source, open_configured(lake).in_force) as reach:
         log = open_log(lake.settings)
-        with backfilling.supplied(lake, log, reach) as supply:
+        with backfilling.supplied(lake, log, reach, is_recorded=reach.is_recorded) as supply:
             ids: set[str] | None = None
             found = backfilling.open_spans(lake, log, supply.offers, bound(start, "start")) if is_reconcile else None
             if span is not None and kind is not None:

@@ -50,7 +50,7 @@ class WantedRange:
 
 
 @contextmanager
-def supplied(lake: Lake, log: Log, reach: Reach) -> Iterator[Supply]:
+def supplied(lake: Lake, log: Log, reach: Reach, *, is_recorded: bool) -> Iterator[Supply]:
     """Give everybody who can be asked: enabled, with keys; calls wait for quotas and breakers, and leave live work its share."""
     with rights(lake, log, reach) as found:
         configuration = found.configured.in_force()
@@ -63,7 +63,14 @@ def supplied(lake: Lake, log: Log, reach: Reach) -> Iterator[Supply]:
             detail = f"{fill.detail}; {following} is asked next"
             found.health.tell(HealthEvent(Kind.FAILOVER, fill.provider, None, fill.verdict, detail))
 
-        yield Supply(offers, reach.asked, lambda provider: found.permits(provider, "backfill"), choose, failed_over)
+        yield Supply(
+            offers,
+            reach.asked,
+            lambda provider: found.permits(provider, "backfill"),
+            choose,
+            failed_over,
+            is_recorded=is_recorded,
+        )
 
 
 def open_wanted(lake: Lake, log: Log, wanted: WantedRange, offers: Sequence[Offer]) -> list[str]:

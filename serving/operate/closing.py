@@ -36,7 +36,7 @@ def run(lake: Lake, reached: Reach, stopping: threading.Event, tell: Tell, *, is
     while not stopping.is_set():
         try:
             opened = backfilling.look_for_scheduled(lake, log)
-            with backfilling.supplied(lake, log, reached) as supply:
+            with backfilling.supplied(lake, log, reached, is_recorded=is_recorded) as supply:
                 if not is_recorded and time.monotonic() - looked >= SPANS_S:
                     looked = time.monotonic()
                     opened += backfilling.open_spans(lake, log, supply.offers).opened

@@ -34,7 +34,7 @@ from quality_checks.promotion import promote
 from tests.ingest.conftest import FAST
 
 
-def supply_of(addresses: dict[str, str], clock: Clock) -> Supply:
+def supply_of(addresses: dict[str, str], clock: Clock, *, is_recorded: bool = False) -> Supply:
     """Everybody of the registry at a simulator, in the registry's order."""
     reach = simulated(addresses, Keys())
 
@@ -42,16 +42,15 @@ def supply_of(addresses: dict[str, str], clock: Clock) -> Supply:
         now = to_datetime(clock())
         return [offer for offer in OFFERS if offer.answers(kind, asset_class, ask, now)]
 
-    return Supply(OFFERS, reach.asked, lambda provider: FREE, choose)
+    return Supply(OFFERS, reach.asked, lambda provider: FREE, choose, is_recorded=is_recorded)
 
 
-def backfill(lake: Lake, log: Log, addresses: dict[str, str], who: str = "backfill") -> BackfillReport:
+def backfill(
+    lake: Lake, log: Log, addresses: dict[str, str], who: str = "backfill", *, is_recorded: bool = False
+) -> BackfillReport:
     """One round of one worker."""
-    ledger = GapLedger(lake, log, who)
-    worker = Backfill(
-        lake, log, supply_of(addresses, lake.clock), ledger, sleep=lambda seconds: None, rng=random.Random(1), backoff=FAST
-    )  # fmt: skip
-    return worker.work()
+    ledger, supply = GapLedger(lake, log, who), supply_of(addresses, lake.clock, is_recorded=is_recorded)
+    return Backfill(lake, log, supply, ledger, sleep=lambda seconds: None, rng=random.Random(1), backoff=FAST).work()
 
 
 def turn(lake: Lake, log: Log) -> None:

@@ -27,9 +27,9 @@ from lake.conditions import Where
 from lake.instants import NANOS_PER_SECOND, to_datetime, to_ns
 from lake.log.segments import SegmentLog
 from lake.scan import read
-from quality_checks.gaps import GapLedger, GapStatus, newest_gaps
+from quality_checks.gaps import GapLedger, GapStatus, KnownGap, newest_gaps
 from quality_checks.missing import look, series_of
-from tests.ingest.filling import fill, opened, turn
+from tests.ingest.filling import backfill, fill, opened, turn
 from tests.ingest.made_day import MadeDay, StillClock
 
 OPEN_NS = to_ns(datetime(2026, 11, 20, 14, 30, tzinfo=UTC))
@@ -230,6 +230,25 @@ def test_a_stretch_without_trades_is_proven_empty_by_two(polled: tuple[Lake, Seg
     assert "yahoo/chart" in story["reason"] and " and " in story["reason"]
     (told,) = [one for one in newest_gaps(lake) if one.gap_id == gap.gap_id]
     assert (told.status, told.found_count, told.attempts) == (GapStatus.PROVEN_EMPTY, 0, 2)
+
+
+def test_recordings_prove_nothing(polled: tuple[Lake, SegmentLog, MadeDay]) -> None:
+    """What holds recordings alone may fill a gap; that it tells of nothing closes none, however many say so."""
+    lake, log, day = polled
+    (series,) = series_of(lake, "yahoo", "AAPL", "1m")
+    (gap,) = look(lake, GapLedger(lake, log, "look"), [series], *(to_datetime(OPEN_NS + m * MINUTE_NS) for m in (45, 50)))
+    ledger = GapLedger(lake, log, "look")
+    asked: KnownGap | None = None
+    for _ in range(30):
+        turn(lake, log)
+        assert backfill(lake, log, day.addresses, is_recorded=True).stories == []
+        ledger.refresh()
+        asked = ledger.gap(gap.gap_id)
+        if asked is not None and asked.next_attempt_at is not None:
+            break
+    assert asked is not None and (asked.status, asked.tried, asked.rounds) == (GapStatus.OPEN, (), 0)
+    assert asked.reason.endswith("recordings prove nothing") and (asked.attempts or 0) > 2
+    assert asked.next_attempt_at is not None and asked.next_attempt_at > to_datetime(lake.clock())
 
 
 def test_history_that_changed_under_us_is_a_finding_with_its_row(polled: tuple[Lake, SegmentLog, MadeDay]) -> None:
