@@ -120,7 +120,7 @@ class Recorder:
     def record(self, messages: Sequence[Message]) -> None:
         """Take messages; durable at the latest when `flush` is next called. Raises InvalidValueError for a hole."""
         for message in messages:
-            self._take(message)
+            self._take_all([message])
             if len(self._buffer) >= MAX_MESSAGES or self._buffer_bytes >= MAX_PAYLOAD_BYTES:
                 self.flush()
 
@@ -135,14 +135,15 @@ class Recorder:
         self._tell(waited_s)
         self._steps.reached(APPENDED)
 
-    def _take(self, message: Message) -> None:
-        if message.message_seq != self._next_seq:
-            raise InvalidValueError(
-                f"capture {self.capture.capture_id}: message {message.message_seq} came; expected {self._next_seq}"
-            )
-        self._buffer.append(message)
-        self._buffer_bytes += len(message.payload)
-        self._next_seq += 1
+    def _take_all(self, messages: Sequence[Message]) -> None:
+        for expected, message in enumerate(messages, self._next_seq):
+            if message.message_seq != expected:
+                raise InvalidValueError(
+                    f"capture {self.capture.capture_id}: message {message.message_seq} came; expected {expected}"
+                )
+        self._buffer += messages
+        self._buffer_bytes += sum([len(message.payload) for message in messages])
+        self._next_seq += len(messages)
 
     def _tell(self, waited_s: float) -> None:
         if waited_s:

@@ -254,8 +254,7 @@ class QueuedRecorder(Recorder):
             return
         with self._writer.changed:
             before = self._buffer_bytes
-            for message in messages:
-                self._take(message)
+            self._take_all(messages)
             self._buffer_bytes += _MESSAGE_BYTES * len(messages)
             self._writer.grew(self, self._buffer_bytes - before)
 

@@ -37,7 +37,7 @@ MAX_OPEN_HOLES = 256
 """Holes followed per channel; older ones stay open in the ledger."""
 
 
-class _Data(msgspec.Struct):
+class _Data(msgspec.Struct, gc=False):
     s: str = ""
     e: str = ""
     t: int | None = None
@@ -46,7 +46,7 @@ class _Data(msgspec.Struct):
     pu: int | None = None
 
 
-class _Frame(msgspec.Struct):
+class _Frame(msgspec.Struct, gc=False):
     stream: str
     data: _Data
 
@@ -211,19 +211,22 @@ class MarketSession(Conversation):
             return
         self._heard_of(data.s, name)
         first, last = numbers
-        channel = self._channels.setdefault(name, _Channel())
+        channel = self._channels.get(name)
+        if channel is None:
+            channel = self._channels[name] = _Channel()
         channel.symbol = data.s or channel.symbol
         if channel.seen is None:
             self._is_heard(self.wanted[name][0] if name in self.wanted else data.s, name)
             channel.seen = last
             return
-        self._fill(name, channel, first, last)
-        is_countable = data.e != "bookTicker" and (data.t is not None or data.U is not None)
+        if channel.holes:
+            self._fill(name, channel, first, last)
         if channel.is_waiting:
             self._after_reconnect(name, channel, first)
-        elif is_countable and first > channel.seen + 1:
+        elif first > channel.seen + 1 and data.e != "bookTicker" and (data.t is not None or data.U is not None):
             self._open(name, channel, "numbers jump", channel.seen + 1, first - 1)
-        channel.seen = max(channel.seen, last)
+        if last > channel.seen:
+            channel.seen = last
 
     def _after_reconnect(self, name: str, channel: _Channel, first: int) -> None:
         """Judge continuity by the first number after a reconnect; book tickers skip numbers, so only overlap proves it."""
