@@ -71,12 +71,13 @@ def heard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Heard]:
 
 
 def kept(lake: Lake, provider: str, symbol: str) -> Counter[int]:
+    """Milliseconds of its trades: Polygon's history tells more digits than its stream."""
     where = [Where("provider", "=", provider), Where("symbol", "=", symbol)]
-    return Counter(to_ns(at) for at in read(lake, "normalized.trades", ["ts_event"], where)["ts_event"].to_pylist())
+    return Counter(to_ns(at) // 1_000_000 for at in read(lake, "normalized.trades", ["ts_event"], where)["ts_event"].to_pylist())
 
 
 def told(symbol: str) -> Counter[int]:
-    return Counter(trade.ts_ns for trade in Tape(DAY, symbol).trades)
+    return Counter(trade.ts_ms for trade in Tape(DAY, symbol).trades)
 
 
 def test_silences_leave_gaps_and_what_was_kept_back_is_had(heard: Heard) -> None:
